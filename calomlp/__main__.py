@@ -1,0 +1,6 @@
+"""``python -m calomlp`` is the command ``calomlp``."""
+
+from calomlp.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""What a person sees while a command works: a drawn display on a terminal, plain lines in a log file."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from calomlp.progress import Progress
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Display
+
+    from calomlp.plotting.tables import Table
+
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+class PlainProgress(Progress):
+    """One line for each stage that is complete, and one every ten seconds in between; no control codes.
+
+    Args:
+        name: The command, with which every line begins.
+        quiet: Say nothing of progress.
+    """
+
+    def __init__(self, name: str, *, quiet: bool = False) -> None:
+        self._name = name
+        self._quiet = quiet
+        self._task, self._total, self._unit = "", 0, ""
+        self._done = 0
+        self._started = self._told = time.monotonic()
+
+    def start(self, task: str, total: int, unit: str) -> None:
+        """Begin a task."""
+        self._task, self._total, self._unit, self._done = task, total, unit, 0
+        self._started = self._told = time.monotonic()
+
+    def advance(self, amount: int) -> None:
+        """Count, and say so if it was silent for long."""
+        self._done += amount
+        now = time.monotonic()
+        if now - self._told >= _SECONDS_BETWEEN_LINES:
+            self._told = now
+            share = f" ({self._done / self._total:.0%})" if self._total else ""
+            rate = self._done / (now - self._started)
+            self.report(f"{self._task}: {self._done} {self._unit}{share}, {rate:.3g} {self._unit}/s")
+
+    def report(self, line: str) -> None:
+        """Write a line."""
+        self._told = time.monotonic()
+        if not self._quiet:
+            self.write(f"{self._name}: {line}")
+
+    def write(self, line: str) -> None:
+        """Write a line as it is, quiet or not."""
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
+
+
+class TerminalProgress(Progress):
+    """A bar with rate and time left, below the lines that are worth keeping."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self._console = Console(stderr=True, highlight=False)
+        self._display: Display | None = None
+        self._started = time.monotonic()
+
+    def start(self, task: str, total: int, unit: str) -> None:
+        """Begin a task: show its bar."""
+        self.finish()
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bars
+
+        self._display = Bars(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(compact=True),
+            console=self._console,
+            transient=True,
+        )
+        self._unit = unit
+        self._done = 0
+        self._task = self._display.add_task(task, total=total, rate="")
+        self._started = time.monotonic()
+        self._display.start()
+
+    def advance(self, amount: int) -> None:
+        """Move the bar."""
+        if self._display is not None:
+            self._done += amount
+            rate = self._done / max(time.monotonic() - self._started, 1e-3)
+            self._display.update(self._task, advance=amount, rate=f"{rate:,.0f} {self._unit}/s")
+
+    def report(self, line: str) -> None:
+        """Write a line above the bar."""
+        self.write(line)
+
+    def write(self, line: str) -> None:
+        """Write a line above the bar."""
+        self._console.print(line, markup=False, soft_wrap=True)
+
+    def finish(self) -> None:
+        """Take the bar away."""
+        if self._display is not None:
+            self._display.stop()
+            self._display = None
+
+
+def print_tables(tables: Sequence[tuple[str, Table]], notes: Sequence[str]) -> None:
+    """Draw tables on standard output, each under its title, and the notes below them."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table as Drawing
+
+    console = Console(highlight=False)
+    for title, table in tables:
+        drawing = Drawing(title=title, title_justify="left", box=box.SIMPLE_HEAD, title_style="bold")
+        for index, heading in enumerate(table.header):
+            drawing.add_column(heading, justify="left" if index == 0 else "right")
+        for row in table.rows:
+            drawing.add_row(*row)
+        console.print(drawing)
+    for note in notes:
+        console.print(f"note: {note}", style="dim", markup=False)

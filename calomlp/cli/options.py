@@ -1,0 +1,125 @@
+"""From a settings dataclass to the flags of a command, its configuration file and its environment variables."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Annotated, Any, Literal, get_type_hints
+
+import typer
+
+from calomlp.cli.session import Session
+from calomlp.settings import Setting, declared, dump_config, load_config
+
+TABLES: dict[str, type[Any]] = {}
+"""The settings of every command by its name, which is also that of its table in a configuration file."""
+
+RUN_PANEL = "Running"
+
+
+def register(app: typer.Typer, settings: type[Any], run: Callable[[Session, Any], None]) -> None:
+    """Make a command from the settings dataclass and the function of one of the modules beside this one.
+
+    The command's name is that of the module, its help the docstring of the module.
+    """
+    module = sys.modules[run.__module__]
+    name = run.__module__.rpartition(".")[2]
+    TABLES[name] = settings
+
+    def command(context: typer.Context, **values: Any) -> None:
+        common = {key: values.pop(key) for key in _COMMON}
+        filled = settings(**{key: _plain(value) for key, value in values.items()})
+        if common.pop("dump_config"):
+            typer.echo(dump_config(name, filled), nl=False)
+            return
+        common.pop("config")
+        common.pop("debug")
+        with Session(context.command_path, **common) as session:
+            run(session, filled)
+
+    parameters = [inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)]
+    parameters += [*_from_settings(settings), *_COMMON.values()]
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    app.command(name, help=inspect.cleandoc(module.__doc__ or ""))(command)
+
+
+def _from_settings(settings: type[Any]) -> list[inspect.Parameter]:
+    hints = get_type_hints(settings)
+    declarations = declared(settings)
+    return [
+        _parameter(
+            item.name, _cli_type(hints[item.name], declarations[item.name]), item.default, declarations[item.name]
+        )
+        for item in fields(settings)
+    ]
+
+
+def _parameter(name: str, kind: Any, default: Any, setting: Setting) -> inspect.Parameter:
+    details: dict[str, Any] = {
+        "help": setting.help,
+        "metavar": setting.metavar,
+        "rich_help_panel": None if setting.panel == "Main" else setting.panel,
+        "show_envvar": False,
+        "show_default": default not in (None, (), False, 0, 0.0),
+    }
+    if setting.parse is not None:
+        details["parser"] = setting.parse
+    if setting.positional:
+        option = typer.Argument(**details)
+    else:
+        flag = f"--{name.replace('_', '-')}"
+        option = typer.Option(flag, *setting.flags, **details)
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=list(default) if isinstance(default, tuple) else default,
+        annotation=Annotated[kind, option],
+    )
+
+
+def _cli_type(kind: Any, setting: Setting) -> Any:
+    if setting.choices:
+        return Literal[setting.choices]
+    return list[str] if kind == tuple[str, ...] else kind
+
+
+def _plain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _load_config(context: typer.Context, path: str | None) -> str | None:
+    """Make a configuration file the source of defaults: below flags and environment, above what is built in."""
+    if path is not None:
+        context.default_map = load_config(path, str(context.info_name), TABLES)
+    return path
+
+
+def _common(name: str, kind: Any, default: Any, help: str, *flags: str, **details: Any) -> inspect.Parameter:  # noqa: A002
+    option = typer.Option(
+        f"--{name.replace('_', '-')}", *flags, help=help, rich_help_panel=RUN_PANEL, show_envvar=False, **details
+    )
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
+
+
+_COMMON = {
+    parameter.name: parameter
+    for parameter in (
+        _common("force", bool, False, "Replace an output that exists."),
+        _common("json", bool, False, "Report as one line of JSON, on a terminal too."),
+        _common("quiet", bool, False, "Say nothing on standard error but warnings and errors.", "-q"),
+        _common(
+            "config",
+            str | None,
+            None,
+            "TOML file with a table for each command; flags and CALOMLP_<COMMAND>_<OPTION> come first.",
+            is_eager=True,
+            callback=_load_config,
+            metavar="FILE",
+        ),
+        _common("dump_config", bool, False, "Print the resolved settings as TOML and stop."),
+        _common("debug", bool, False, "Show where an error came from."),
+    )
+}

@@ -1,0 +1,110 @@
+"""One run of one command: its streams, its progress display, its signals, its last word."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from calomlp.cli.console import PlainProgress, TerminalProgress
+from calomlp.errors import InputError, UsageError
+from calomlp.interrupt import Interrupt
+from calomlp.streams import STDIN, Record, Streams
+
+
+class Session:
+    """What every command needs besides its settings; a context manager.
+
+    Args:
+        name: The command as the user typed it, for messages.
+        force: Replace existing outputs.
+        json: Report in JSON on a terminal too.
+        quiet: Say nothing but warnings and errors.
+    """
+
+    def __init__(self, name: str, *, force: bool, json: bool, quiet: bool) -> None:
+        self.force = force
+        self.streams = Streams()
+        self.interrupt = Interrupt()
+        self.json = json or not self.streams.stdout.isatty()
+        self._started = time.monotonic()
+        drawn = self.streams.stderr.isatty() and not quiet
+        self.progress = TerminalProgress() if drawn else PlainProgress(name, quiet=quiet)
+        self._handler = _Handler(name, self.progress)
+        self._logger = logging.getLogger("calomlp")
+        self._level = logging.WARNING if quiet else logging.INFO
+
+    def __enter__(self) -> Self:
+        self._logger.addHandler(self._handler)
+        self._logger.setLevel(self._level)
+        self._logger.propagate = False
+        self.interrupt.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.progress.finish()
+        self.interrupt.__exit__(kind, error, trace)
+        self._logger.removeHandler(self._handler)
+        self._logger.propagate = True
+        self.streams.close()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the session began."""
+        return time.monotonic() - self._started
+
+    def one_path(self, name: str, what: str) -> tuple[str, str]:
+        """Return path and label of the one artefact that a name or ``-`` stands for.
+
+        Args:
+            name: A path, or ``-`` for standard input.
+            what: What it should be, for messages.
+
+        Raises:
+            UsageError: If no name was given, or standard input names several.
+            InputError: If there is no such file.
+        """
+        if not name:
+            raise UsageError(f"no {what} was named: give a file, or - for standard input")
+        label = name
+        if name == "-":
+            piped = self.streams.read_piped()
+            if len(piped.paths) != 1:
+                raise UsageError(f"{STDIN} names {len(piped.paths)} files, but one {what} is wanted")
+            name = piped.paths[0]
+            label = STDIN if piped.spooled else name
+        if not Path(name).is_file():
+            raise InputError(f"{label}: no such file (a {what} is wanted)")
+        return name, label
+
+    def finish(self, record: Record, summary: str) -> None:
+        """Report what was made, unless the artefact itself went to standard output.
+
+        Args:
+            record: For programs.
+            summary: For people.
+        """
+        if record.path == "-":
+            return
+        if self.json:
+            self.streams.print_record(record)
+        else:
+            self.streams.stdout.write(f"{summary}\n".encode())
+            self.streams.stdout.flush()
+
+
+class _Handler(logging.Handler):
+    """Shows log messages through the progress display, so that neither breaks the other."""
+
+    def __init__(self, name: str, progress: PlainProgress | TerminalProgress) -> None:
+        super().__init__()
+        self._name = name
+        self._progress = progress
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = "warning: " if record.levelno >= logging.WARNING else ""
+        self._progress.write(f"{self._name}: {level}{record.getMessage()}")

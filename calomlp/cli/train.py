@@ -1,0 +1,98 @@
+"""Train a regressor on ROOT files and write a model.
+
+With nothing but files, the numeric branches are the features, and branches that look like truth are left out.
+
+calomlp train showers.root -o model.safetensors
+
+calomlp train 'run*.root' -t beam_energy --features layer_energy --features 'count(hit_energy)' -o m.safetensors
+
+calomlp simulate siw-ecal -n 100k -o s.root | calomlp train - -o model.safetensors
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from calomlp.errors import UsageError
+from calomlp.settings import setting
+from calomlp.streams import Record
+from calomlp.training.settings import TrainingSettings
+from calomlp.units import format_duration, parse_duration
+
+if TYPE_CHECKING:
+    from calomlp.cli.session import Session
+
+STOPPING = "Stopping and going on"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings(TrainingSettings):
+    """What ``calomlp train`` can be asked for."""
+
+    data: tuple[str, ...] = setting(
+        (), "ROOT files: paths, quoted patterns, file.root:tree, @list.txt, URLs, or - for a pipe.", positional=True
+    )
+    output: str = setting("-", "Model file; - is standard output.", "-o", metavar="FILE")
+    tree: str | None = setting(None, "Tree or RNTuple to read. Default: events, or the only one.")
+    max_time: float | None = setting(
+        None,
+        "Write a checkpoint and stop after this time, with exit code 85.",
+        parse=parse_duration,
+        panel=STOPPING,
+        metavar="TIME",
+    )
+    checkpoint: str | None = setting(
+        None, "Where the state is kept until the model is written. Default: beside the model.", panel=STOPPING
+    )
+    checkpoint_every: float = setting(
+        600.0, "Time between checkpoints.", parse=parse_duration, panel=STOPPING, metavar="TIME"
+    )
+
+
+SETTINGS = TrainSettings
+
+
+def run(session: Session, settings: TrainSettings) -> None:
+    """Find the files, train, write, report."""
+    if not settings.data:
+        raise UsageError("no data were named: give ROOT files, or - for standard input")
+    session.streams.check_output(settings.output, binary=True, force=session.force)
+    checkpoint = _checkpoint(settings)
+
+    from calomlp.data.sources import resolve
+    from calomlp.model.file import write_model
+    from calomlp.training.train import Watch, train
+
+    hyperparameters = TrainingSettings(**{item.name: getattr(settings, item.name) for item in fields(TrainingSettings)})
+    sources = resolve(settings.data, session.streams, tree=settings.tree)
+    watch = Watch(session.interrupt, checkpoint, settings.checkpoint_every, settings.max_time)
+    model = train(sources, hyperparameters, watch=watch, progress=session.progress)
+    with session.streams.artefact(settings.output) as path:
+        write_model(path, model)
+    if checkpoint is not None:
+        checkpoint.unlink(missing_ok=True)
+    resolution = model.history[-1]["validation_resolution"] if model.history else None
+    details = {
+        "events": model.envelope.n_train,
+        "epochs": model.summary["epochs"],
+        "best_epoch": model.summary["best_epoch"],
+        "validation_loss": model.summary["validation_loss"],
+        "validation_resolution": resolution,
+        "ended": model.summary["ended"],
+        "seconds": round(session.seconds, 3),
+    }
+    session.finish(
+        Record("train", "model", settings.output, details),
+        f"{settings.output}: {model.summary['parameters']} parameters, best of {model.summary['epochs']} epochs is "
+        f"{model.summary['best_epoch']} ({model.summary['ended']}), trained on {model.envelope.n_train} events of "
+        f"{model.envelope.energy_min:.3g} to {model.envelope.energy_max:.3g} GeV, {format_duration(session.seconds)}",
+    )
+
+
+def _checkpoint(settings: TrainSettings) -> Path | None:
+    """Where the state is kept: a model that goes to standard output has no place beside it."""
+    if settings.checkpoint is not None:
+        return Path(settings.checkpoint)
+    return None if settings.output == "-" else Path(f"{settings.output}.checkpoint")

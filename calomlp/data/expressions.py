@@ -1,0 +1,231 @@
+"""The feature language: arithmetic over branches, parsed by a whitelist and never executed as code.
+
+====================================  =======================================================================
+``layer_energy``                      a branch; a fixed array expands to one column per element
+``branch('Muon/pt[3]')``              a branch whose name is not an identifier; ``Muon.pt`` needs no quotes
+``+ - * / ** %``, ``< <= > >= == !=``  arithmetic and comparisons, event by event and element by element
+``a & b``, ``a | b``, ``~a``          boolean masks
+``layer_energy[3]``, ``[:5]``         element or slice of an array
+``hit_energy[hit_layer == 3]``        elements that pass a mask
+``sum mean std min max count``        reductions of everything inside an event; ``count`` is the number of elements
+``sqrt log log1p exp abs``            functions of one argument
+``hypot(a, b)``, ``where(c, a, b)``   functions of several
+====================================  =======================================================================
+"""
+
+from __future__ import annotations
+
+import ast
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import awkward as ak
+import numpy as np
+
+from calomlp.errors import UsageError, did_you_mean
+
+_MAX_LENGTH = 2000
+
+_BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.Pow: operator.pow,
+    ast.Mod: operator.mod,
+    ast.BitAnd: operator.and_,
+    ast.BitOr: operator.or_,
+}
+_UNARY: dict[type[ast.unaryop], Callable[[Any], Any]] = {
+    ast.UAdd: operator.pos,
+    ast.USub: operator.neg,
+    ast.Invert: operator.invert,
+}
+_COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+}
+
+
+def _reduction(name: str) -> Callable[[Any], Any]:
+    """Return a reduction over all axes inside an event, so that one number per event is left."""
+
+    def reduce(values: Any) -> Any:
+        if isinstance(values, np.ndarray):
+            if values.ndim < 2:
+                return np.ones_like(values) if name == "count" else values
+            flat = values.reshape(len(values), -1)
+            return np.full(len(flat), flat.shape[1]) if name == "count" else getattr(np, name)(flat, axis=1)
+        while values.ndim > 2:
+            values = ak.flatten(values, axis=2)
+        return ak.to_numpy(ak.fill_none(getattr(ak, "num" if name == "count" else name)(values, axis=1), np.nan))
+
+    return reduce
+
+
+def _where(condition: Any, yes: Any, no: Any) -> Any:
+    arrays = (condition, yes, no)
+    return ak.where(*arrays) if any(isinstance(item, ak.Array) for item in arrays) else np.where(*arrays)
+
+
+_FUNCTIONS: dict[str, tuple[int, Callable[..., Any]]] = {
+    **{name: (1, _reduction(name)) for name in ("sum", "mean", "std", "min", "max", "count")},
+    **{name: (1, getattr(np, name)) for name in ("sqrt", "log", "log1p", "exp", "abs")},
+    "hypot": (2, np.hypot),
+    "where": (3, _where),
+}
+
+
+@dataclass(frozen=True)
+class Expression:
+    """A parsed expression over branches.
+
+    Attributes:
+        text: As the user wrote it.
+        branches: The branches that it reads.
+    """
+
+    text: str
+    branches: frozenset[str]
+    _tree: ast.expr
+
+    @classmethod
+    def parse(cls, text: str) -> Expression:
+        """Parse an expression.
+
+        Raises:
+            UsageError: If it holds anything outside the feature language.
+        """
+        if len(text) > _MAX_LENGTH:
+            raise UsageError(f"an expression of {len(text)} characters is too long: at most {_MAX_LENGTH}")
+        try:
+            tree = ast.parse(text.strip(), mode="eval").body
+            branches = frozenset(_check(tree, text))
+        except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
+            reason = error.msg if isinstance(error, SyntaxError) else error
+            raise UsageError(f"expression {text!r} cannot be parsed: {reason}") from None
+        return cls(text.strip(), branches, tree)
+
+    def __call__(self, columns: Mapping[str, Any]) -> Any:
+        """Evaluate over columns by branch name: numpy arrays of shape [events, ...], or jagged awkward arrays.
+
+        Raises:
+            UsageError: If the shapes do not go together.
+        """
+        try:
+            with np.errstate(all="ignore"):  # non-finite results are found, counted and named by the reader
+                return _evaluate(self._tree, columns)
+        except (ValueError, TypeError, IndexError, OverflowError) as error:
+            reason = str(error).strip().split("\n")[0]
+            raise UsageError(f"expression {self.text!r} cannot be evaluated: {reason}") from error
+
+
+def branch_name(node: ast.expr) -> str | None:
+    """Return the branch that a node names, or ``None`` if it is something else."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute):
+        owner = branch_name(node.value)
+        return None if owner is None else f"{owner}.{node.attr}"
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "branch":
+        quoted = node.args[0] if len(node.args) == 1 and not node.keywords else None
+        if isinstance(quoted, ast.Constant) and isinstance(quoted.value, str):
+            return quoted.value
+    return None
+
+
+def quote_branch(name: str) -> str:
+    """Write a branch's name as the feature language reads it."""
+    try:
+        plain = branch_name(ast.parse(name, mode="eval").body) == name
+    except (SyntaxError, ValueError):
+        plain = False
+    return name if plain else f"branch({name!r})"
+
+
+def _check(node: ast.expr, text: str) -> set[str]:
+    """Return the branches below a node; refuse whatever is not in the language."""
+    name = branch_name(node)
+    if name is not None:
+        return {name}
+    children: list[ast.expr]
+    match node:
+        case ast.Constant(value=bool() | int() | float()):
+            children = []
+        case ast.BinOp(op=op) if type(op) in _BINARY:
+            children = [node.left, node.right]
+        case ast.UnaryOp(op=op) if type(op) in _UNARY:
+            children = [node.operand]
+        case ast.Compare(ops=[op]) if type(op) in _COMPARE:
+            children = [node.left, *node.comparators]
+        case ast.Call(func=ast.Name(id=function)):
+            _check_call(node, function, text)
+            children = node.args
+        case ast.Subscript(slice=ast.Slice() as bounds):
+            _slice(bounds, text)
+            children = [node.value]
+        case ast.Subscript():
+            children = [node.value, node.slice]
+        case _:
+            part = ast.unparse(node)
+            raise UsageError(f"expression {text!r}: {part!r} is not in the feature language")
+    return set().union(*(_check(child, text) for child in children)) if children else set()
+
+
+def _check_call(node: ast.Call, function: str, text: str) -> None:
+    if function not in _FUNCTIONS:
+        raise UsageError(f"expression {text!r}: unknown function {function!r}: {did_you_mean(function, _FUNCTIONS)}")
+    arity = _FUNCTIONS[function][0]
+    if len(node.args) != arity or node.keywords:
+        raise UsageError(f"expression {text!r}: {function} takes {arity} argument{'s' if arity > 1 else ''}")
+
+
+def _slice(node: ast.Slice, text: str) -> slice:
+    try:
+        bounds = [None if part is None else ast.literal_eval(part) for part in (node.lower, node.upper, node.step)]
+    except (ValueError, TypeError):
+        bounds = [0.5]
+    if any(not isinstance(bound, int | None) for bound in bounds) or bounds[-1] == 0:
+        raise UsageError(f"expression {text!r}: a slice takes whole numbers, for example [2:5]")
+    return slice(*bounds)
+
+
+def _evaluate(node: ast.expr, columns: Mapping[str, Any]) -> Any:
+    name = branch_name(node)
+    if name is not None:
+        return columns[name]
+    match node:
+        case ast.Constant():
+            return node.value
+        case ast.BinOp():
+            return _BINARY[type(node.op)](_evaluate(node.left, columns), _evaluate(node.right, columns))
+        case ast.UnaryOp():
+            return _UNARY[type(node.op)](_evaluate(node.operand, columns))
+        case ast.Compare():
+            left, right = _evaluate(node.left, columns), _evaluate(node.comparators[0], columns)
+            return _COMPARE[type(node.ops[0])](left, right)
+        case ast.Call(func=ast.Name(id=function)):
+            return _FUNCTIONS[function][1](*(_evaluate(argument, columns) for argument in node.args))
+        case ast.Subscript(slice=ast.Slice() as bounds):
+            return _evaluate(node.value, columns)[:, _slice(bounds, "")]
+        case ast.Subscript():
+            return _subscript(_evaluate(node.value, columns), _evaluate(node.slice, columns))
+    raise AssertionError(ast.dump(node))  # _check has let nothing else through
+
+
+def _subscript(values: Any, index: Any) -> Any:
+    if isinstance(index, int):
+        if isinstance(values, ak.Array):
+            padded = ak.pad_none(values, index + 1 if index >= 0 else -index, axis=1)
+            return ak.fill_none(padded[:, index], np.nan, axis=0)
+        return values[:, index]
+    if isinstance(values, np.ndarray) and isinstance(index, np.ndarray):
+        values = ak.from_regular(ak.Array(values)) if values.ndim > 1 else ak.Array(values)
+        index = ak.from_regular(ak.Array(index)) if index.ndim > 1 else index
+    return values[index]

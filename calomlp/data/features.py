@@ -1,0 +1,217 @@
+"""Features: expressions that become columns of one matrix, and the rules that choose them when nobody did."""
+
+from __future__ import annotations
+
+import ast
+import logging
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import awkward as ak
+import numpy as np
+from numpy.typing import NDArray
+
+from calomlp.data.expressions import Expression, branch_name, quote_branch
+from calomlp.data.reader import Column, Table
+from calomlp.errors import InputError, UsageError
+
+logger = logging.getLogger(__name__)
+
+TRUTH_LIKE = re.compile(r"^(true|truth|mc|gen|pdg|sim)|_(true|truth|mc|gen|pdgid)$", re.IGNORECASE)
+"""Branches that look like truth; a network that sees them learns nothing about the detector."""
+
+BOOKKEEPING = re.compile(r"^(event|evt|entry|run|lumi\w*|seed|index|row)(_?(id|no|nr|num|number))?$", re.IGNORECASE)
+"""Branches that count events and say nothing about them."""
+
+ENERGY_LIKE = re.compile(r"energy|edep|(^|[_./])e(n|sum|tot)?([_./\d]|$)|adc|charge|amplitude|signal", re.IGNORECASE)
+"""Branches that look like energies, which the linear anchor combines."""
+
+_LINEAR_CALLS = frozenset({"sum", "max", "min", "mean"})
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One expression of the feature matrix.
+
+    Attributes:
+        expression: In the feature language.
+        shape: Shape of its value in one event; ``()`` is one column, ``(30,)`` is thirty.
+        energy: Whether it is an energy, which the anchor combines linearly.
+    """
+
+    expression: str
+    shape: tuple[int, ...] = ()
+    energy: bool = False
+
+    @property
+    def width(self) -> int:
+        """Number of columns."""
+        return int(np.prod(self.shape))
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns, such as ``layer_energy[3]``."""
+        if not self.shape:
+            return [self.expression]
+        return [f"{self.expression}[{','.join(map(str, index))}]" for index in np.ndindex(self.shape)]
+
+
+class FeatureSet(Sequence[Feature]):
+    """The features of a model, in the order of the columns of its matrix."""
+
+    def __init__(self, features: Iterable[Feature]) -> None:
+        self._features = tuple(features)
+        self._expressions = [Expression.parse(feature.expression) for feature in self._features]
+
+    def __len__(self) -> int:
+        return len(self._features)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._features[index]
+
+    @cached_property
+    def columns(self) -> list[str]:
+        """Names of all columns."""
+        return [name for feature in self._features for name in feature.columns]
+
+    @cached_property
+    def branches(self) -> frozenset[str]:
+        """The branches that the features read."""
+        return frozenset().union(*(expression.branches for expression in self._expressions))
+
+    @cached_property
+    def energy_columns(self) -> NDArray[np.int64]:
+        """Positions of the columns that the anchor combines."""
+        flags = [feature.energy for feature in self._features for _ in range(feature.width)]
+        return np.flatnonzero(flags).astype(np.int64)
+
+    def matrix(self, branches: Mapping[str, Any]) -> NDArray[np.float32]:
+        """Evaluate the features.
+
+        Args:
+            branches: Branches by name, as a reader yields them.
+
+        Returns:
+            Shape [events, columns].
+
+        Raises:
+            InputError: If a feature is jagged, or has another shape than it had in training.
+        """
+        events = len(next(iter(branches.values())))
+        result = np.empty((events, len(self.columns)), dtype=np.float32)
+        start = 0
+        for feature, expression in zip(self._features, self._expressions, strict=True):
+            values = per_event(expression, branches, events)
+            if values.shape[1:] != feature.shape:
+                raise InputError(
+                    f"feature {feature.expression!r} has shape {values.shape[1:]} in each event, "
+                    f"but the model was made for {feature.shape}"
+                )
+            result[:, start : start + feature.width] = values.reshape(events, feature.width)
+            start += feature.width
+        return result
+
+
+def per_event(expression: Expression, branches: Mapping[str, Any], events: int) -> NDArray[Any]:
+    """Evaluate an expression to an array with one value, or one fixed-size array, for each event.
+
+    Raises:
+        InputError: If the number of values differs from event to event.
+    """
+    values = expression(branches)
+    if isinstance(values, ak.Array):
+        try:
+            values = ak.to_numpy(values, allow_missing=False)
+        except ValueError as error:
+            text = expression.text
+            raise InputError(
+                f"{text!r} has another number of values in each event: reduce it, for example sum({text})"
+            ) from error
+    values = np.asarray(values)
+    return np.broadcast_to(values, (events,)) if values.ndim == 0 else values
+
+
+def choose(table: Table, target: Expression, wanted: Sequence[str], energies: Sequence[str]) -> FeatureSet:
+    """Decide on the features: those that were asked for, or else every numeric branch that may be used.
+
+    A jagged branch enters as its sum, largest element and number of elements. Branches that look like truth, or that
+    only count events, are left out and named in the log.
+
+    Args:
+        table: An open table; the features' shapes are read off its first events.
+        target: The target, which must not be a feature.
+        wanted: Expressions that were asked for; empty for the automatic choice.
+        energies: Expressions that are energies; empty for those that look like it.
+
+    Raises:
+        InputError: If a branch is not there, or nothing is left to use.
+        UsageError: If an expression is not in the feature language.
+    """
+    texts = list(dict.fromkeys([*wanted, *energies])) if wanted else [*_automatic(table, target), *energies]
+    expressions = [Expression.parse(text) for text in dict.fromkeys(texts)]
+    for expression in expressions:
+        table.require(expression.branches)
+        if expression.branches & target.branches:
+            raise UsageError(f"feature {expression.text!r} reads the target {target.text!r}: leave it out")
+    flags = [expression.text in energies if energies else is_energy(expression.text) for expression in expressions]
+    if not any(flags):
+        logger.warning("no feature looks like an energy, so the anchor combines them all; name them with --energies")
+        flags = [True] * len(expressions)
+    shapes = _shapes(table, expressions)
+    return FeatureSet(
+        Feature(expression.text, shape, energy)
+        for expression, shape, energy in zip(expressions, shapes, flags, strict=True)
+    )
+
+
+def is_energy(text: str) -> bool:
+    """Tell whether an expression looks like an energy: an energy-like branch, or a linear combination of such."""
+    return _is_energy(ast.parse(text.strip(), mode="eval").body)
+
+
+def _is_energy(node: ast.expr) -> bool:
+    name = branch_name(node)
+    if name is not None:
+        return ENERGY_LIKE.search(name) is not None
+    match node:
+        case ast.Subscript():
+            return _is_energy(node.value)
+        case ast.Call(func=ast.Name(id=function), args=[argument]):
+            return function in _LINEAR_CALLS and _is_energy(argument)
+        case ast.BinOp(op=ast.Add() | ast.Sub()):
+            return _is_energy(node.left) and _is_energy(node.right)
+        case ast.BinOp(op=ast.Mult() | ast.Div(), right=ast.Constant()):
+            return _is_energy(node.left)
+        case ast.BinOp(op=ast.Mult(), left=ast.Constant()):
+            return _is_energy(node.right)
+    return False
+
+
+def _automatic(table: Table, target: Expression) -> list[str]:
+    truth = [name for name in table.columns if TRUTH_LIKE.search(name) or name in target.branches]
+    counters = [name for name in table.columns if BOOKKEEPING.match(name)]
+    left_out = {*truth, *counters}
+    features = [text for name, column in table.columns.items() if name not in left_out for text in _expressions(column)]
+    if not features:
+        raise InputError(f"{table.source}: no numeric branch is left to be a feature: name some with --features")
+    logger.info("features: %s", ", ".join(features))
+    for reason, names in (("look like truth", truth), ("only count events", counters)):
+        if names:
+            logger.info("left out, because they %s: %s", reason, ", ".join(names))
+    return features
+
+
+def _expressions(column: Column) -> list[str]:
+    name = quote_branch(column.name)
+    return [f"{function}({name})" for function in ("sum", "max", "count")] if column.jagged else [name]
+
+
+def _shapes(table: Table, expressions: Sequence[Expression]) -> list[tuple[int, ...]]:
+    names = frozenset().union(*(expression.branches for expression in expressions))
+    for _, branches in table.chunks(names):
+        events = len(next(iter(branches.values())))
+        return [per_event(expression, branches, events).shape[1:] for expression in expressions]
+    raise InputError(f"{table.source}: has no events")

@@ -1,0 +1,192 @@
+"""From files to arrays: features, target and side of the split, chunk by chunk or all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calomlp.data.expressions import Expression
+from calomlp.data.features import FeatureSet, per_event
+from calomlp.data.reader import Table, open_table
+from calomlp.data.sources import Source
+from calomlp.data.split import Split
+from calomlp.errors import ArtefactError, InputError
+from calomlp.interrupt import Interrupt
+from calomlp.progress import Progress
+
+MAX_BEAM_ENERGIES = 50
+"""Up to this many distinct true energies are taken for the energies of a test beam, more for a spectrum."""
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """A file as a model or report remembers it.
+
+    Attributes:
+        path: Where it lay, ``<stdin>`` if it came through a pipe.
+        tree: The tree that was read.
+        identity: UUID and tree; the same wherever the file is copied.
+        events: Number of events in it.
+    """
+
+    path: str
+    tree: str
+    identity: str
+    events: int
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How events are made from a file: the part of a model that faces the data.
+
+    Attributes:
+        features: The columns of the matrix.
+        target: Expression for the true energy [GeV].
+        split: Shares of training, validation and test.
+        split_by: Branch whose equal values stay on one side; ``None`` to split event by event.
+    """
+
+    features: FeatureSet
+    target: Expression
+    split: Split
+    split_by: str | None = None
+
+    @property
+    def branches(self) -> frozenset[str]:
+        """Every branch that is read."""
+        grouped = {self.split_by} if self.split_by else set()
+        return self.features.branches | self.target.branches | grouped
+
+    def check(self, table: Table) -> None:
+        """Refuse a file that lacks a branch of the recipe.
+
+        Raises:
+            ArtefactError: Naming the branch.
+        """
+        try:
+            table.require(self.branches)
+        except InputError as error:
+            raise ArtefactError(f"the model does not fit this file: {error}") from error
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Events in memory.
+
+    Attributes:
+        features: Shape [events, columns].
+        true_energy: Shape [events], in GeV.
+        side: :class:`~calomlp.data.split.Side` of each event, shape [events].
+    """
+
+    features: NDArray[np.float32]
+    true_energy: NDArray[np.float32]
+    side: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.true_energy)
+
+    def select(self, mask: NDArray[np.bool_]) -> Sample:
+        """Return the events where the mask is true."""
+        return Sample(self.features[mask], self.true_energy[mask], self.side[mask])
+
+
+def describe(table: Table) -> FileRecord:
+    """Return what is remembered of an open file."""
+    return FileRecord(table.source.label, table.source.tree or "", table.identity, table.entries)
+
+
+def read_chunks(table: Table, recipe: Recipe) -> Iterator[Sample]:
+    """Read a file chunk by chunk.
+
+    Raises:
+        InputError: If a value is not finite, or a true energy not above zero.
+    """
+    for start, branches in table.chunks(recipe.branches):
+        events = len(next(iter(branches.values())))
+        energy = per_event(recipe.target, branches, events)
+        if energy.ndim != 1:
+            raise InputError(f"{table.source}: target {recipe.target.text!r} is an array in each event: choose one")
+        features = recipe.features.matrix(branches)
+        _check_finite(table, features, recipe.features.columns, start)
+        _check_energy(table, recipe.target.text, energy, start)
+        if recipe.split_by is None:
+            side = recipe.split.sides(table.identity, np.arange(start, start + events))
+        else:
+            side = recipe.split.sides("", _group_keys(branches[recipe.split_by], recipe.split_by))
+        yield Sample(features, energy.astype(np.float32), side)
+
+
+def load(
+    sources: Sequence[Source], recipe: Recipe, *, progress: Progress, interrupt: Interrupt
+) -> tuple[Sample, tuple[FileRecord, ...]]:
+    """Read files into memory, each into its place in one preallocated matrix.
+
+    Args:
+        sources: The files.
+        recipe: What to read from them.
+        progress: Told of every chunk.
+        interrupt: Looked at after every chunk.
+
+    Raises:
+        InputError: If a file cannot be used.
+    """
+    records = []
+    for source in sources:  # every file is opened and checked before the first is read
+        with open_table(source) as table:
+            table.require(recipe.branches)
+            records.append(describe(table))
+    total = sum(record.events for record in records)
+    if not total:
+        raise InputError(f"{', '.join(record.path for record in records)}: no events")
+    sample = Sample(
+        np.empty((total, len(recipe.features.columns)), dtype=np.float32),
+        np.empty(total, dtype=np.float32),
+        np.empty(total, dtype=np.uint8),
+    )
+    progress.start("reading", total, "events")
+    start = 0
+    for source in sources:
+        with open_table(source) as table:
+            for chunk in read_chunks(table, recipe):
+                rows = slice(start, start + len(chunk))
+                sample.features[rows] = chunk.features
+                sample.true_energy[rows] = chunk.true_energy
+                sample.side[rows] = chunk.side
+                start = rows.stop
+                progress.advance(len(chunk))
+                interrupt.check()
+    progress.finish()
+    return sample, tuple(records)
+
+
+def _group_keys(values: NDArray[np.generic], branch: str) -> NDArray[np.int64]:
+    if values.ndim != 1:
+        raise InputError(f"events cannot be split by {branch!r}: it is an array in each event")
+    if values.dtype.kind == "f":
+        return np.ascontiguousarray(values, dtype=np.float64).view(np.int64)
+    return values.astype(np.int64)
+
+
+def _check_finite(table: Table, features: NDArray[np.float32], columns: Sequence[str], start: int) -> None:
+    finite = np.isfinite(features)
+    if finite.all():
+        return
+    column = int(np.flatnonzero(~finite.all(axis=0))[0])
+    rows = np.flatnonzero(~finite[:, column])
+    raise InputError(
+        f"{table.source}: feature {columns[column]!r} is not finite in {len(rows)} of events "
+        f"{start} to {start + len(features) - 1}, first in event {start + rows[0]}"
+    )
+
+
+def _check_energy(table: Table, target: str, energy: NDArray[np.floating], start: int) -> None:
+    bad = np.flatnonzero(~(np.isfinite(energy) & (energy > 0)))
+    if len(bad):
+        raise InputError(
+            f"{table.source}: true energy {target!r} is not finite and above zero in {len(bad)} of events "
+            f"{start} to {start + len(energy) - 1}, first in event {start + bad[0]} ({energy[bad[0]]:g})"
+        )

@@ -1,0 +1,1 @@
+"""Response, resolution, fits, and the report that carries them."""

@@ -1,0 +1,210 @@
+"""Evaluate a model: one pass over the files, then every estimator, fit and flag."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calomlp.data.features import per_event
+from calomlp.data.reader import open_table
+from calomlp.data.sample import MAX_BEAM_ENERGIES, FileRecord, Recipe, describe, read_chunks
+from calomlp.data.sources import Source
+from calomlp.data.split import Side
+from calomlp.errors import InputError
+from calomlp.evaluation.bins import POINTS, EnergyBins
+from calomlp.evaluation.estimators import estimate_all
+from calomlp.evaluation.report import Bin, Curve, Linearity, Report
+from calomlp.evaluation.resolution import fit_resolution
+from calomlp.evaluation.response import Accumulator, BinContent
+from calomlp.interrupt import Interrupt
+from calomlp.model.file import Envelope, Model
+from calomlp.model.spread import Spread
+from calomlp.progress import Progress
+from calomlp.provenance import provenance
+from calomlp.threads import threads
+
+LABELS = {"regressor": "MLP regressor", "anchor": "linear anchor", "sum": "calibrated sum"}
+"""Names of the curves, and what figures and tables call them."""
+
+_MIN_EVENTS_PER_POINT = 20
+
+
+def training_sources(model: Model) -> list[Source]:
+    """Return the files that a model was trained on, as it recorded them.
+
+    Raises:
+        InputError: If they came through a pipe and are gone.
+    """
+    if any(record.path.startswith("<") for record in model.files):
+        raise InputError("the model was trained on data from a pipe, which are gone: name the data to evaluate on")
+    return [Source(record.path, record.tree, record.path) for record in model.files]
+
+
+def evaluate(
+    model: Model, sources: Sequence[Source], *, use_all: bool, seed: int, progress: Progress, interrupt: Interrupt
+) -> Report:
+    """Evaluate a model and its baselines on files.
+
+    A file that the model was trained on is recognised by its identity wherever it lies, and contributes its test side
+    only.
+
+    Args:
+        model: The model.
+        sources: The files.
+        use_all: Evaluate the training and validation sides of the training files too.
+        seed: Seed of the bootstrap errors.
+        progress: Told of every chunk.
+        interrupt: Looked at after every chunk.
+
+    Raises:
+        InputError: If a file cannot be used, or no event is left.
+        ArtefactError: If a file lacks a branch of the model.
+    """
+    records = _check(model, sources)
+    accumulator = Accumulator(_bins(model, sources), tuple(LABELS))
+    progress.start("evaluating", sum(record.events for record in records), "events")
+    left_out = 0
+    for source in sources:
+        with open_table(source) as table:
+            known = table.identity in {record.identity for record in model.files}
+            for chunk in read_chunks(table, model.recipe):
+                used = chunk.select(chunk.side == Side.TEST) if known and not use_all else chunk
+                left_out += len(chunk) - len(used)
+                with threads(1):
+                    estimates = model.regressor.estimates(used.features)
+                accumulator.fill(
+                    used.true_energy, {name: getattr(estimates, name).cpu().numpy() for name in accumulator.curves}
+                )
+                progress.advance(len(chunk))
+                interrupt.check()
+    progress.finish()
+    if not accumulator.content:
+        raise InputError(
+            "no event is left to evaluate: all belong to the training side of the model's files (use them with --all)"
+            if left_out
+            else "no event is left to evaluate"
+        )
+    return summarise(accumulator, model, records, left_out=left_out, use_all=use_all, seed=seed)
+
+
+def summarise(
+    accumulator: Accumulator,
+    model: Model,
+    records: Sequence[FileRecord],
+    *,
+    left_out: int,
+    use_all: bool,
+    seed: int,
+) -> Report:
+    """Turn accumulated responses into a report."""
+    spread = Spread(**model.summary["anchor_spread"])
+    curves = tuple(_curve(accumulator, name, model.envelope, spread, seed) for name in accumulator.curves)
+    return Report(
+        bins=accumulator.bins,
+        curves=curves,
+        events=sum(content.events for content in accumulator.content.values()),
+        left_out=left_out,
+        files=tuple(records),
+        envelope=model.envelope,
+        training={"history": list(model.history), "summary": model.summary},
+        provenance=provenance(bootstrap_seed=seed, model=model.provenance),
+        notes=tuple(_notes(curves, left_out=left_out, use_all=use_all)),
+    )
+
+
+def _check(model: Model, sources: Sequence[Source]) -> list[FileRecord]:
+    """Open every file before long work begins."""
+    records = []
+    for source in sources:
+        with open_table(source) as table:
+            model.recipe.check(table)
+            records.append(describe(table))
+    return records
+
+
+def _bins(model: Model, sources: Sequence[Source]) -> EnergyBins:
+    """One bin per beam energy if there are few distinct ones, otherwise a grid that only the model decides."""
+    distinct, events = _distinct_energies(model.recipe, sources)
+    if len(distinct) <= min(MAX_BEAM_ENERGIES, events / _MIN_EVENTS_PER_POINT):
+        return EnergyBins(POINTS)
+    envelope = model.envelope
+    return EnergyBins.over(envelope.energy_min, envelope.energy_max, envelope.n_test)
+
+
+def _distinct_energies(recipe: Recipe, sources: Sequence[Source]) -> tuple[NDArray[np.floating], int]:
+    """Return the distinct true energies and the number of events read; stops early when they are many."""
+    distinct: NDArray[np.floating] = np.empty(0)
+    events = 0
+    for source in sources:
+        with open_table(source) as table:
+            for _, branches in table.chunks(recipe.target.branches):
+                n = len(next(iter(branches.values())))
+                events += n
+                distinct = np.unique(np.concatenate([distinct, per_event(recipe.target, branches, n)]))
+                if len(distinct) > MAX_BEAM_ENERGIES:
+                    return distinct, events
+    return distinct, events
+
+
+def _curve(accumulator: Accumulator, name: str, envelope: Envelope, spread: Spread, seed: int) -> Curve:
+    bins = tuple(
+        _bin(accumulator.bins.edges(key), content, name, envelope, spread, seed)
+        for key, content in sorted(accumulator.content.items())
+    )
+    usable = [bin_ for bin_ in bins if bin_.estimates and not bin_.edge]
+    fit = fit_resolution([bin_.energy for bin_ in usable], [bin_.estimates["resolution"] for bin_ in usable])
+    return Curve(name, LABELS[name], bins, fit, _linearity(usable), accumulator.non_finite.get(name, 0))
+
+
+def _bin(
+    edges: tuple[float, float], content: BinContent, name: str, envelope: Envelope, spread: Spread, seed: int
+) -> Bin:
+    histogram = content.histograms[name]
+    low, high = edges
+    energy = low if low == high else content.energy
+    return Bin(
+        low,
+        high,
+        energy,
+        content.events,
+        _at_edge(low, high, envelope, spread),
+        estimate_all(histogram, seed),
+        histogram,
+    )
+
+
+def _at_edge(low: float, high: float, envelope: Envelope, spread: Spread) -> bool:
+    """Whether a bin reaches within two sigma of an edge of the training range, or beyond it."""
+    lowest, highest = spread.inner_range(envelope.energy_min, envelope.energy_max)
+    return low < lowest or high > highest
+
+
+def _linearity(bins: Sequence[Bin]) -> Linearity | None:
+    if not bins:
+        return None
+    response = np.array([bin_.estimates["core_mean"].value for bin_ in bins])
+    deviation = response / response.mean() - 1
+    return Linearity(float(response.mean()), float(np.abs(deviation).max()), float(np.sqrt(np.mean(deviation**2))))
+
+
+def _notes(curves: Sequence[Curve], *, left_out: int, use_all: bool) -> list[str]:
+    notes = []
+    if use_all:
+        notes.append("events that the model was trained on are among these (--all): the resolution is optimistic")
+    if left_out:
+        notes.append(f"{left_out} events of the training and validation sides were left out")
+    bins = curves[0].bins
+    edges = [bin_ for bin_ in bins if bin_.edge]
+    if edges:
+        notes.append(
+            f"{len(edges)} of {len(bins)} bins are within two sigma of an edge of the training range or beyond it; "
+            "they are marked and left out of the fits"
+        )
+    few = [bin_ for bin_ in bins if not bin_.estimates]
+    if few:
+        notes.append(f"{len(few)} of {len(bins)} bins have too few events for estimates")
+    notes += [f"{curve.label}: {curve.non_finite} estimates are not finite" for curve in curves if curve.non_finite]
+    notes += [f"{curve.label}: {curve.fit.note}" for curve in curves if curve.fit and curve.fit.note]
+    return notes

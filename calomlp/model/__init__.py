@@ -1,0 +1,1 @@
+"""The regressor: anchor, network, losses, and the file that carries them."""

@@ -1,0 +1,84 @@
+"""The linear anchor: a weighted sum of the energies, fitted by least squares, and the plain sum beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calomlp.errors import InputError
+from calomlp.model.spread import Spread, fit_spread
+
+PRIOR_WIDTH = 0.3
+"""Weights are expected within 30 % of the plain sum's: what few events cannot determine stays near the sum."""
+
+_SPECTRUM_BINS = 40
+_EVENTS_PER_BIN = 100
+_MAX_SPECTRUM_RATIO = 100.0
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """Linear estimates of the energy.
+
+    Attributes:
+        sum_scale: The calibrated sum is this number times the sum of the energies.
+        weights: The anchor is the sum of the energies times these, shape [energies].
+        spread: Expected spread of the anchor.
+    """
+
+    sum_scale: float
+    weights: NDArray[np.float64]
+    spread: Spread
+
+
+def spectrum_weights(true_energy: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return weights that make any training spectrum flat in ln E, with mean one.
+
+    A squared residual that is not divided by the true energy estimates an unbiased energy exactly when the spectrum is
+    flat in ln E and the resolution stochastic; other spectra act as a prior. No weight exceeds a hundred times the
+    smallest, so that a handful of events cannot rule the fit.
+
+    Args:
+        true_energy: In GeV, shape [events].
+    """
+    log_energy = np.log(true_energy.astype(np.float64))
+    n_bins = int(np.clip(len(log_energy) // _EVENTS_PER_BIN, 1, _SPECTRUM_BINS))
+    counts, edges = np.histogram(log_energy, bins=n_bins)
+    index = np.clip(np.searchsorted(edges, log_energy, side="right") - 1, 0, n_bins - 1)
+    weights = 1.0 / counts[index]
+    weights = np.minimum(weights, _MAX_SPECTRUM_RATIO * weights.min())
+    return np.asarray(weights / weights.mean())
+
+
+def fit_anchor(energies: NDArray[np.float32], true_energy: NDArray[np.float32], weights: NDArray[np.float64]) -> Anchor:
+    """Fit the calibrated sum and the anchor.
+
+    Residuals are weighted by the spectrum weights and by the inverse variance that is expected at the energy of the
+    calibrated sum: a function of the inputs, which does not bias the fit as one of the true energy would. Weights are
+    drawn towards those of the sum by a Gaussian prior of relative width :data:`PRIOR_WIDTH`.
+
+    Args:
+        energies: Energy features, shape [events, energies].
+        true_energy: In GeV, shape [events].
+        weights: Spectrum weights, shape [events].
+
+    Raises:
+        InputError: If the energies add up to nothing.
+    """
+    x = energies.astype(np.float64)
+    y = true_energy.astype(np.float64)
+    total = x.sum(axis=1)
+    # dividing by the true energy makes every energy count alike, whatever the spectrum
+    mean_response = float(np.average(total / y, weights=weights))
+    if not np.isfinite(mean_response) or mean_response <= 0:
+        raise InputError(f"the energy features add up to {mean_response:g} per GeV on average: are these energies?")
+    scale = 1.0 / mean_response
+    sum_energy = scale * total
+    precision = weights / fit_spread(sum_energy, y).variance(sum_energy)  # [events], in GeV^-2
+    strength = 1.0 / (PRIOR_WIDTH * scale) ** 2
+    normal = (x * precision[:, None]).T @ x + strength * np.eye(x.shape[1])
+    moment = x.T @ (precision * y) + strength * scale
+    fitted = np.linalg.solve(normal, moment)
+    return Anchor(scale, fitted, fit_spread(x @ fitted, y))

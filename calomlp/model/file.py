@@ -1,0 +1,146 @@
+"""The model file: weights in the safetensors format, everything else as one JSON document in its header."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+
+from calomlp.data.expressions import Expression
+from calomlp.data.features import Feature, FeatureSet
+from calomlp.data.sample import FileRecord, Recipe
+from calomlp.data.split import Split
+from calomlp.errors import ArtefactError, InputError
+from calomlp.model.regressor import Architecture, Regressor
+from calomlp.provenance import canonical_json
+
+MODEL_SCHEMA = "calomlp.model/1"
+_HEADER_KEY = "calomlp"
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """The region of the training data, outside of which nothing was learned.
+
+    Attributes:
+        energy_min: Lowest true energy [GeV].
+        energy_max: Highest true energy [GeV].
+        n_train: Number of training events.
+        n_test: Number of events kept for the test.
+    """
+
+    energy_min: float
+    energy_max: float
+    n_train: int
+    n_test: int
+
+
+@dataclass(frozen=True)
+class Model:
+    """A regressor with all that is needed to apply it to a file and to know where it came from.
+
+    Attributes:
+        regressor: From features to energies.
+        recipe: From files to features.
+        files: The files that it was trained on.
+        envelope: The region that it was trained in.
+        history: One entry for each epoch.
+        summary: What the training came to: epochs, best epoch, losses, baselines.
+        settings: The resolved settings of the training.
+        provenance: Versions and command.
+    """
+
+    regressor: Regressor
+    recipe: Recipe
+    files: tuple[FileRecord, ...]
+    envelope: Envelope
+    history: tuple[dict[str, float], ...]
+    summary: dict[str, Any]
+    settings: dict[str, Any]
+    provenance: dict[str, Any]
+
+
+def write_model(path: Path, model: Model) -> None:
+    """Write a model; equal models make equal files."""
+    recipe = model.recipe
+    document = {
+        "schema": MODEL_SCHEMA,
+        "features": [asdict(feature) for feature in recipe.features],
+        "target": recipe.target.text,
+        "split": asdict(recipe.split),
+        "split_by": recipe.split_by,
+        "architecture": asdict(model.regressor.architecture),
+        "files": [asdict(record) for record in model.files],
+        "envelope": asdict(model.envelope),
+        "history": list(model.history),
+        "summary": model.summary,
+        "settings": model.settings,
+        "provenance": model.provenance,
+    }
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.regressor.state_dict().items()}
+    path.write_bytes(safetensors.torch.save(tensors, {_HEADER_KEY: canonical_json(document)}))
+
+
+def read_model(path: str, label: str) -> Model:
+    """Read a model.
+
+    Args:
+        path: The file.
+        label: What messages call it.
+
+    Raises:
+        ArtefactError: If this is not a model that this version can read.
+    """
+    document = read_header(path, label)
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+        return _build(document, tensors)
+    except (KeyError, TypeError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
+        raise ArtefactError(f"{label}: this model is damaged: {type(error).__name__}: {error}") from error
+
+
+def read_header(path: str, label: str) -> dict[str, Any]:
+    """Read the JSON document of a model without its weights.
+
+    Raises:
+        ArtefactError: If this is not a model of calomlp, or one of another schema.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+        document: dict[str, Any] = json.loads(metadata[_HEADER_KEY])
+    except OSError as error:
+        raise InputError(f"{label}: cannot open this model: {error.strerror or error}") from error
+    except (safetensors.SafetensorError, KeyError, ValueError) as error:
+        raise ArtefactError(f"{label}: not a model written by calomlp train") from error
+    if document.get("schema") != MODEL_SCHEMA:
+        raise ArtefactError(f"{label}: has schema {document.get('schema')!r}, this version reads {MODEL_SCHEMA!r}")
+    return document
+
+
+def _build(document: Mapping[str, Any], tensors: Mapping[str, Any]) -> Model:
+    described = document["architecture"]
+    tuples = {name: tuple(described[name]) for name in ("energy_columns", "hidden")}
+    regressor = Regressor(Architecture(**{**described, **tuples}))
+    regressor.load_state_dict(dict(tensors))
+    regressor.eval()
+    features = FeatureSet(
+        Feature(item["expression"], tuple(item["shape"]), item["energy"]) for item in document["features"]
+    )
+    recipe = Recipe(features, Expression.parse(document["target"]), Split(**document["split"]), document["split_by"])
+    return Model(
+        regressor,
+        recipe,
+        tuple(FileRecord(**record) for record in document["files"]),
+        Envelope(**document["envelope"]),
+        tuple(document["history"]),
+        document["summary"],
+        document["settings"],
+        document["provenance"],
+    )

@@ -1,0 +1,158 @@
+"""The regressor: one module from raw features to energy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from calomlp.model.anchor import Anchor
+from calomlp.model.network import MLP
+
+TARGETS = ("ratio", "direct", "log")
+"""What the network stands for: a factor on the anchor (``exp`` of its output), the energy itself, or its logarithm."""
+
+_STANDARD_FLOOR = 1e-6
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What has to be known to build a regressor before its weights are loaded.
+
+    Attributes:
+        n_columns: Number of columns of the feature matrix.
+        energy_columns: Those that are energies, which the anchor combines.
+        hidden: Width of each hidden layer.
+        activation: Activation of the hidden layers.
+        dropout: Probability that a hidden unit is silenced in training.
+        target: One of :data:`TARGETS`.
+    """
+
+    n_columns: int
+    energy_columns: tuple[int, ...]
+    hidden: tuple[int, ...]
+    activation: str
+    dropout: float
+    target: str
+
+
+class Estimates(NamedTuple):
+    """Energies of the same events, in GeV, each of shape [events]: the plain sum, the anchor, the regressor."""
+
+    sum: Tensor
+    anchor: Tensor
+    regressor: Tensor
+
+
+class Regressor(nn.Module):
+    """Raw features in, energies out.
+
+    With the target ``ratio`` the energy is ``anchor * exp(network)``: the network corrects the linear calibration, and
+    far away from the training data the energy goes on like the line instead of saturating. The network sees quantities
+    without a scale, the shares of the anchor and the other features, and the logarithm of the anchor. With ``direct``
+    and ``log`` it sees the features themselves and its output is the energy or its logarithm.
+
+    Noise can make an anchor small or negative. Where the network needs a share or a logarithm of it, the anchor is
+    replaced by sqrt(anchor^2 + floor^2); the energy itself is never clipped.
+    """
+
+    anchor_weights: Tensor
+    sum_scale: Tensor
+    floor: Tensor
+    input_mean: Tensor
+    input_scale: Tensor
+    output_mean: Tensor
+    output_scale: Tensor
+    energy_columns: Tensor
+    other_columns: Tensor
+
+    def __init__(self, architecture: Architecture, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.architecture = architecture
+        energies = list(architecture.energy_columns)
+        others = [column for column in range(architecture.n_columns) if column not in energies]
+        ratio = architecture.target == "ratio"
+        n_inputs = architecture.n_columns + ratio
+        self.register_buffer("energy_columns", torch.tensor(energies, dtype=torch.int64), persistent=False)
+        self.register_buffer("other_columns", torch.tensor(others, dtype=torch.int64), persistent=False)
+        self.register_buffer("anchor_weights", torch.ones(len(energies)))
+        for name, value in (("sum_scale", 1.0), ("floor", 1.0), ("output_mean", 0.0), ("output_scale", 1.0)):
+            self.register_buffer(name, torch.tensor(value))
+        self.register_buffer("input_mean", torch.zeros(n_inputs))
+        self.register_buffer("input_scale", torch.ones(n_inputs))
+        self.network = MLP(
+            n_inputs,
+            architecture.hidden,
+            architecture.activation,
+            dropout=architecture.dropout,
+            generator=generator,
+            zero_output=ratio,
+        )
+
+    def calibrate(self, anchor: Anchor, features: Tensor, true_energy: Tensor) -> None:
+        """Set everything but the network's weights: anchor, scaler and scale of the output.
+
+        Args:
+            anchor: The fitted anchor.
+            features: Training features, shape [events, columns].
+            true_energy: In GeV, shape [events].
+        """
+        self.anchor_weights.copy_(torch.from_numpy(anchor.weights))
+        self.sum_scale.fill_(anchor.sum_scale)
+        self.floor.fill_(0.5 * float(true_energy.min()))
+        inputs = self.raw_inputs(features, self.anchor(features))
+        self.input_mean.copy_(inputs.mean(dim=0))
+        scale = inputs.std(dim=0) if len(inputs) > 1 else torch.ones_like(self.input_scale)
+        self.input_scale.copy_(torch.where(scale > _STANDARD_FLOOR, scale, torch.ones_like(scale)))
+        if self.architecture.target != "ratio":
+            wanted = true_energy.log() if self.architecture.target == "log" else true_energy
+            self.output_mean.fill_(float(wanted.mean()))
+            self.output_scale.fill_(max(float(wanted.std()), _STANDARD_FLOOR) if len(wanted) > 1 else 1.0)
+
+    def plain_sum(self, features: Tensor) -> Tensor:
+        """Return the calibrated sum of the energies [GeV], shape [events]."""
+        return self.sum_scale * features[:, self.energy_columns].sum(dim=1)
+
+    def anchor(self, features: Tensor) -> Tensor:
+        """Return the linear anchor [GeV], shape [events]."""
+        return features[:, self.energy_columns] @ self.anchor_weights
+
+    def raw_inputs(self, features: Tensor, anchor: Tensor) -> Tensor:
+        """Return what the network sees, before it is standardised, shape [events, inputs]."""
+        if self.architecture.target != "ratio":
+            return features
+        size = torch.sqrt(anchor**2 + self.floor**2)  # [events]
+        shares = features[:, self.energy_columns] / size[:, None]
+        return torch.cat([shares, features[:, self.other_columns], size.log()[:, None]], dim=1)
+
+    def inputs(self, features: Tensor, anchor: Tensor) -> Tensor:
+        """Return the standardised inputs of the network, shape [events, inputs]."""
+        return (self.raw_inputs(features, anchor) - self.input_mean) / self.input_scale
+
+    def energy(self, output: Tensor, anchor: Tensor) -> Tensor:
+        """Turn the network's output into an energy [GeV], shape [events]."""
+        match self.architecture.target:
+            case "ratio":
+                return anchor * torch.exp(output)
+            case "log":
+                return torch.exp(self.output_mean + self.output_scale * output)
+            case _:
+                return self.output_mean + self.output_scale * output
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the energy [GeV], shape [events], from raw features, shape [events, columns]."""
+        anchor = self.anchor(features)
+        return self.energy(self.network(self.inputs(features, anchor)), anchor)
+
+    @torch.inference_mode()
+    def estimates(self, features: NDArray[np.float32]) -> Estimates:
+        """Return the regressor's energies and those of its baselines, shape [events] each."""
+        device = self.anchor_weights.device
+        x = torch.from_numpy(features).to(device)
+        anchor = self.anchor(x)
+        regressor = self.energy(self.network(self.inputs(x, anchor)), anchor)
+        return Estimates(self.plain_sum(x), anchor, regressor)

@@ -1,0 +1,102 @@
+"""Settings: one definition gives the flag, its help, the TOML key, the environment variable and the default.
+
+Every command has one frozen dataclass whose fields are made with :func:`setting`. The door turns it into flags, and the
+core receives it filled in.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from calomlp.errors import UsageError, did_you_mean
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the door needs to know about one field.
+
+    Attributes:
+        help: One line for ``--help``.
+        flags: Short or alternative flags; the long one is the field's name.
+        panel: Heading under which ``--help`` lists it.
+        choices: The legal values, where they are few.
+        parse: Turns text into the value, where the type alone does not.
+        metavar: Placeholder of the value in ``--help``.
+        positional: Whether it is an argument and not a flag.
+    """
+
+    help: str
+    flags: tuple[str, ...] = ()
+    panel: str = "Main"
+    choices: tuple[str, ...] = ()
+    parse: Callable[[str], Any] | None = None
+    metavar: str | None = None
+    positional: bool = False
+
+
+def setting(default: Any, help: str, *flags: str, **details: Any) -> Any:  # noqa: A002 - the word that typer uses too
+    """Declare a field of a settings dataclass; see :class:`Setting` for ``details``."""
+    return field(default=default, metadata={"setting": Setting(help, flags, **details)})
+
+
+def declared(kind: type[Any]) -> dict[str, Setting]:
+    """Return the settings of a dataclass by field name, in order."""
+    return {item.name: item.metadata["setting"] for item in fields(kind)}
+
+
+def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    """Refuse a value that is not among the legal ones.
+
+    Raises:
+        UsageError: With a did-you-mean.
+    """
+    if value not in choices:
+        raise UsageError(f"{name} {value!r} is unknown: {did_you_mean(value, choices)}")
+
+
+def load_config(path: str, command: str, tables: Mapping[str, type[Any]]) -> dict[str, Any]:
+    """Read one command's table of a TOML configuration file.
+
+    Args:
+        path: The file.
+        command: The command whose table is wanted.
+        tables: The settings dataclass of every command.
+
+    Returns:
+        The values in the table, still untyped; empty if the file has no such table.
+
+    Raises:
+        UsageError: If the file cannot be read, or holds a table or a key that is unknown.
+    """
+    try:
+        document = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot read this configuration file ({error})") from error
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path}: not valid TOML: {error}") from error
+    for table, values in document.items():
+        if table not in tables or not isinstance(values, dict):
+            raise UsageError(f"{path}: unknown table [{table}]: {did_you_mean(table, tables)}")
+        known = declared(tables[table])
+        for key in values:
+            if key not in known:
+                raise UsageError(f"{path}: unknown key {key!r} in [{table}]: {did_you_mean(key, known, limit=40)}")
+    found: dict[str, Any] = document.get(command, {})
+    return found
+
+
+def dump_config(command: str, settings: Any) -> str:
+    """Write settings as the TOML table that ``--config`` reads; unset ones are left out."""
+    lines = [f"{key} = {_toml(value)}" for key, value in asdict(settings).items() if value is not None]
+    return "\n".join([f"[{command}]", *lines]) + "\n"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    return json.dumps(value)  # strings, numbers and booleans are written alike in JSON and TOML

@@ -1,0 +1,189 @@
+"""Standard streams and files: artefacts in, artefacts out, one record.
+
+An artefact is written beside its target under a temporary name, flushed to disk and renamed, so that a file with the
+final name is always whole. ``-`` is standard input or output.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from calomlp.errors import InputError, UsageError
+
+RECORD_SCHEMA = "calomlp.record/1"
+STDIN = "<stdin>"
+"""What messages call an artefact that came through standard input."""
+
+_MAGIC_SIZE = 16
+_COPY_SIZE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Record:
+    """The one line that a command leaves on standard output when its artefact went to a file.
+
+    Attributes:
+        action: The command.
+        artefact: What it made: ``dataset``, ``model``, ``report`` or ``figures``.
+        path: Where that lies.
+        summary: Numbers worth knowing without opening the artefact.
+        status: ``done``, unless the command says otherwise.
+    """
+
+    action: str
+    artefact: str
+    path: str
+    summary: dict[str, Any] = field(default_factory=dict)
+    status: str = "done"
+
+    def to_json(self) -> str:
+        """Write the record as one line of JSON."""
+        body = {"schema": RECORD_SCHEMA, "action": self.action, "status": self.status, "artefact": self.artefact}
+        return json.dumps({**body, "path": self.path, **self.summary}, allow_nan=False)
+
+
+@dataclass(frozen=True)
+class Piped:
+    """What arrived on standard input: files by name, or one artefact that was spooled to a temporary file."""
+
+    paths: tuple[str, ...]
+    spooled: bool
+
+
+class Streams:
+    """The three standard streams and the temporary files that belong to them; tests pass their own."""
+
+    def __init__(
+        self, stdin: BinaryIO | None = None, stdout: BinaryIO | None = None, stderr: BinaryIO | None = None
+    ) -> None:
+        self.stdin = stdin or sys.stdin.buffer
+        self.stdout = stdout or sys.stdout.buffer
+        self.stderr = stderr or sys.stderr.buffer
+        self._spool = tempfile.TemporaryDirectory(prefix="calomlp-")
+        self._piped: Piped | None = None
+
+    def close(self) -> None:
+        """Remove the temporary files."""
+        self._spool.cleanup()
+
+    def read_piped(self) -> Piped:
+        """Read standard input, once: an artefact's bytes, records of earlier commands, or lines with paths.
+
+        Raises:
+            InputError: If nothing arrives.
+            UsageError: If standard input is a terminal.
+        """
+        if self._piped is None:
+            if self.stdin.isatty():
+                raise UsageError("'-' reads standard input, which is a terminal: pipe something in, or name a file")
+            self._piped = self._read_piped()
+        return self._piped
+
+    def _read_piped(self) -> Piped:
+        head = self.stdin.read(_MAGIC_SIZE)
+        if not head.strip():
+            raise InputError(f"{STDIN}: nothing arrived; did the command before this one fail?")
+        if head.startswith(b"root"):
+            return self._spool_artefact(head, ".root")
+        if head[8:9] == b"{" and not head.lstrip().startswith(b"{"):  # eight bytes of length, then the JSON header
+            return self._spool_artefact(head, ".safetensors")
+        text = (head + self.stdin.read()).decode(errors="replace")
+        try:
+            lines = [json.loads(line) for line in text.splitlines() if line.strip()]
+        except ValueError:
+            lines = []
+        if lines and all(isinstance(line, dict) and line.get("schema") == RECORD_SCHEMA for line in lines):
+            return Piped(tuple(str(line["path"]) for line in lines), spooled=False)
+        if text.lstrip().startswith("{"):
+            path = Path(self._spool.name, "stdin.json")
+            path.write_text(text, encoding="utf-8")
+            return Piped((str(path),), spooled=True)
+        return Piped(tuple(line.strip() for line in text.splitlines() if line.strip()), spooled=False)
+
+    def _spool_artefact(self, head: bytes, suffix: str) -> Piped:
+        path = Path(self._spool.name, f"stdin{suffix}")
+        with path.open("wb") as file:
+            file.write(head)
+            shutil.copyfileobj(self.stdin, file, _COPY_SIZE)
+        return Piped((str(path),), spooled=True)
+
+    def check_output(self, output: str, *, binary: bool, force: bool) -> None:
+        """Refuse an output before long work begins.
+
+        Raises:
+            UsageError: If the file exists and ``force`` is not given, its folder cannot be written to, or binary data
+                would go to a terminal.
+        """
+        if output == "-":
+            if binary and self.stdout.isatty():
+                raise UsageError("binary output does not go to a terminal: name a file with -o, or pipe it on")
+            return
+        target = Path(output)
+        if target.is_dir():
+            raise UsageError(f"{output} is a folder: name a file with -o")
+        if target.exists() and not force:
+            raise UsageError(f"{output} exists already: choose another name, or replace it with --force")
+        ensure_folder(target.parent)
+
+    @contextmanager
+    def artefact(self, output: str) -> Iterator[Path]:
+        """Give a temporary path to write an artefact to, and put it in place if the block ends well.
+
+        Args:
+            output: The final path, or ``-`` for standard output.
+        """
+        if output == "-":
+            temporary = Path(self._spool.name, "stdout")
+            yield temporary
+            with temporary.open("rb") as file:
+                shutil.copyfileobj(file, self.stdout, _COPY_SIZE)
+            self.stdout.flush()
+            return
+        with atomic_path(Path(output)) as temporary:
+            yield temporary
+
+    def print_record(self, record: Record) -> None:
+        """Write a record to standard output as a line of JSON."""
+        self.stdout.write(record.to_json().encode() + b"\n")
+        self.stdout.flush()
+
+
+@contextmanager
+def atomic_path(target: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``target``, and rename it to ``target`` if the block ends well."""
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)  # mkstemp makes private files, an artefact is for the whole group
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def ensure_folder(folder: Path) -> None:
+    """Make a folder for outputs if it is not there.
+
+    Raises:
+        UsageError: If it cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot make this folder for the output ({error.strerror})") from error
+    if not os.access(folder, os.W_OK):
+        raise UsageError(f"{folder}: no permission to write into this folder")

@@ -1,0 +1,74 @@
+"""Checkpoints: all of a training run's state in one file, so that it can go on as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from calomlp.errors import ArtefactError
+from calomlp.provenance import canonical_json
+from calomlp.streams import atomic_path
+from calomlp.training.loop import State
+
+CHECKPOINT_SCHEMA = "calomlp.checkpoint/1"
+SUFFIX = ".checkpoint"
+
+_HEADER_KEY = "calomlp"
+_SCALARS = ("epoch", "step", "loss_sum", "best_loss", "best_epoch", "history")
+
+
+def save_checkpoint(path: Path, state: State, fingerprint: str) -> None:
+    """Write a checkpoint, whole or not at all.
+
+    Args:
+        path: The file.
+        state: What to save.
+        fingerprint: Identifies configuration and data; only a run with the same may go on from here.
+    """
+    tensors = {"generator": state.generator.get_state(), "moments": state.optimiser.moments}
+    tensors |= {f"network.{name}": value for name, value in state.regressor.network.state_dict().items()}
+    tensors |= {f"best.{name}": value for name, value in state.best_weights.items()}
+    document = {
+        "schema": CHECKPOINT_SCHEMA,
+        "fingerprint": fingerprint,
+        "steps": state.optimiser.steps,
+        **{name: getattr(state, name) for name in _SCALARS},
+    }
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(safetensors.torch.save(tensors, {_HEADER_KEY: canonical_json(document)}))
+
+
+def load_checkpoint(path: Path, state: State, fingerprint: str) -> None:
+    """Bring a freshly made state to where a checkpoint left it.
+
+    Raises:
+        ArtefactError: If the checkpoint is damaged, or belongs to another configuration or other data.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            document: dict[str, Any] = json.loads((file.metadata() or {})[_HEADER_KEY])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except (OSError, KeyError, ValueError, safetensors.SafetensorError) as error:
+        raise ArtefactError(f"{path}: this checkpoint is damaged; remove it to start afresh") from error
+    if document.get("schema") != CHECKPOINT_SCHEMA or document.get("fingerprint") != fingerprint:
+        raise ArtefactError(
+            f"{path}: this checkpoint belongs to other settings, data or versions; give the old ones to go on, or "
+            "remove it to start afresh"
+        )
+    for name in _SCALARS:
+        setattr(state, name, document[name])
+    state.generator.set_state(tensors["generator"])
+    state.regressor.network.load_state_dict(_below("network.", tensors))
+    state.best_weights = _below("best.", tensors)
+    state.optimiser.moments.copy_(tensors["moments"])
+    state.optimiser.steps = document["steps"]
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,188 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from calomlp.errors import TrainingError
+from calomlp.model.losses import LOSSES
+from calomlp.model.regressor import Regressor
+from calomlp.training.optimiser import Optimiser, rate_factor
+from calomlp.training.plan import Plan
+from calomlp.training.settings import TrainingSettings
+
+
+class Events:
+    """Events as the loop needs them: everything that no weight changes is computed once and kept in one table.
+
+    Attributes:
+        inputs: Standardised inputs of the network, shape [events, inputs].
+        anchor: Linear anchor [GeV], shape [events].
+        sigma: Spread expected at the anchor [GeV], shape [events].
+        true_energy: In GeV, shape [events].
+        weight: Weight that makes the spectrum flat in ln E, shape [events].
+    """
+
+    def __init__(self, table: Tensor) -> None:
+        self._table = table  # [events, inputs + 4]; one gather makes a batch
+        self.inputs = table[:, :-4]
+        self.anchor, self.sigma, self.true_energy, self.weight = table[:, -4:].unbind(dim=1)
+
+    @classmethod
+    def of(cls, inputs: Tensor, anchor: Tensor, sigma: Tensor, true_energy: Tensor, weight: Tensor) -> Events:
+        """Put the columns together."""
+        return cls(torch.cat([inputs, torch.stack([anchor, sigma, true_energy, weight], dim=1)], dim=1))
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def take(self, rows: Tensor) -> Events:
+        """Return some of the events."""
+        return Events(self._table[rows.to(self._table.device)])
+
+
+@dataclass
+class State:
+    """Where a training run stands; a checkpoint holds all of it.
+
+    Attributes:
+        regressor: The regressor; only its network changes.
+        optimiser: With its moments.
+        generator: Source of the dropout masks.
+        epoch: Epochs that are complete.
+        step: Steps that are complete in the epoch that is not.
+        loss_sum: Sum of weight times loss over the events of these steps.
+        best_loss: Lowest validation loss so far.
+        best_epoch: Epoch after which it was seen; 0 is the start.
+        best_weights: The network at that time.
+        history: One entry for each complete epoch.
+    """
+
+    regressor: Regressor
+    optimiser: Optimiser
+    generator: torch.Generator
+    epoch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    best_loss: float = math.inf
+    best_epoch: int = 0
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def run(
+    state: State,
+    train: Events,
+    validation: Events,
+    settings: TrainingSettings,
+    plan: Plan,
+    *,
+    after_step: Callable[[State], None],
+    after_epoch: Callable[[State], None],
+) -> str:
+    """Train until the epochs are over, patience is at its end or the loss has settled; leave the best weights in place.
+
+    Args:
+        state: Where to begin; brought up to date all the time.
+        train: Training events.
+        validation: Validation events.
+        settings: The settings.
+        plan: The numbers.
+        after_step: Called after every step; may raise to stop, with a state that can be saved.
+        after_epoch: Called after every epoch.
+
+    Returns:
+        Why it ended.
+
+    Raises:
+        TrainingError: If the loss is not finite.
+    """
+    network = state.regressor.network
+    if not state.best_weights:
+        _judge(state, _validate(state.regressor, validation, settings.loss)[0])  # before the first step
+    steps_per_epoch = math.ceil(len(train) / plan.batch_size)
+    while not (reason := _finished(state, settings, plan)):
+        network.train()
+        batches = _order(len(train), settings.seed, state.epoch).split(plan.batch_size)  # type: ignore[no-untyped-call]
+        for rows in batches[state.step :]:
+            done = (state.epoch * steps_per_epoch + state.step) / (plan.epochs * steps_per_epoch)
+            loss = mean_loss(state.regressor, train.take(rows), settings.loss, state.generator)
+            loss.backward()  # type: ignore[no-untyped-call]
+            state.optimiser.step(plan.learning_rate * rate_factor(settings.schedule, done))
+            state.loss_sum += float(loss.detach()) * len(rows)
+            state.step += 1
+            after_step(state)
+        _close_epoch(state, train, validation, settings.loss)
+        after_epoch(state)
+    network.load_state_dict(state.best_weights)
+    return reason
+
+
+def mean_loss(regressor: Regressor, events: Events, loss: str, generator: torch.Generator | None = None) -> Tensor:
+    """Return the weighted mean loss of events, a scalar."""
+    energy = regressor.energy(regressor.network(events.inputs, generator), events.anchor)
+    return (events.weight * LOSSES[loss].per_event(energy, events.true_energy, events.sigma)).mean()
+
+
+def _close_epoch(state: State, train: Events, validation: Events, loss: str) -> None:
+    train_loss = state.loss_sum / len(train)
+    validation_loss, resolution = _validate(state.regressor, validation, loss)
+    if not math.isfinite(train_loss + validation_loss):
+        raise TrainingError(
+            f"the loss is not finite in epoch {state.epoch + 1} (training {train_loss:g}, validation "
+            f"{validation_loss:g}): lower the learning rate with --lr, or look for outliers among the features"
+        )
+    state.epoch, state.step, state.loss_sum = state.epoch + 1, 0, 0.0
+    state.history.append(
+        {
+            "epoch": state.epoch,
+            "train_loss": train_loss,
+            "validation_loss": validation_loss,
+            "validation_resolution": resolution,
+            "learning_rate": state.optimiser.rate,
+        }
+    )
+    _judge(state, validation_loss)
+
+
+@torch.inference_mode()
+def _validate(regressor: Regressor, events: Events, loss: str) -> tuple[float, float]:
+    """Return the loss and the sigma_68 of the response E_reco/E_true."""
+    regressor.network.eval()
+    value = float(mean_loss(regressor, events, loss))
+    response = regressor.energy(regressor.network(events.inputs), events.anchor) / events.true_energy
+    ordered = response.sort().values
+    low, high = (ordered[min(int(share * len(ordered)), len(ordered) - 1)] for share in (0.1587, 0.8413))
+    return value, float(high - low) / 2
+
+
+def _judge(state: State, validation_loss: float) -> None:
+    """Keep the weights if they are the best so far."""
+    if validation_loss < state.best_loss or not state.best_weights:
+        state.best_loss, state.best_epoch = validation_loss, state.epoch
+        state.best_weights = {
+            name: value.detach().clone() for name, value in state.regressor.network.state_dict().items()
+        }
+
+
+def _finished(state: State, settings: TrainingSettings, plan: Plan) -> str:
+    """Return why training is over, or nothing if it is not."""
+    if state.epoch >= plan.epochs:
+        return "all epochs done"
+    if state.epoch - state.best_epoch >= settings.patience:
+        return f"no better validation loss in {settings.patience} epochs"
+    if settings.epsilon and len(state.history) > 1:
+        before, now = (entry["train_loss"] for entry in state.history[-2:])
+        if abs(now - before) < settings.epsilon:
+            return f"training loss changed by less than {settings.epsilon:g}"
+    return ""
+
+
+def _order(n_events: int, seed: int, epoch: int) -> Tensor:
+    """Return the order of the events in an epoch: it depends on nothing that happened before."""
+    return torch.randperm(n_events, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))

@@ -1,0 +1,124 @@
+"""From settings to numbers.
+
+What the user leaves open is chosen by rules of the sample's size, never by timing: the same command gives the same
+bytes.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from itertools import pairwise
+
+from calomlp.errors import UsageError
+from calomlp.settings import check_choice
+from calomlp.training.settings import ACTIVATIONS, LOSSES, OPTIMISERS, REGRESS, SCHEDULES, TrainingSettings
+
+_STEPS = 800
+_MIN_EPOCHS = 5
+_MAX_EPOCHS = 100
+_BATCHES_PER_EPOCH = 64
+_BATCH_RANGE = (64, 1024)
+_LEARNING_RATE = {"adam": 5e-3, "adamw": 5e-3, "gd": 0.05, "sgd": 0.02, "momentum": 0.005, "nesterov": 0.005}
+_REFERENCE_BATCH = 1024
+_ONE_THREAD_WORK = 2e8
+"""Multiplications of a step below which a second thread costs more than it brings."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The numbers of a training run.
+
+    Attributes:
+        hidden: Width of each hidden layer.
+        batch_size: Events in a step.
+        epochs: Passes over the training sample, at most.
+        learning_rate: The highest of the schedule.
+        threads: CPU threads.
+        parameters: Weights and biases of the network.
+    """
+
+    hidden: tuple[int, ...]
+    batch_size: int
+    epochs: int
+    learning_rate: float
+    threads: int
+    parameters: int
+
+
+def make_plan(settings: TrainingSettings, n_events: int, n_inputs: int) -> Plan:
+    """Complete the settings for a sample.
+
+    A batch is a power of two that divides the sample in some 64 steps, and not more than 1024 events. The epochs make
+    at least 800 steps. The learning rate grows with the square root of the batch: fewer events in a step make its
+    direction less certain.
+
+    Args:
+        settings: What was asked for.
+        n_events: Number of training events.
+        n_inputs: Number of inputs of the network.
+
+    Raises:
+        UsageError: If a setting is not legal.
+    """
+    check_settings(settings)
+    hidden = parse_hidden(settings.hidden)
+    batch_size = n_events if settings.optimiser == "gd" else settings.batch_size or _batch_size(n_events)
+    epochs = settings.epochs or min(max(math.ceil(_STEPS * batch_size / n_events), _MIN_EPOCHS), _MAX_EPOCHS)
+    scale = min(1.0, math.sqrt(batch_size / _REFERENCE_BATCH))
+    learning_rate = settings.learning_rate or _LEARNING_RATE[settings.optimiser] * scale
+    widths = [n_inputs, *hidden, 1]
+    parameters = sum((a + 1) * b for a, b in pairwise(widths))
+    small = batch_size * parameters < _ONE_THREAD_WORK
+    threads = settings.threads or (1 if small else len(os.sched_getaffinity(0)))
+    return Plan(hidden, batch_size, epochs, learning_rate, threads, parameters)
+
+
+def check_settings(settings: TrainingSettings) -> None:
+    """Refuse settings that are not legal, before any file is opened.
+
+    Raises:
+        UsageError: With what would be legal.
+    """
+    for name, choices in (
+        ("regress", REGRESS),
+        ("loss", LOSSES),
+        ("activation", ACTIVATIONS),
+        ("optimiser", OPTIMISERS),
+        ("schedule", SCHEDULES),
+    ):
+        check_choice(name, getattr(settings, name), choices)
+    for name in ("batch_size", "epochs", "learning_rate", "epsilon", "weight_decay", "threads", "seed"):
+        if not (math.isfinite(value := getattr(settings, name)) and value >= 0):
+            raise UsageError(f"{name} {value} is not legal: it must be zero or above")
+    if settings.patience < 1:
+        raise UsageError(f"patience {settings.patience} is not legal: it must be one epoch or more")
+    if not 0 <= settings.dropout < 1:
+        raise UsageError(f"dropout {settings.dropout} is not legal: it must be at least 0 and below 1")
+    if settings.loss == "log" and settings.regress == "direct":
+        raise UsageError("loss 'log' needs energies above zero, which regress 'direct' does not promise: use 'log'")
+    parse_hidden(settings.hidden)
+
+
+def parse_hidden(text: str) -> tuple[int, ...]:
+    """Read the widths of the hidden layers, ``64,64`` or ``none``.
+
+    Raises:
+        UsageError: If these are not whole numbers above zero.
+    """
+    if text.strip().lower() == "none":
+        return ()
+    try:
+        widths = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        widths = ()
+    if not widths or min(widths) < 1:
+        raise UsageError(f"hidden {text!r} is not legal: widths such as 64,64, or 'none'")
+    return widths
+
+
+def _batch_size(n_events: int) -> int:
+    low, high = _BATCH_RANGE
+    fitting: int = 2 ** round(math.log2(max(n_events / _BATCHES_PER_EPOCH, 1)))
+    return min(max(fitting, low), high)

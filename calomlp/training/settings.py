@@ -1,0 +1,63 @@
+"""What a training run can be asked for. Importing this imports nothing heavy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from calomlp.settings import setting
+
+NETWORK = "Network and loss"
+OPTIMISATION = "Optimisation"
+DATA = "Data"
+
+REGRESS = ("ratio", "direct", "log")
+LOSSES = ("huber", "chi2", "mse", "stochastic", "relative", "log", "mae")
+ACTIVATIONS = ("identity", "sigmoid", "tanh", "relu", "leaky-relu", "elu", "selu", "gelu", "silu")
+OPTIMISERS = ("gd", "sgd", "momentum", "nesterov", "adam", "adamw")
+SCHEDULES = ("one-cycle", "cosine", "constant")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """Everything that decides what a training run ends with."""
+
+    target: str = setting("true_energy", "True energy [GeV]: a branch or an expression.", "-t", panel=DATA)
+    features: tuple[str, ...] = setting(
+        (), "Features: branches or expressions; repeat the flag. Default: every numeric branch but truth.", panel=DATA
+    )
+    energies: tuple[str, ...] = setting(
+        (), "Which features are energies, for the linear anchor; repeat the flag. Default: by their names.", panel=DATA
+    )
+    split: str = setting("0.7,0.1,0.2", "Shares of training, validation and test.", metavar="A,B,C", panel=DATA)
+    split_by: str | None = setting(None, "Keep events with equal values of this branch on one side.", panel=DATA)
+
+    regress: str = setting(
+        "ratio",
+        "What the network stands for: a factor on the linear anchor, the energy itself, or its logarithm.",
+        choices=REGRESS,
+        panel=NETWORK,
+    )
+    loss: str = setting("huber", "Loss.", choices=LOSSES, panel=NETWORK)
+    hidden: str = setting(
+        "64,64", "Width of each hidden layer; 'none' for a linear model.", metavar="N,N", panel=NETWORK
+    )
+    activation: str = setting("silu", "Activation of the hidden layers.", choices=ACTIVATIONS, panel=NETWORK)
+    dropout: float = setting(0.0, "Probability that a hidden unit is silenced in training.", panel=NETWORK)
+
+    optimiser: str = setting(
+        "adamw", "Optimiser; gd takes the whole set in one step.", choices=OPTIMISERS, panel=OPTIMISATION
+    )
+    learning_rate: float = setting(
+        0.0, "Highest learning rate; 0 chooses it from optimiser and batch size.", "--lr", panel=OPTIMISATION
+    )
+    schedule: str = setting("one-cycle", "How the learning rate changes.", choices=SCHEDULES, panel=OPTIMISATION)
+    batch_size: int = setting(0, "Events in a step; 0 chooses it from the size of the sample.", panel=OPTIMISATION)
+    epochs: int = setting(0, "Passes over the sample; 0 chooses enough for some 800 steps.", panel=OPTIMISATION)
+    patience: int = setting(20, "Stop after so many epochs without a better validation loss.", panel=OPTIMISATION)
+    epsilon: float = setting(
+        0.0, "Stop when the training loss changes by less than this from epoch to epoch; 0 never.", panel=OPTIMISATION
+    )
+    weight_decay: float = setting(0.0, "Pull of the weights towards zero (L2).", panel=OPTIMISATION)
+    seed: int = setting(1, "Seed of split, initial weights and order of events.", panel=OPTIMISATION)
+    threads: int = setting(0, "CPU threads; 0 chooses them from the size of a step.", panel=OPTIMISATION)
+    device: str = setting("cpu", "Where to compute: cpu, cuda, cuda:1.", panel=OPTIMISATION)

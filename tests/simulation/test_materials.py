@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import pytest
+
+from calomlp.errors import UsageError
+from calomlp.simulation.materials import MATERIALS, material
+from calomlp.simulation.media import Slice, effective_medium
+
+# X0 [g/cm2], Ec [MeV] and R_M [cm] of Grindhammer & Peters' averages on Geant4 NIST constants
+EXPECTED = {
+    "Si": (21.82, 36.74, 5.405),
+    "Fe": (13.84, 20.65, 1.805),
+    "steel": (13.90, 20.78, 1.774),
+    "Cu": (12.86, 18.64, 1.633),
+    "brass": (11.65, 16.15, 1.795),
+    "W": (6.76, 8.00, 0.928),
+    "Pb": (6.37, 7.35, 1.618),
+    "U": (6.00, 6.71, 1.000),
+    "PbWO4": (7.39, 8.76, 2.159),
+    "BGO": (7.97, 9.59, 2.473),
+    "CsI": (8.39, 10.51, 3.752),
+    "NaI": (9.49, 12.16, 4.512),
+    "lead-glass": (7.87, 9.37, 2.864),
+    "polystyrene": (43.79, 79.8, 10.97),
+    "PVT": (43.91, 80.1, 11.26),
+    "LAr": (19.55, 29.13, 10.19),
+    "LKr": (11.37, 15.23, 6.547),
+    "Al": (24.01, 39.31, 4.798),
+}
+
+
+@pytest.mark.physics
+@pytest.mark.parametrize("name", EXPECTED)
+def test_critical_energy_and_moliere_radius_follow_from_the_table(name: str) -> None:
+    x0, critical_energy, moliere_radius = EXPECTED[name]
+    medium = effective_medium([Slice(MATERIALS[name], 1.0)])
+    assert medium.radiation_length * medium.density == pytest.approx(x0, rel=2e-3)
+    assert 1e3 * medium.critical_energy == pytest.approx(critical_energy, rel=2e-3)
+    assert medium.moliere_radius == pytest.approx(moliere_radius, rel=2e-3)
+
+
+@pytest.mark.physics
+def test_lead_tungstate_agrees_with_the_constants_of_cms() -> None:
+    # CMS fast simulation: Ec = 8.74 MeV, X0 = 0.89 cm, R_M = 2.19 cm
+    assert 1e3 * MATERIALS["PbWO4"].critical_energy == pytest.approx(8.74, rel=5e-3)
+    assert MATERIALS["PbWO4"].radiation_length == pytest.approx(0.89, rel=5e-3)
+    assert effective_medium([Slice(MATERIALS["PbWO4"], 1.0)]).moliere_radius == pytest.approx(2.19, rel=0.02)
+
+
+def test_a_misspelt_material_names_the_right_one() -> None:
+    with pytest.raises(UsageError, match="unknown material 'PbW04'; did you mean 'PbWO4'"):
+        material("PbW04")
