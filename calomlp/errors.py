@@ -10,7 +10,8 @@
     ├── QualityError              6  a quality gate was not met
     ├── MissingDependencyError    7  an optional package is not installed
     ├── CheckpointWritten        85  interrupted, and the same command resumes
-    └── Interrupted       130 / 143  interrupted with nothing to resume from
+    ├── Interrupted       130 / 143  interrupted with nothing to resume from
+    └── ReaderGone              141  the reader of the output pipe went away
 
 A message is one line: what is wrong, where (``file:tree:branch``), and what would be legal.
 """
@@ -104,6 +105,12 @@ class Interrupted(CalomlpError):
     def __init__(self, signum: int) -> None:
         super().__init__(f"interrupted by {signal.Signals(signum).name}, nothing was written")
         self.exit_code = ExitCode.SIGINT if signum == signal.SIGINT else ExitCode.SIGTERM
+
+
+class ReaderGone(CalomlpError):
+    """Nobody reads the output any more, as after ``| head``: no reason to say anything."""
+
+    exit_code = ExitCode.PIPE
 
 
 def did_you_mean(wrong: str, legal: Iterable[str], *, limit: int = 12) -> str:

@@ -11,13 +11,13 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from calomlp.errors import InputError, UsageError
+from calomlp.errors import InputError, ReaderGone, UsageError
 
 RECORD_SCHEMA = "calomlp.record/1"
 STDIN = "<stdin>"
@@ -68,12 +68,18 @@ class Streams:
         self.stdin = stdin or sys.stdin.buffer
         self.stdout = stdout or sys.stdout.buffer
         self.stderr = stderr or sys.stderr.buffer
-        self._spool = tempfile.TemporaryDirectory(prefix="calomlp-")
+        self._spool: tempfile.TemporaryDirectory[str] | None = None
         self._piped: Piped | None = None
 
     def close(self) -> None:
         """Remove the temporary files."""
-        self._spool.cleanup()
+        if self._spool is not None:
+            self._spool.cleanup()
+
+    def _temporary(self, name: str) -> Path:
+        if self._spool is None:
+            self._spool = tempfile.TemporaryDirectory(prefix="calomlp-")
+        return Path(self._spool.name, name)
 
     def read_piped(self) -> Piped:
         """Read standard input, once: an artefact's bytes, records of earlier commands, or lines with paths.
@@ -104,13 +110,13 @@ class Streams:
         if lines and all(isinstance(line, dict) and line.get("schema") == RECORD_SCHEMA for line in lines):
             return Piped(tuple(str(line["path"]) for line in lines), spooled=False)
         if text.lstrip().startswith("{"):
-            path = Path(self._spool.name, "stdin.json")
+            path = self._temporary("stdin.json")
             path.write_text(text, encoding="utf-8")
             return Piped((str(path),), spooled=True)
         return Piped(tuple(line.strip() for line in text.splitlines() if line.strip()), spooled=False)
 
     def _spool_artefact(self, head: bytes, suffix: str) -> Piped:
-        path = Path(self._spool.name, f"stdin{suffix}")
+        path = self._temporary(f"stdin{suffix}")
         with path.open("wb") as file:
             file.write(head)
             shutil.copyfileobj(self.stdin, file, _COPY_SIZE)
@@ -140,21 +146,33 @@ class Streams:
 
         Args:
             output: The final path, or ``-`` for standard output.
+
+        Raises:
+            ReaderGone: If nobody reads standard output any more.
         """
         if output == "-":
-            temporary = Path(self._spool.name, "stdout")
+            temporary = self._temporary("stdout")
             yield temporary
             with temporary.open("rb") as file:
-                shutil.copyfileobj(file, self.stdout, _COPY_SIZE)
-            self.stdout.flush()
+                self._write(lambda: shutil.copyfileobj(file, self.stdout, _COPY_SIZE))
             return
         with atomic_path(Path(output)) as temporary:
             yield temporary
 
-    def print_record(self, record: Record) -> None:
-        """Write a record to standard output as a line of JSON."""
-        self.stdout.write(record.to_json().encode() + b"\n")
-        self.stdout.flush()
+    def print_line(self, text: str) -> None:
+        """Write a line of text to standard output.
+
+        Raises:
+            ReaderGone: If nobody reads it any more.
+        """
+        self._write(lambda: self.stdout.write(text.encode() + b"\n"))
+
+    def _write(self, write: Callable[[], object]) -> None:
+        try:
+            write()
+            self.stdout.flush()
+        except BrokenPipeError as error:
+            raise ReaderGone(str(error)) from error
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import typer
 from calomlp import __version__
 from calomlp.cli import evaluate, plot, simulate, train
 from calomlp.cli.options import TABLES, register
-from calomlp.errors import CalomlpError, CheckpointWritten, ExitCode
+from calomlp.errors import CalomlpError, CheckpointWritten, ExitCode, ReaderGone
 
 _EXIT_CODES = "\n\n".join(f"**{int(code)}**  {code.meaning}" for code in ExitCode)
 _HELP = """
@@ -75,17 +75,17 @@ def run(arguments: Sequence[str]) -> int:
     try:
         code = typer.main.get_command(app).main(list(arguments), prog_name="calomlp", standalone_mode=False)
         sys.stdout.flush()
+    except ReaderGone as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains when it flushes
+        return error.exit_code
     except CalomlpError as error:
         label = "" if isinstance(error, CheckpointWritten) else "error: "
         return _fail(f"{name}: {label}{error}", error.exit_code, debug=debug)
     except typer.TyperException as error:
-        message = error.format_message()
+        message = error.format_message().replace("Value error, ", "").rstrip(".")
         if not message:  # the help was shown, because there was no command
             return ExitCode.USAGE
-        return _fail(f"{name}: error: {message.rstrip('.')} (see {name} --help)", ExitCode.USAGE, debug=debug)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains when it flushes
-        return ExitCode.PIPE
+        return _fail(f"{name}: error: {message} (see {name} --help)", ExitCode.USAGE, debug=debug)
     except (KeyboardInterrupt, typer.Abort):
         return _fail(f"{name}: error: interrupted", ExitCode.SIGINT, debug=debug)
     except Exception as error:  # noqa: BLE001 - the last resort of the program

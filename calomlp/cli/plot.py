@@ -77,9 +77,7 @@ def _draw(session: Session, report: Report) -> None:
     from calomlp.plotting.terminal import draw
 
     width = shutil.get_terminal_size().columns
-    text = draw(report, width, _DRAWING_LINES, colour="NO_COLOR" not in os.environ)
-    session.streams.stdout.write(f"{text}\n".encode())
-    session.streams.stdout.flush()
+    session.streams.print_line(draw(report, width, _DRAWING_LINES, colour="NO_COLOR" not in os.environ))
 
 
 def _write(report: Report, kinds: tuple[str, ...], path: Path, form: str) -> None:

@@ -90,11 +90,7 @@ class Session:
         """
         if record.path == "-":
             return
-        if self.json:
-            self.streams.print_record(record)
-        else:
-            self.streams.stdout.write(f"{summary}\n".encode())
-            self.streams.stdout.flush()
+        self.streams.print_line(record.to_json() if self.json else summary)
 
 
 class _Handler(logging.Handler):

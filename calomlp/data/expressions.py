@@ -57,7 +57,8 @@ def _reduction(name: str) -> Callable[[Any], Any]:
     """Return a reduction over all axes inside an event, so that one number per event is left."""
 
     def reduce(values: Any) -> Any:
-        if isinstance(values, np.ndarray):
+        if not isinstance(values, ak.Array):
+            values = np.asarray(values)
             if values.ndim < 2:
                 return np.ones_like(values) if name == "count" else values
             flat = values.reshape(len(values), -1)
@@ -121,7 +122,7 @@ class Expression:
         try:
             with np.errstate(all="ignore"):  # non-finite results are found, counted and named by the reader
                 return _evaluate(self._tree, columns)
-        except (ValueError, TypeError, IndexError, OverflowError) as error:
+        except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError) as error:
             reason = str(error).strip().split("\n")[0]
             raise UsageError(f"expression {self.text!r} cannot be evaluated: {reason}") from error
 
@@ -202,7 +203,7 @@ def _evaluate(node: ast.expr, columns: Mapping[str, Any]) -> Any:
         return columns[name]
     match node:
         case ast.Constant():
-            return node.value
+            return _number(node.value)
         case ast.BinOp():
             return _BINARY[type(node.op)](_evaluate(node.left, columns), _evaluate(node.right, columns))
         case ast.UnaryOp():
@@ -219,8 +220,16 @@ def _evaluate(node: ast.expr, columns: Mapping[str, Any]) -> Any:
     raise AssertionError(ast.dump(node))  # _check has let nothing else through
 
 
+def _number(value: Any) -> Any:
+    """Return a constant as numpy's, which divide by zero and overflow as the elements of an array do."""
+    if isinstance(value, bool):
+        return np.bool_(value)
+    return np.int64(value) if isinstance(value, int) and abs(value) < 2**63 else np.float64(value)
+
+
 def _subscript(values: Any, index: Any) -> Any:
-    if isinstance(index, int):
+    if isinstance(index, np.integer):
+        index = int(index)
         if isinstance(values, ak.Array):
             padded = ak.pad_none(values, index + 1 if index >= 0 else -index, axis=1)
             return ak.fill_none(padded[:, index], np.nan, axis=0)

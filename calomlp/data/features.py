@@ -29,7 +29,8 @@ BOOKKEEPING = re.compile(r"^(event|evt|entry|run|lumi\w*|seed|index|row)(_?(id|n
 ENERGY_LIKE = re.compile(r"energy|edep|(^|[_./])e(n|sum|tot)?([_./\d]|$)|adc|charge|amplitude|signal", re.IGNORECASE)
 """Branches that look like energies, which the linear anchor combines."""
 
-_LINEAR_CALLS = frozenset({"sum", "max", "min", "mean"})
+COUNT_LIKE = re.compile(r"^n(_|[Hh]it|[A-Z])|^([Nn]um|[Cc]ount)")
+"""Branches that look like numbers of something, even if that something is an energy."""
 
 
 @dataclass(frozen=True)
@@ -175,12 +176,12 @@ def is_energy(text: str) -> bool:
 def _is_energy(node: ast.expr) -> bool:
     name = branch_name(node)
     if name is not None:
-        return ENERGY_LIKE.search(name) is not None
+        return ENERGY_LIKE.search(name) is not None and not COUNT_LIKE.match(name)
     match node:
         case ast.Subscript():
             return _is_energy(node.value)
         case ast.Call(func=ast.Name(id=function), args=[argument]):
-            return function in _LINEAR_CALLS and _is_energy(argument)
+            return function == "sum" and _is_energy(argument)
         case ast.BinOp(op=ast.Add() | ast.Sub()):
             return _is_energy(node.left) and _is_energy(node.right)
         case ast.BinOp(op=ast.Mult() | ast.Div(), right=ast.Constant()):
@@ -193,7 +194,8 @@ def _is_energy(node: ast.expr) -> bool:
 def _automatic(table: Table, target: Expression) -> list[str]:
     truth = [name for name in table.columns if TRUTH_LIKE.search(name) or name in target.branches]
     counters = [name for name in table.columns if BOOKKEEPING.match(name)]
-    left_out = {*truth, *counters}
+    lengths = [f"n{name}" for name, column in table.columns.items() if column.jagged]  # count() says the same
+    left_out = {*truth, *counters, *lengths}
     features = [text for name, column in table.columns.items() if name not in left_out for text in _expressions(column)]
     if not features:
         raise InputError(f"{table.source}: no numeric branch is left to be a feature: name some with --features")

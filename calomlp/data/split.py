@@ -38,7 +38,8 @@ class Split:
 
     def __post_init__(self) -> None:
         shares = (self.train, self.validation, self.test)
-        if min(shares) < 0 or self.train <= 0 or self.validation <= 0 or abs(sum(shares) - 1) > 1e-9:
+        legal = self.train > 0 and self.validation > 0 and self.test >= 0 and abs(sum(shares) - 1) < 1e-9
+        if not legal:
             raise UsageError(
                 f"split {shares} is not legal: three shares for train, validation and test that add up to 1, "
                 "the first two above zero"

@@ -45,8 +45,9 @@ class DatasetWriter:
         self._provenance = canonical_json(provenance)
         self._stack = ExitStack()
         self._stack.enter_context(_frozen_clock())
+        stream = self._stack.enter_context(path.open("w+b"))  # given a path, ROOT would write it into the file
         self._file = self._stack.enter_context(
-            uproot.recreate(path, compression=uproot.ZSTD(3), uuid_function=lambda: uuid.UUID(identity))
+            uproot.recreate(stream, compression=uproot.ZSTD(3), uuid_function=lambda: uuid.UUID(identity))
         )
         self._tree: Any = None
         self._pending: list[Mapping[str, NDArray[Any]]] = []

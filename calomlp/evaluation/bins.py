@@ -14,10 +14,10 @@ LOGARITHMIC = "log"
 MAX_WIDTH = 0.2
 """Widest bin in ln E that leaves the resolution of a ratio unchanged to 0.2 %."""
 
-_WANTED_EVENTS = 1500
+_WANTED_EVENTS = 500
 _MIN_BINS = 6
 _KEV_PER_GEV = 1e6
-_ROUNDING = 1e-5
+_MARGIN = 1e-6
 
 
 @dataclass(frozen=True)
@@ -43,19 +43,18 @@ class EnergyBins:
             energy_max: Upper edge [GeV].
             n_events: Number of events that are expected in the range: few events make wider bins.
         """
-        span = max(math.log(energy_max / energy_min), 1e-3)
+        origin = energy_min * (1 - _MARGIN)  # energies are stored in single precision: none may fall off an edge
+        span = max(math.log(energy_max * (1 + _MARGIN) / origin), 1e-3)
         finest = math.ceil(span / MAX_WIDTH)
         n_bins = min(finest, max(_MIN_BINS, n_events // _WANTED_EVENTS))
-        return cls(LOGARITHMIC, energy_min, span / n_bins)
+        return cls(LOGARITHMIC, origin, span / n_bins)
 
     def keys(self, energy: NDArray[np.floating]) -> NDArray[np.int64]:
         """Return the key of the bin that each energy [GeV] is in, shape [events]."""
         if self.kind == POINTS:
             return np.rint(energy.astype(np.float64) * _KEV_PER_GEV).astype(np.int64)
         position = np.log(energy.astype(np.float64) / self.origin) / self.width
-        keys = np.floor(position).astype(np.int64)
-        # energies are stored in single precision: one that lies on an edge must not fall beyond it by rounding
-        return np.where((keys == -1) & (position > -_ROUNDING), 0, keys)
+        return np.floor(position).astype(np.int64)
 
     def edges(self, key: int) -> tuple[float, float]:
         """Return the lower and upper edge of a bin [GeV]; equal for a beam energy."""

@@ -18,6 +18,7 @@ MIN_POINTS = 4
 """Three terms need at least four points, or nothing is tested."""
 
 _NOISE_REACH = 10.0
+_START = 1e-2
 _NAMES = ("stochastic", "noise", "constant")
 
 
@@ -58,7 +59,7 @@ def resolution(energy: NDArray[np.float64], a: float, n: float, c: float) -> NDA
 
 
 def fit_resolution(energies: Sequence[float], measured: Sequence[Measurement]) -> ResolutionFit | None:
-    """Fit the three terms with Minuit, from the solution of the linear problem in their squares, none below zero.
+    """Fit the three terms with Minuit, from the solution of the linear problem in their squares.
 
     Args:
         energies: In GeV.
@@ -73,15 +74,18 @@ def fit_resolution(energies: Sequence[float], measured: Sequence[Measurement]) -
     y = np.array([item.value for item in measured])
     error = np.array([item.error for item in measured])
     start = terms_of_resolution(x, y, error)
+    # only squares enter, so the sign is free: a limit at zero would hold a term there with no error at all
     minuit = Minuit(
-        LeastSquares(x, y, error, resolution), a=max(start.stochastic, 1e-4), n=start.noise, c=start.constant
+        LeastSquares(x, y, error, resolution),
+        a=max(start.stochastic, _START),
+        n=max(start.noise, _START),
+        c=max(start.constant, _START),
     )
-    minuit.limits = (0, None)
     minuit.migrad()
     minuit.hesse()
     covariance = np.array(minuit.covariance if minuit.covariance is not None else np.zeros((3, 3)))
     terms = {
-        name: Measurement(float(value), math.sqrt(max(float(covariance[i, i]), 0.0)))
+        name: Measurement(abs(float(value)), math.sqrt(max(float(covariance[i, i]), 0.0)))
         for i, (name, value) in enumerate(zip(_NAMES, minuit.values, strict=True))
     }
     return ResolutionFit(

@@ -28,8 +28,8 @@ class Envelope:
     """The region of the training data, outside of which nothing was learned.
 
     Attributes:
-        energy_min: Lowest true energy [GeV].
-        energy_max: Highest true energy [GeV].
+        energy_min: Lowest true energy of the sample [GeV].
+        energy_max: Highest true energy of the sample [GeV].
         n_train: Number of training events.
         n_test: Number of events kept for the test.
     """

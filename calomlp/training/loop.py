@@ -25,7 +25,7 @@ class Events:
         anchor: Linear anchor [GeV], shape [events].
         sigma: Spread expected at the anchor [GeV], shape [events].
         true_energy: In GeV, shape [events].
-        weight: Weight that makes the spectrum flat in ln E, shape [events].
+        weight: Spectrum weight, shape [events].
     """
 
     def __init__(self, table: Tensor) -> None:

@@ -275,10 +275,8 @@ def _model(
     anchor: Anchor,
     reason: str,
 ) -> Model:
-    energy = sample.true_energy[sample.side == Side.TRAIN]
-    envelope = Envelope(
-        float(energy.min()), float(energy.max()), len(energy), int(np.count_nonzero(sample.side == Side.TEST))
-    )
+    n_train, _, n_test = np.bincount(sample.side, minlength=len(Side)).tolist()
+    envelope = Envelope(float(sample.true_energy.min()), float(sample.true_energy.max()), n_train, n_test)
     summary = {
         "loss": settings.loss,
         "epochs": state.epoch,
@@ -293,7 +291,8 @@ def _model(
         "anchor_spread": asdict(anchor.spread),
     }
     if state.best_epoch == 0:
-        logger.warning("no epoch was better than the start, so the regressor is the untrained one")
+        start = "linear anchor" if settings.regress == "ratio" else "untrained network"
+        logger.warning("no epoch was better than the start: the model is the %s itself", start)
     return Model(
         state.regressor,
         recipe,

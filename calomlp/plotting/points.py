@@ -1,0 +1,123 @@
+"""The points of a report that figures and tables show, as arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from calomlp.evaluation.estimators import Measurement
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from calomlp.evaluation.report import Bin, Curve
+
+PERCENT = 100.0
+
+
+@dataclass(frozen=True)
+class Points:
+    """Values with errors against energy, shape [points] each.
+
+    Attributes:
+        energy: True energy [GeV].
+        value: What is shown.
+        error: Its standard error.
+        edge: Whether the bin is at an edge of the training range.
+    """
+
+    energy: NDArray[np.float64]
+    value: NDArray[np.float64]
+    error: NDArray[np.float64]
+    edge: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, bins: Sequence[Bin], measured: Sequence[Measurement]) -> Points:
+        """Return one point for each bin.
+
+        Args:
+            bins: Where it was measured.
+            measured: What was measured there.
+        """
+        return cls(
+            np.array([bin_.energy for bin_ in bins], dtype=np.float64),
+            np.array([item.value for item in measured], dtype=np.float64),
+            np.array([item.error for item in measured], dtype=np.float64),
+            np.array([bin_.edge for bin_ in bins], dtype=bool),
+        )
+
+    def __len__(self) -> int:
+        return len(self.energy)
+
+    def select(self, wanted: NDArray[np.bool_]) -> Points:
+        """Return some of the points.
+
+        Args:
+            wanted: Shape [points].
+        """
+        return Points(self.energy[wanted], self.value[wanted], self.error[wanted], self.edge[wanted])
+
+    @property
+    def inner(self) -> Points:
+        """The points that are not at an edge."""
+        return self.select(~self.edge)
+
+
+def resolution_points(curve: Curve) -> Points:
+    """Return sigma/mu of the Gaussian core [%] of all bins that have estimates."""
+    bins = [bin_ for bin_ in curve.bins if bin_.estimates]
+    resolutions = [bin_.estimates["resolution"] for bin_ in bins]
+    return Points.of(bins, [Measurement(PERCENT * item.value, PERCENT * item.error) for item in resolutions])
+
+
+def deviation_points(curve: Curve) -> Points:
+    """Return the mean of the Gaussian core - 1 [%] of all bins that have estimates."""
+    bins = [bin_ for bin_ in curve.bins if bin_.estimates]
+    means = [bin_.estimates["core_mean"] for bin_ in bins]
+    return Points.of(bins, [Measurement(PERCENT * (item.value - 1), PERCENT * item.error) for item in means])
+
+
+def ratio_points(curve: Curve, baseline: Curve) -> Points:
+    """Return the resolution of a curve over that of a baseline, in the bins where both have one.
+
+    The errors are added in quadrature. Both curves are made from the same events, so the true error is smaller.
+    """
+    others = {(bin_.energy_low, bin_.energy_high): bin_ for bin_ in baseline.bins if bin_.estimates}
+    bins = [bin_ for bin_ in curve.bins if bin_.estimates and (bin_.energy_low, bin_.energy_high) in others]
+    ratios = [
+        _ratio(bin_.estimates["resolution"], others[bin_.energy_low, bin_.energy_high].estimates["resolution"])
+        for bin_ in bins
+    ]
+    return Points.of(bins, ratios)
+
+
+def limits(groups: Sequence[Points], *, at_least: tuple[float, float], edge_reach: float = 0.4) -> tuple[float, float]:
+    """Return the range that holds all points with their errors, except edge points that would ruin it.
+
+    Args:
+        groups: The points of every curve.
+        at_least: Range that is shown in any case.
+        edge_reach: Points at an edge may widen the range on each side by this share of it.
+    """
+    edge_low, edge_high = _range(groups, at_least)
+    inner = [points.inner for points in groups]
+    if not any(map(len, inner)):
+        return edge_low, edge_high
+    low, high = _range(inner, at_least)
+    reach = edge_reach * (high - low)
+    return edge_low if edge_low > low - reach else low, edge_high if edge_high < high + reach else high
+
+
+def _range(groups: Sequence[Points], at_least: tuple[float, float]) -> tuple[float, float]:
+    low = [at_least[0], *(float(np.min(points.value - points.error)) for points in groups if len(points))]
+    high = [at_least[1], *(float(np.max(points.value + points.error)) for points in groups if len(points))]
+    return min(low), max(high)
+
+
+def _ratio(above: Measurement, below: Measurement) -> Measurement:
+    ratio = above.value / below.value
+    return Measurement(ratio, abs(ratio) * float(np.hypot(above.error / above.value, below.error / below.value)))

@@ -1,0 +1,53 @@
+"""Numbers as physicists write them."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from calomlp.evaluation.estimators import Measurement
+
+
+def decimals_of(error: float) -> int:
+    """Return how many decimals show two significant digits of an error above zero; at least none, at most eight."""
+    digits = 1 - math.floor(math.log10(error))
+    if round(error, digits) >= 10 ** (2 - digits):  # 0.0996 becomes 0.10
+        digits -= 1
+    return min(max(digits, 0), 8)
+
+
+def with_error(measured: Measurement, scale: float = 1.0) -> str:
+    """Write ``value ± error`` with two significant digits of the error; without error where there is none.
+
+    A fitted term that is at its limit of zero has no error.
+
+    Args:
+        measured: The number.
+        scale: Factor of the unit, 100 for percent.
+    """
+    value, error = scale * measured.value, scale * measured.error
+    if not (math.isfinite(error) and error > 0):
+        return f"{value:.4g}"
+    decimals = decimals_of(error)
+    return f"{value:.{decimals}f} ± {error:.{decimals}f}"
+
+
+def count(number: int) -> str:
+    """Write a number of events with thin groups of three digits: ``39 100``."""
+    return f"{number:,}".replace(",", "\N{NO-BREAK SPACE}")
+
+
+def energy_range(low: float, high: float) -> str:
+    """Write a bin of energy without its unit: ``10`` for a beam energy, ``10.0-12.2`` for a range."""
+    if low == high:
+        return f"{low:.6g}"
+    return f"{_three_digits(low)}\N{EN DASH}{_three_digits(high)}"
+
+
+def _three_digits(energy: float) -> str:
+    """Write an energy with at least three significant digits and no exponent, so that columns line up."""
+    if energy <= 0:
+        return "0"
+    magnitude = math.floor(math.log10(float(f"{energy:.3g}")))
+    return f"{energy:.{min(max(2 - magnitude, 0), 6)}f}"

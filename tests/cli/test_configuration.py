@@ -1,0 +1,82 @@
+"""Flags before environment before file before defaults; and help that is true."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from calomlp.cli.options import TABLES
+from calomlp.errors import ExitCode
+from calomlp.settings import declared
+from tests.conftest import ROOT, SAMPLE_DATA, Run
+
+
+def resolved(calomlp: Run, *arguments: str, **environment: str) -> dict[str, object]:
+    done = calomlp("train", "--dump-config", *arguments, env=environment)
+    assert done.returncode == 0, done.stderr
+    table: dict[str, object] = tomllib.loads(done.stdout.decode())["train"]
+    return table
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> str:
+    path = tmp_path / "c.toml"
+    path.write_text('[train]\nepochs = 11\nhidden = "8"\nfeatures = ["a", "b"]\nmax_time = "1h"\n')
+    return str(path)
+
+
+def test_flags_before_environment_before_file_before_defaults(calomlp: Run, config: str) -> None:
+    assert resolved(calomlp)["epochs"] == 0
+    assert resolved(calomlp, "--config", config)["epochs"] == 11
+    assert resolved(calomlp, "--config", config, CALOMLP_TRAIN_EPOCHS="12")["epochs"] == 12
+    assert resolved(calomlp, "--config", config, "--epochs", "13", CALOMLP_TRAIN_EPOCHS="12")["epochs"] == 13
+
+
+def test_every_kind_of_value_comes_through(calomlp: Run, config: str) -> None:
+    found = resolved(calomlp, "--config", config, "--features", "c")
+    assert found["features"] == ["c"]
+    assert found["hidden"] == "8"
+    assert found["max_time"] == 3600.0
+    assert "checkpoint" not in found
+
+
+def test_a_dumped_configuration_gives_the_same_again(calomlp: Run, tmp_path: Path) -> None:
+    first = calomlp("train", "x.root", "--epochs", "3", "--features", "log(a)", "--dump-config").stdout
+    (tmp_path / "dumped.toml").write_bytes(first)
+    assert calomlp("train", "--config", "dumped.toml", "--dump-config").stdout == first
+
+
+def test_the_example_configuration_runs(calomlp: Run) -> None:
+    example = SAMPLE_DATA / "calomlp.toml"
+    done = calomlp("train", "--config", example, "--epochs", 1, "-o", "/dev/null", "--force", cwd=ROOT)
+    assert b"hidden 32,32" in done.stderr
+
+
+@pytest.mark.parametrize("command", TABLES)
+def test_help_names_every_setting_and_shows_examples(calomlp: Run, command: str) -> None:
+    text = calomlp(command, "--help", env={"COLUMNS": "200"}).stdout.decode()
+    for name, setting in declared(TABLES[command]).items():
+        if not setting.positional:
+            assert f"--{name.replace('_', '-')}" in text
+        assert setting.help.split(":")[0].split(".")[0][:40] in " ".join(text.split()), name
+    assert f"calomlp {command}" in text
+
+
+def test_the_main_help_lists_commands_and_exit_codes(calomlp: Run) -> None:
+    text = " ".join(calomlp("--help", env={"COLUMNS": "200"}).stdout.decode().split())
+    for command in TABLES:
+        assert command in text
+    for code in ExitCode:
+        assert f"{int(code)} {code.meaning}" in text
+
+
+def test_no_command_shows_the_help(calomlp: Run) -> None:
+    done = calomlp()
+    assert done.returncode == 2
+    assert b"Usage" in done.stdout + done.stderr
+
+
+def test_the_version(calomlp: Run) -> None:
+    assert calomlp("--version").stdout.startswith(b"calomlp 0.")

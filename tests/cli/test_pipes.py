@@ -1,0 +1,179 @@
+"""The contract of the streams: what goes to standard output, what to standard error, and how commands are chained."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import uproot
+from safetensors import safe_open
+
+from calomlp.model.file import read_model
+from tests.conftest import Run
+
+CALOMLP = f"{sys.executable} -m calomlp"
+CONTROL = b"\x1b"
+
+
+def shell(line: str, folder: Path, **options: Any) -> subprocess.CompletedProcess[bytes]:
+    command = ["bash", "-euo", "pipefail", "-c", line.replace("calomlp ", f"{CALOMLP} ")]
+    return subprocess.run(command, cwd=folder, capture_output=True, timeout=120, check=False, **options)
+
+
+def record(output: bytes) -> dict[str, Any]:
+    lines = output.decode().splitlines()
+    assert len(lines) == 1
+    found: dict[str, Any] = json.loads(lines[0])
+    assert found["schema"] == "calomlp.record/1"
+    return found
+
+
+def test_records_pass_from_command_to_command(tmp_path: Path) -> None:
+    done = shell(
+        "calomlp simulate siw-ecal -n 3000 -o s.root | calomlp train - --epochs 2 -o m.safetensors "
+        "| calomlp evaluate - -o r.json | calomlp plot - -o figs/ --kind linearity --format png",
+        tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert record(done.stdout) | {"seconds": 0} == {
+        "schema": "calomlp.record/1",
+        "action": "plot",
+        "status": "done",
+        "artefact": "figures",
+        "path": "figs/",
+        "files": ["figs/linearity.png"],
+        "seconds": 0,
+    }
+    assert {path.name for path in tmp_path.iterdir()} == {"s.root", "m.safetensors", "r.json", "figs"}
+    assert CONTROL not in done.stderr
+
+
+def test_bytes_pass_from_command_to_command(tmp_path: Path) -> None:
+    done = shell(
+        "calomlp simulate siw-ecal -n 3000 -o - | calomlp train - --epochs 2 -o - > m.safetensors; "
+        "calomlp simulate siw-ecal -n 2000 --seed 2 | calomlp evaluate m.safetensors - | calomlp plot - > f.pdf",
+        tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == b""
+    assert (tmp_path / "f.pdf").read_bytes().startswith(b"%PDF")
+    model = read_model(str(tmp_path / "m.safetensors"), "m")
+    assert model.files[0].path == "<stdin>"
+    assert {path.name for path in tmp_path.iterdir()} == {"m.safetensors", "f.pdf"}
+
+
+def test_lines_with_paths_name_the_files(tmp_path: Path) -> None:
+    done = shell(
+        "for i in 0 1; do calomlp simulate siw-ecal -n 3000 --shard $i/2 -o s$i.root; done > records; "
+        "ls *.root | calomlp train - --epochs 1 -o a.safetensors > a; "
+        "calomlp train - --epochs 1 -o b.safetensors < records > b",
+        tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert record((tmp_path / "a").read_bytes())["events"] == record((tmp_path / "b").read_bytes())["events"]
+
+
+def test_standard_output_holds_the_record_and_standard_error_plain_lines(calomlp: Run, electrons: Path) -> None:
+    done = calomlp("train", electrons, "--epochs", 2, "-o", "m.safetensors")
+    assert record(done.stdout)["epochs"] == 2
+    lines = done.stderr.decode().splitlines()
+    assert all(line.startswith("calomlp train: ") for line in lines)
+    assert sum(": epoch " in line for line in lines) == 2
+    assert CONTROL not in done.stderr
+
+
+def test_quiet_leaves_only_warnings(calomlp: Run, electrons: Path) -> None:
+    done = calomlp("train", electrons, "--epochs", 2, "-o", "m.safetensors", "--quiet")
+    assert all(b"warning" in line for line in done.stderr.splitlines())
+
+
+def test_a_terminal_gets_a_summary_and_a_log_file_a_record(tmp_path: Path, electrons: Path) -> None:
+    outputs = []
+    for arguments in (["train", str(electrons), "--epochs", "1", "-o", "m"], ["evaluate", "m"], ["evaluate", "m"]):
+        leader, follower = pty.openpty()
+        command = [sys.executable, "-m", "calomlp", *arguments]
+        done = subprocess.run(
+            command, cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=follower, stderr=subprocess.PIPE, check=True
+        )
+        os.close(follower)
+        outputs.append(os.read(leader, 65536).decode())
+        os.close(leader)
+        assert CONTROL not in done.stderr  # not a terminal
+    assert "parameters, best of 1 epochs" in outputs[0]
+    assert "Response and resolution" in outputs[1]
+    assert "schema" not in outputs[1]
+
+
+def test_binary_is_not_written_to_a_terminal() -> None:
+    leader, follower = pty.openpty()
+    done = subprocess.run(
+        [sys.executable, "-m", "calomlp", "simulate", "siw-ecal"], stdout=follower, stderr=subprocess.PIPE, check=False
+    )
+    os.close(follower)
+    os.close(leader)
+    assert done.returncode == 2
+    assert b"does not go to a terminal" in done.stderr
+
+
+def test_a_reader_that_goes_away_is_a_broken_pipe(tmp_path: Path) -> None:
+    done = shell("set +e; calomlp simulate siw-ecal -n 20k | head -c 10 >/dev/null; echo ${PIPESTATUS[0]}", tmp_path)
+    assert done.stdout == b"141\n"
+    assert done.stderr == b""
+
+
+def test_the_same_command_gives_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        folder = tmp_path / name
+        folder.mkdir()
+        done = shell(
+            "calomlp simulate siw-ecal -n 3000 -o s.root | calomlp train - --epochs 2 -o m.safetensors "
+            "| calomlp evaluate - -o r.json | calomlp plot - -o f.pdf",
+            folder,
+        )
+        assert done.returncode == 0, done.stderr
+    for name in ("s.root", "m.safetensors", "r.json", "f.pdf"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
+
+
+def test_shards_and_the_whole_hold_the_same_events(calomlp: Run, tmp_path: Path) -> None:
+    calomlp("simulate", "siw-ecal", "-n", 5000, "-o", "whole.root")
+    parts = []
+    for shard in range(3):
+        calomlp("simulate", "siw-ecal", "-n", 5000, "--shard", f"{shard}/3", "-o", f"{shard}.root")
+        parts.append(uproot.open(tmp_path / f"{shard}.root")["events"].arrays(library="np"))
+    whole = uproot.open(tmp_path / "whole.root")["events"].arrays(library="np")
+    for name, values in whole.items():
+        assert np.array_equal(np.concatenate([part[name] for part in parts]), values), name
+
+
+def test_a_data_set_tells_what_made_it(calomlp: Run, tmp_path: Path) -> None:
+    calomlp("simulate", "ahcal", "-p", "pi-", "-E", "5,10", "-n", 100, "-o", "p.root")
+    with uproot.open(tmp_path / "p.root") as file:
+        provenance = json.loads(str(file["provenance"]))
+        assert set(file["events"]["true_energy"].array()) == {5, 10}
+    assert provenance["simulation"]["particle"] == "pi-"
+    assert provenance["settings"]["energy"] == "5,10"
+    assert provenance["command"][:3] == ["calomlp", "simulate", "ahcal"]
+
+
+@pytest.mark.parametrize("container", ["ttree", "rntuple"])
+def test_both_containers_train_the_same_model(calomlp: Run, tmp_path: Path, container: str) -> None:
+    calomlp("simulate", "siw-ecal", "-n", 2000, "--container", container, "-o", "s.root")
+    done = calomlp("train", "s.root", "--epochs", 1, "-o", "m.safetensors")
+    assert done.returncode == 0, done.stderr
+    with safe_open(tmp_path / "m.safetensors", framework="np") as file:
+        assert file.get_tensor("anchor_weights").shape == (30,)
+
+
+def test_markdown(calomlp: Run, electrons: Path) -> None:
+    calomlp("train", electrons, "--epochs", 1, "-o", "m")
+    page = calomlp("evaluate", "m", "--format", "md").stdout.decode()
+    assert page.startswith("# Energy resolution")
+    assert "| linear anchor" in page

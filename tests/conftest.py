@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import uproot
+
+from calomlp.data.sources import Source
+
+ROOT = Path(__file__).parents[1]
+SAMPLE_DATA = ROOT / "sample_data"
+
+Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
+
+
+@pytest.fixture(scope="session")
+def electrons() -> Path:
+    return SAMPLE_DATA / "electrons.root"
+
+
+@pytest.fixture(scope="session")
+def pions() -> Path:
+    return SAMPLE_DATA / "pions.root"
+
+
+@pytest.fixture
+def calomlp(tmp_path: Path) -> Run:
+    """Run the command line in a fresh folder, as a shell would."""
+
+    def run(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[bytes]:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("CALOMLP_")}
+        options.setdefault("stdin", subprocess.DEVNULL)
+        if "input" in options:
+            options.pop("stdin")
+        return subprocess.run(
+            [sys.executable, "-m", "calomlp", *map(str, arguments)],
+            capture_output=True,
+            cwd=options.pop("cwd", tmp_path),
+            env=environment | options.pop("env", {}),
+            timeout=120,
+            check=False,
+            **options,
+        )
+
+    return run
+
+
+@pytest.fixture
+def make_root(tmp_path: Path) -> Callable[..., Source]:
+    """Write a ROOT file with a tree and return it as a source."""
+
+    def make(columns: Mapping[str, Any], tree: str = "events", name: str = "data.root") -> Source:
+        path = tmp_path / name
+        with uproot.recreate(path) as file:
+            file.mktree(tree, dict(columns))
+        return Source(str(path), None, name)
+
+    return make
+
+
+def linear_showers(n_events: int, n_layers: int = 6, seed: int = 1) -> dict[str, np.ndarray]:
+    """Showers whose layers share the energy evenly, each with a stochastic fluctuation of 10 %/sqrt(E)."""
+    rng = np.random.default_rng(seed)
+    energy = np.exp(rng.uniform(0, np.log(100), n_events))
+    share = energy[:, None] / n_layers
+    layers = share + 0.1 * np.sqrt(share) * rng.standard_normal((n_events, n_layers))
+    return {"true_energy": energy.astype(np.float32), "layer_energy": layers.astype(np.float32)}

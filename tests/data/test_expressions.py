@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import awkward as ak
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from calomlp.data.expressions import Expression, quote_branch
+from calomlp.errors import CalomlpError, UsageError
+
+COLUMNS = {
+    "e": np.array([1.0, 2.0, 3.0]),
+    "layer": np.arange(12.0).reshape(3, 4),
+    "hit": ak.Array([[1.0, 5.0], [], [2.0, 3.0, 4.0]]),
+    "where_hit": ak.Array([[0, 3], [], [3, 3, 1]]),
+    "Muon.pt": np.array([7.0, 8.0, 9.0]),
+    "a/b[2]": np.array([4.0, 5.0, 6.0]),
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("e", [1, 2, 3]),
+        ("2 * e + 1", [3, 5, 7]),
+        ("-e ** 2 / 2", [-0.5, -2, -4.5]),
+        ("e % 2", [1, 0, 1]),
+        ("layer[1]", [1, 5, 9]),
+        ("layer[-1]", [3, 7, 11]),
+        ("sum(layer[:2])", [1, 9, 17]),
+        ("sum(layer)", [6, 22, 38]),
+        ("sum(hit)", [6, 0, 9]),
+        ("count(hit)", [2, 0, 3]),
+        ("count(layer)", [4, 4, 4]),
+        ("max(layer)", [3, 7, 11]),
+        ("mean(layer)", [1.5, 5.5, 9.5]),
+        ("std(layer)", [np.sqrt(1.25)] * 3),
+        ("sum(hit[where_hit == 3])", [5, 0, 5]),
+        ("count(hit[(hit > 1) & (hit < 5)])", [0, 0, 3]),
+        ("count(hit[~(hit > 1) | (hit >= 5)])", [2, 0, 0]),
+        ("hypot(3 * e, 4 * e)", [5, 10, 15]),
+        ("where(e > 1, e, 0)", [0, 2, 3]),
+        ("exp(log(e)) + log1p(0 * e) + sqrt(e * e) - abs(-e)", [1, 2, 3]),
+        ("Muon.pt", [7, 8, 9]),
+        ("branch('a/b[2]') + branch('Muon.pt')", [11, 13, 15]),
+    ],
+)
+def test_values(text: str, value: list[float]) -> None:
+    assert np.asarray(Expression.parse(text)(COLUMNS)).tolist() == pytest.approx(value)
+
+
+def test_an_element_that_is_not_there_is_not_a_number() -> None:
+    value = np.asarray(Expression.parse("hit[1]")(COLUMNS))
+    assert value.tolist() == pytest.approx([5, np.nan, 3], nan_ok=True)
+
+
+def test_a_nested_list_is_reduced_to_one_number() -> None:
+    columns = {"nested": ak.Array([[[1.0, 2.0], []], [[3.0]], []])}
+    assert Expression.parse("sum(nested)")(columns).tolist() == [3, 3, 0]
+
+
+def test_the_branches_are_known_before_anything_is_read() -> None:
+    text = "sum(hit[where_hit == 3]) / branch('a/b[2]') + Muon.pt"
+    assert Expression.parse(text).branches == {"hit", "where_hit", "a/b[2]", "Muon.pt"}
+
+
+@pytest.mark.parametrize("name", ["e", "Muon.pt", "a/b[2]", "with space", "import", "1st", "it's"])
+def test_a_quoted_branch_is_read_back(name: str) -> None:
+    assert Expression.parse(quote_branch(name)).branches == {name}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "__import__('os')",
+        "e.__class__.__mro__()",
+        "(lambda: 0)()",
+        "[e for e in hit]",
+        "open('x')",
+        "sum(e, 1)",
+        "sum(*e)",
+        "sum(x=e)",
+        "e if e else 0",
+        "'text'",
+        "e and e",
+        "1 < e < 2",
+        "e @ e",
+        "f'{e}'",
+        "e := 1",
+        "layer[0.5:2]",
+        "layer[::0]",
+        "branch(e)",
+        "branch()",
+        "1j * e",
+        "",
+        "e e",
+        "e\0",
+        "(" * 500,
+        "x" * 3000,
+    ],
+)
+def test_what_is_not_in_the_language(text: str) -> None:
+    with pytest.raises(UsageError):
+        Expression.parse(text)
+
+
+@given(
+    st.text(st.sampled_from("ehitlayr_sumcountlog()[]:+-*/%&|~<>=.,0123456789' \"\\\n"), max_size=40)
+    | st.recursive(
+        st.sampled_from(["e", "hit", "layer", "2", "0", "-1.5", "1e400", "where_hit"]),
+        lambda inner: st.one_of(
+            st.tuples(inner, st.sampled_from("+-*/%&|<>"), inner).map(lambda t: f"({t[0]} {t[1]} {t[2]})"),
+            st.tuples(st.sampled_from(["sum", "log", "count", "std", "~", "-"]), inner).map(
+                lambda t: f"{t[0]}({t[1]})"
+            ),
+            st.tuples(inner, inner).map(lambda t: f"{t[0]}[{t[1]}]"),
+            st.tuples(inner, inner).map(lambda t: f"({t[0]}) ** ({t[1]})"),
+        ),
+        max_leaves=6,
+    )
+)
+@settings(max_examples=400, deadline=None)
+def test_no_text_fails_with_anything_but_its_own_error(text: str) -> None:
+    try:
+        expression = Expression.parse(text)
+        if expression.branches <= set(COLUMNS):
+            expression(COLUMNS)
+    except CalomlpError as error:
+        message = str(error)
+    else:
+        message = ""
+    assert "\n" not in message

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import awkward as ak
+import numpy as np
+import pytest
+
+from calomlp.data.expressions import Expression
+from calomlp.data.features import Feature, FeatureSet, choose, is_energy
+from calomlp.data.reader import open_table
+from calomlp.data.sources import Source
+from calomlp.errors import InputError, UsageError
+
+Make = Callable[..., Source]
+TARGET = Expression.parse("beam")
+COLUMNS = {
+    "event_id": np.arange(3),
+    "beam": np.array([1.0, 2.0, 3.0]),
+    "true_vertex": np.arange(3.0),
+    "mcEnergy": np.arange(3.0),
+    "layer_energy": np.arange(6.0).reshape(3, 2),
+    "depth": np.arange(3.0),
+    "hit_e": ak.Array([[1.0], [], [2.0, 3.0]]),
+}
+
+
+def chosen(make_root: Make, columns: dict[str, Any] = COLUMNS, **options: Any) -> FeatureSet:
+    with open_table(make_root(columns)) as table:
+        return choose(table, TARGET, options.get("wanted", []), options.get("energies", []))
+
+
+def test_without_a_wish_everything_numeric_but_truth_is_a_feature(
+    make_root: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        features = chosen(make_root)
+    expressions = ["layer_energy", "depth", "sum(hit_e)", "max(hit_e)", "count(hit_e)"]
+    assert [feature.expression for feature in features] == expressions
+    assert "beam, true_vertex, mcEnergy" in caplog.text
+    assert "only count events: event_id" in caplog.text
+
+
+def test_what_looks_like_an_energy_feeds_the_anchor(make_root: Make) -> None:
+    features = chosen(make_root)
+    energies = [features.columns[index] for index in features.energy_columns]
+    assert energies == ["layer_energy[0]", "layer_energy[1]", "sum(hit_e)"]
+
+
+@pytest.mark.parametrize(
+    ("text", "energy"),
+    [
+        ("layer_energy", True),
+        ("e_sum", True),
+        ("sum(hit_e)", True),
+        ("e1 + 0.5 * e2", True),
+        ("hit_energy[0]", True),
+        ("adc / 100", True),
+        ("edep[2:5]", True),
+        ("count(hit_e)", False),
+        ("max(hit_e)", False),
+        ("e1 / e2", False),
+        ("log(energy)", False),
+        ("depth", False),
+        ("theta", False),
+        ("n_hits", False),
+    ],
+)
+def test_energies_are_recognised_by_name_and_dimension(text: str, energy: bool) -> None:
+    assert is_energy(text) is energy
+
+
+def test_the_matrix_holds_the_columns_in_order() -> None:
+    features = FeatureSet([Feature("layer_energy", (2,), energy=True), Feature("count(hit_e)")])
+    assert features.columns == ["layer_energy[0]", "layer_energy[1]", "count(hit_e)"]
+    matrix = features.matrix(COLUMNS)
+    assert matrix.dtype == np.float32
+    assert matrix.tolist() == [[0, 1, 1], [2, 3, 0], [4, 5, 2]]
+
+
+def test_energies_can_be_named(make_root: Make) -> None:
+    features = chosen(make_root, wanted=["depth", "layer_energy"], energies=["depth"])
+    assert [feature.energy for feature in features] == [True, False]
+
+
+def test_with_no_energy_in_sight_the_anchor_combines_everything(
+    make_root: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    features = chosen(make_root, {"beam": np.arange(3.0), "x": np.arange(3.0), "y": np.arange(3.0)})
+    assert list(features.energy_columns) == [0, 1]
+    assert "--energies" in caplog.text
+
+
+def test_a_jagged_feature_is_refused_with_a_way_out(make_root: Make) -> None:
+    with pytest.raises(InputError, match=r"sum\(hit_e\)"):
+        chosen(make_root, wanted=["hit_e"])
+
+
+def test_the_target_is_no_feature(make_root: Make) -> None:
+    with pytest.raises(UsageError, match="reads the target"):
+        chosen(make_root, wanted=["beam * 2"])
+
+
+def test_nothing_left_to_be_a_feature(make_root: Make) -> None:
+    with pytest.raises(InputError, match="--features"):
+        chosen(make_root, {"beam": np.arange(3.0), "event_id": np.arange(3)})
+
+
+def test_another_shape_than_in_training_is_refused() -> None:
+    features = FeatureSet([Feature("layer_energy", (30,), energy=True)])
+    with pytest.raises(InputError, match=r"shape \(2,\).*made for \(30,\)"):
+        features.matrix(COLUMNS)

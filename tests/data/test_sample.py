@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from calomlp.data.expressions import Expression
+from calomlp.data.features import Feature, FeatureSet
+from calomlp.data.reader import open_table
+from calomlp.data.sample import Recipe, Sample, load
+from calomlp.data.sources import Source
+from calomlp.data.split import Split
+from calomlp.errors import ArtefactError, InputError
+from calomlp.interrupt import Interrupt
+from calomlp.progress import Progress
+from tests.conftest import linear_showers
+
+Make = Callable[..., Source]
+RECIPE = Recipe(FeatureSet([Feature("layer_energy", (6,), energy=True)]), Expression.parse("true_energy"), Split())
+
+
+def loaded(sources: list[Source], recipe: Recipe = RECIPE) -> Sample:
+    return load(sources, recipe, progress=Progress(), interrupt=Interrupt())[0]
+
+
+def test_files_are_read_into_one_matrix(make_root: Make) -> None:
+    parts = [linear_showers(n, seed=n) for n in (500, 700)]
+    sample = loaded([make_root(part, name=f"{index}.root") for index, part in enumerate(parts)])
+    assert (sample.features == np.concatenate([part["layer_energy"] for part in parts])).all()
+    assert (sample.true_energy == np.concatenate([part["true_energy"] for part in parts])).all()
+
+
+def test_an_event_is_on_the_same_side_however_it_is_read(make_root: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    sources = [make_root(linear_showers(3000, seed=n), name=f"{n}.root") for n in (1, 2)]
+    whole = loaded(sources)
+    monkeypatch.setattr("calomlp.data.reader._CHUNK_BYTES", 1)
+    assert (loaded(sources).side == whole.side).all()
+    assert (loaded(sources[::-1]).side == np.concatenate([whole.side[3000:], whole.side[:3000]])).all()
+
+
+def test_a_group_stays_together_across_files(make_root: Make) -> None:
+    runs = np.arange(1000) % 40
+    sources = [make_root({**linear_showers(1000, seed=n), "run": runs}, name=f"{n}.root") for n in (1, 2)]
+    side = loaded(sources, Recipe(RECIPE.features, RECIPE.target, RECIPE.split, "run")).side
+    for run in range(40):
+        assert len(set(side[np.concatenate([runs, runs]) == run])) == 1
+    assert len(set(side)) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("layer_energy", np.nan, r"data.root:events: feature 'layer_energy\[0\]' is not finite in 1 .* event 7"),
+        ("layer_energy", np.inf, "not finite"),
+        ("true_energy", np.nan, "true energy 'true_energy' is not finite and above zero in 1 .* event 7"),
+        ("true_energy", 0.0, "above zero"),
+        ("true_energy", -999.0, r"\(-999\)"),
+    ],
+)
+def test_values_that_cannot_be_used_are_named(make_root: Make, name: str, value: float, message: str) -> None:
+    columns: dict[str, Any] = linear_showers(100)
+    columns[name][7] = value
+    with pytest.raises(InputError, match=message):
+        loaded([make_root(columns)])
+
+
+def test_a_file_that_the_model_does_not_fit(make_root: Make) -> None:
+    message = "'layer_energy' is not there"
+    with open_table(make_root({"true_energy": np.ones(3)})) as table, pytest.raises(ArtefactError, match=message):
+        RECIPE.check(table)
+
+
+def test_files_without_events(make_root: Make) -> None:
+    columns = {name: values[:0] for name, values in linear_showers(1).items()}
+    with pytest.raises(InputError, match="no events"):
+        loaded([make_root(columns)])

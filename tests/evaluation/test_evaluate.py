@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+
+from calomlp.data.sources import Source
+from calomlp.errors import ArtefactError, InputError
+from calomlp.evaluation.evaluate import evaluate, training_sources
+from calomlp.evaluation.report import BASELINES, Report, read_report, report_schema
+from calomlp.interrupt import Interrupt
+from calomlp.model.file import Model
+from calomlp.progress import Progress
+from calomlp.training.settings import TrainingSettings
+from calomlp.training.train import Watch, train
+from tests.conftest import linear_showers
+
+Make = Callable[..., Source]
+
+
+def evaluated(model: Model, sources: list[Source], **options: Any) -> Report:
+    options = {"use_all": False, "seed": 1} | options
+    return evaluate(model, sources, progress=Progress(), interrupt=Interrupt(), **options)
+
+
+@pytest.fixture
+def source(make_root: Make) -> Source:
+    return make_root(linear_showers(10_000), name="train.root")
+
+
+@pytest.fixture
+def model(source: Source) -> Model:
+    settings = TrainingSettings(hidden="8", epochs=2)
+    return train([source], settings, watch=Watch(Interrupt()), progress=Progress())
+
+
+@pytest.fixture
+def report(model: Model, source: Source) -> Report:
+    return evaluated(model, [source])
+
+
+def test_the_model_stands_beside_its_baselines(report: Report) -> None:
+    assert [curve.name for curve in report.curves] == ["regressor", *BASELINES]
+    for curve in report.curves:
+        assert curve.fit is not None
+        assert curve.fit(np.array([10.0])) == pytest.approx(0.1 / 10**0.5, rel=0.06)  # the showers' 10 %/sqrt(E)
+        assert curve.linearity is not None
+        assert curve.linearity.response == pytest.approx(1, abs=0.01)
+
+
+def test_a_training_file_contributes_its_test_side_only(model: Model, source: Source, report: Report) -> None:
+    assert report.events == model.envelope.n_test
+    assert report.events + report.left_out == 10_000
+    assert any("left out" in note for note in report.notes)
+    everything = evaluated(model, [source], use_all=True)
+    assert everything.events == 10_000
+    assert any("--all" in note for note in everything.notes)
+
+
+def test_a_copy_of_a_training_file_is_recognised(model: Model, source: Source, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.root"
+    copy.write_bytes(Path(source.path).read_bytes())
+    assert evaluated(model, [Source(str(copy), None, "copy.root")]).events == model.envelope.n_test
+
+
+def test_another_file_is_used_whole(model: Model, make_root: Make) -> None:
+    report = evaluated(model, [make_root(linear_showers(3000, seed=2), name="other.root")])
+    assert (report.events, report.left_out) == (3000, 0)
+
+
+def test_two_files_make_the_bins_of_one(model: Model, make_root: Make) -> None:
+    sources = [make_root(linear_showers(3000, seed=seed), name=f"{seed}.root") for seed in (2, 3)]
+    both = evaluated(model, sources)
+    parts = [evaluated(model, [item]) for item in sources]
+    for bin_ in both.curves[0].bins:
+        same = [b.histogram for part in parts for b in part.curves[0].bins if b.energy_low == bin_.energy_low]
+        assert sum(histogram.events for histogram in same) == bin_.events
+        if len(same) == 2:
+            assert np.array_equal((same[0] + same[1]).count, bin_.histogram.count)
+
+
+def test_beam_energies_are_recognised(model: Model, make_root: Make) -> None:
+    columns = linear_showers(4000, seed=5)
+    points = np.array([2.0, 5.0, 10.0, 20.0, 50.0], dtype=np.float32)[np.arange(4000) % 5]
+    columns["layer_energy"] *= (points / columns["true_energy"])[:, None]
+    columns["true_energy"] = points
+    report = evaluated(model, [make_root(columns, name="beam.root")])
+    assert report.bins.kind == "points"
+    assert [bin_.energy for bin_ in report.curves[0].bins] == [2, 5, 10, 20, 50]
+
+
+def test_bins_at_the_edges_of_the_training_range_are_marked(report: Report) -> None:
+    edge = [bin_.edge for bin_ in report.curves[0].bins]
+    assert edge[0]
+    assert edge[-1]
+    assert not any(edge[1:-1])
+    fit = report.curves[0].fit
+    assert fit is not None
+    assert fit.energy_min > report.curves[0].bins[0].energy
+
+
+def test_a_report_is_read_back_whole(report: Report, tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    path.write_text(report.to_json())
+    found = read_report(str(path), "r")
+    assert found.to_json() == report.to_json()
+    assert found.curves[0].fit == report.curves[0].fit
+    assert found.curves[0].bins[3].estimates == report.curves[0].bins[3].estimates
+
+
+def test_the_schema_is_a_schema_and_leaves_nothing_open(report: Report) -> None:
+    jsonschema.Draft202012Validator.check_schema(report_schema())
+    document = json.loads(report.to_json())
+    document["curves"][0]["surprise"] = 1
+    with pytest.raises(jsonschema.ValidationError, match="surprise"):
+        jsonschema.validate(document, report_schema())
+
+
+def test_a_report_that_does_not_follow_its_schema_is_refused(report: Report, tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    document = json.loads(report.to_json())
+    del document["curves"][0]["bins"][0]["energy"]
+    path.write_text(json.dumps(document))
+    with pytest.raises(ArtefactError, match=r"curves\[0\].bins\[0\].*'energy' is a required property"):
+        read_report(str(path), "r")
+    path.write_text(json.dumps({"schema": "calomlp.report/2"}))
+    with pytest.raises(ArtefactError, match=r"schema 'calomlp.report/2'"):
+        read_report(str(path), "r")
+    path.write_text("not json")
+    with pytest.raises(ArtefactError, match="not JSON"):
+        read_report(str(path), "r")
+    with pytest.raises(InputError, match="cannot open"):
+        read_report(str(tmp_path / "nosuch"), "nosuch")
+
+
+def test_a_file_that_lacks_a_branch_of_the_model(model: Model, make_root: Make) -> None:
+    with pytest.raises(ArtefactError, match=r"does not fit this file.*'layer_energy' is not there"):
+        evaluated(model, [make_root({"true_energy": np.ones(10)}, name="other.root")])
+
+
+def test_no_event_left(model: Model, make_root: Make) -> None:
+    columns = {name: values[:0] for name, values in linear_showers(1).items()}
+    with pytest.raises(InputError, match="no event is left"):
+        evaluated(model, [make_root(columns, name="empty.root")])
+
+
+def test_the_training_files_are_known_unless_they_came_through_a_pipe(model: Model, source: Source) -> None:
+    assert training_sources(model)[0].path == source.label
+    piped = replace(model, files=(replace(model.files[0], path="<stdin>"),))
+    with pytest.raises(InputError, match="from a pipe"):
+        training_sources(piped)

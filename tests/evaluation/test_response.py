@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from calomlp.errors import ArtefactError
+from calomlp.evaluation.bins import POINTS, EnergyBins
+from calomlp.evaluation.response import BIN_WIDTH, Accumulator, Histogram
+
+RNG = np.random.default_rng(1)
+ENERGY = np.exp(RNG.uniform(0, np.log(100), 3000))
+ESTIMATE = ENERGY * (1 + 0.1 / np.sqrt(ENERGY) * RNG.standard_normal(3000))
+BINS = EnergyBins.over(1, 100, 100_000)
+
+
+def accumulated(*parts: slice) -> Accumulator:
+    total = Accumulator(BINS, ("model",))
+    for part in parts:
+        other = Accumulator(BINS, ("model",))
+        other.fill(ENERGY[part], {"model": ESTIMATE[part]})
+        total.merge(other)
+    return total
+
+
+@given(st.lists(st.integers(0, 3000), unique=True, max_size=10))
+@settings(max_examples=30, deadline=None)
+def test_parts_merge_to_the_whole(cuts: list[int]) -> None:
+    edges = [0, *sorted(cuts), 3000]
+    merged = accumulated(*(slice(a, b) for a, b in pairwise(edges)))
+    whole = accumulated(slice(None))
+    assert merged.content.keys() == whole.content.keys()
+    for key, content in whole.content.items():
+        one, other = content.histograms["model"], merged.content[key].histograms["model"]
+        assert (one.index == other.index).all()
+        assert (one.count == other.count).all()
+        assert one.deviation == pytest.approx(other.deviation, rel=1e-12, abs=1e-12)
+        assert content.energy == pytest.approx(merged.content[key].energy, rel=1e-12)
+
+
+def test_other_bins_or_curves_do_not_merge() -> None:
+    with pytest.raises(ArtefactError, match="cannot be merged"):
+        Accumulator(BINS, ("a",)).merge(Accumulator(BINS, ("b",)))
+    with pytest.raises(ArtefactError, match="cannot be merged"):
+        Accumulator(BINS, ("a",)).merge(Accumulator(EnergyBins(POINTS), ("a",)))
+
+
+def test_no_event_is_lost() -> None:
+    estimates = {"a": np.array([1.0, np.nan, -3.0, 1e6, np.inf]), "b": np.array([1.0, 1.0, 1.0, 1.0, np.nan])}
+    accumulator = Accumulator(BINS, ("a", "b"))
+    accumulator.fill(np.full(5, 10.0), estimates)
+    (content,) = accumulator.content.values()
+    assert content.events == 3  # those that are finite in every curve
+    assert accumulator.non_finite == {"a": 2, "b": 1}
+    assert content.histograms["a"].outside == 1
+    assert content.histograms["a"].count.sum() == 2
+
+
+def test_fine_bins_hold_what_is_in_them() -> None:
+    histogram = Histogram.of(np.array([1.0, 1.0 + 0.5 * BIN_WIDTH, 0.5, -6.9, 8.9, 9.1, -7.1]))
+    assert histogram.outside == 2
+    assert histogram.events == 7
+    assert np.abs(histogram.centres - np.array([-6.9, 0.5, 1.0, 8.9])).max() <= BIN_WIDTH / 2 + 1e-12
+    assert histogram.count.tolist() == [1, 1, 2, 1]
+
+
+def test_the_abscissa_reproduces_a_stochastic_resolution() -> None:
+    accumulator = Accumulator(EnergyBins("log", 1, 10), ("model",))
+    accumulator.fill(ENERGY, {"model": ESTIMATE})
+    (content,) = accumulator.content.values()
+    assert content.energy**-0.5 == pytest.approx(np.mean(ENERGY**-0.5))
+
+
+def test_bins_begin_and_end_at_the_edges_of_the_range() -> None:
+    bins = EnergyBins.over(1, 100, 100_000)
+    keys = bins.keys(np.array([1, 100], dtype=np.float32))
+    assert keys[0] == 0
+    assert bins.edges(0)[0] == pytest.approx(1, rel=1e-5)
+    assert bins.edges(int(keys[1]))[1] == pytest.approx(100, rel=1e-5)
+    assert bins.width <= 0.2
+
+
+def test_few_events_make_wider_bins() -> None:
+    assert EnergyBins.over(1, 100, 100).width > EnergyBins.over(1, 100, 10_000).width
+
+
+def test_beam_energies_are_bins_of_their_own() -> None:
+    bins = EnergyBins(POINTS)
+    keys = bins.keys(np.array([5.0, 10.0, 5.0, 0.1], dtype=np.float32))
+    assert keys[0] == keys[2] != keys[1]
+    assert bins.edges(int(keys[3])) == (0.1, 0.1)

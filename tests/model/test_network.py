@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from calomlp.errors import UsageError
+from calomlp.model.network import ACTIVATIONS, MLP
+
+
+def made(activation: str = "silu", hidden: tuple[int, ...] = (64, 64, 64), **options: object) -> MLP:
+    return MLP(32, hidden, activation, generator=torch.Generator().manual_seed(1), **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("activation", [name for name in ACTIVATIONS if name != "sigmoid"])
+def test_the_signal_neither_dies_nor_explodes(activation: str) -> None:
+    x = torch.randn(4096, 32, generator=torch.Generator().manual_seed(2))
+    assert 0.2 < float(made(activation)(x).detach().std()) < 3
+
+
+def test_identity_activations_collapse_to_a_linear_model() -> None:
+    network = made("identity")
+    x, y = torch.randn(2, 10, 32, generator=torch.Generator().manual_seed(2))
+    together, apart = network(x + 2 * y), network(x) + 2 * network(y)
+    assert torch.allclose(together - apart, -2 * network(torch.zeros(1, 32)), atol=1e-4)
+
+
+def test_no_hidden_layer_is_a_linear_model() -> None:
+    assert [tuple(layer.weight.shape) for layer in made(hidden=()).layers] == [(1, 32)]  # type: ignore[arg-type]
+
+
+def test_a_zero_output_is_zero_everywhere() -> None:
+    assert not made(zero_output=True)(torch.randn(10, 32)).any()
+
+
+def test_dropout_acts_in_training_only_and_follows_its_generator() -> None:
+    network, x = made(dropout=0.5), torch.ones(8, 32)
+    once, again = (network(x, torch.Generator().manual_seed(3)) for _ in range(2))
+    assert torch.equal(once, again)
+    assert not torch.equal(once, network(x, torch.Generator().manual_seed(4)))
+    network.eval()
+    assert torch.equal(network(x), network(x))
+
+
+def test_an_unknown_activation() -> None:
+    with pytest.raises(UsageError, match="did you mean 'silu'"):
+        made("silo")

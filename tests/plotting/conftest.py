@@ -1,0 +1,164 @@
+"""Reports of toy calorimeters whose terms are known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from calomlp.evaluation.bins import LOGARITHMIC, POINTS, EnergyBins
+from calomlp.evaluation.estimators import estimate_all
+from calomlp.evaluation.report import Bin, Curve, Linearity, Report
+from calomlp.evaluation.resolution import fit_resolution
+from calomlp.evaluation.response import Accumulator
+from calomlp.model.file import Envelope
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+LABELS = {"regressor": "MLP regressor", "anchor": "linear anchor", "sum": "calibrated sum"}
+HISTORY = [
+    {
+        "epoch": epoch,
+        "train_loss": 0.1 + np.exp(-epoch / 5),
+        "validation_loss": 0.12 + np.exp(-epoch / 5),
+        "validation_resolution": 0.05 + 0.1 * np.exp(-epoch / 4),
+        "learning_rate": 1e-3 * 0.5 ** (epoch // 10),
+    }
+    for epoch in range(1, 41)
+]
+
+
+@dataclass(frozen=True)
+class Toy:
+    """A toy calorimeter: terms of its resolution, and its response at energies [GeV]."""
+
+    a: float = 0.166
+    n: float = 0.0
+    c: float = 0.01
+    response: Callable[[np.ndarray], np.ndarray] = np.ones_like
+    tail: float = 0.0
+
+    def estimates(self, energy: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        sigma = np.sqrt(self.a**2 / energy + self.n**2 / energy**2 + self.c**2)
+        low = rng.exponential(3 * sigma) * (rng.random(len(energy)) < self.tail)
+        estimate: np.ndarray = energy * self.response(energy) * (1 + sigma * rng.standard_normal(len(energy)) - low)
+        return estimate
+
+
+ECAL = {"regressor": Toy(), "anchor": Toy(a=0.18, n=0.05), "sum": Toy(a=0.19, n=0.1, c=0.02)}
+
+
+def make_report(
+    toys: Mapping[str, Toy] = ECAL,
+    *,
+    energies: Sequence[float] = (),
+    n_bins: int = 8,
+    per_bin: int = 400,
+    energy_range: tuple[float, float] = (1.0, 100.0),
+    seed: int = 1,
+) -> Report:
+    """Return a report; with energies, of a beam of these energies, otherwise of a spectrum flat in ln E."""
+    rng = np.random.default_rng(seed)
+    low, high = energy_range
+    if energies:
+        bins, true = EnergyBins(POINTS), np.repeat(np.array(energies, dtype=float), per_bin)
+    else:
+        bins = EnergyBins(LOGARITHMIC, low, np.log(high / low) / n_bins)
+        true = low * (high / low) ** rng.random(n_bins * per_bin)
+    accumulator = Accumulator(bins, tuple(toys))
+    accumulator.fill(true, {name: toy.estimates(true, rng) for name, toy in toys.items()})
+    curves = tuple(_curve(accumulator, name) for name in toys)
+    return Report(
+        bins=bins,
+        curves=curves,
+        events=len(true),
+        left_out=0,
+        files=(),
+        envelope=Envelope(low, high, 10 * len(true), len(true)),
+        training={"history": HISTORY, "summary": {"best_epoch": 31}},
+        provenance={"calomlp": "0.1.0", "command": ["calomlp", "evaluate", "model.safetensors"]},
+        notes=("2 of 8 bins are at an edge",),
+    )
+
+
+def _curve(accumulator: Accumulator, name: str) -> Curve:
+    content = sorted(accumulator.content.items())
+    several = len(content) > 4 and accumulator.bins.kind == LOGARITHMIC
+    bins = tuple(
+        Bin(
+            *accumulator.bins.edges(key),
+            energy=item.energy,
+            events=item.events,
+            edge=several and i in (0, len(content) - 1),
+            estimates=estimate_all(item.histograms[name], 1),
+            histogram=item.histograms[name],
+        )
+        for i, (key, item) in enumerate(content)
+    )
+    usable = [bin_ for bin_ in bins if bin_.estimates and not bin_.edge]
+    fit = fit_resolution([bin_.energy for bin_ in usable], [bin_.estimates["resolution"] for bin_ in usable])
+    means = np.array([bin_.estimates["core_mean"].value for bin_ in usable])
+    deviation = means / means.mean() - 1 if len(means) else means
+    linearity = (
+        Linearity(float(means.mean()), float(np.abs(deviation).max()), float(np.sqrt(np.mean(deviation**2))))
+        if len(means)
+        else None
+    )
+    return Curve(name, LABELS.get(name, f"variant {name}"), bins, fit, linearity, 0)
+
+
+@pytest.fixture(scope="session")
+def report() -> Report:
+    """An ordinary report: three curves, eight bins, the first and the last at an edge."""
+    return make_report()
+
+
+@pytest.fixture(scope="session")
+def reports(report: Report) -> dict[str, Report]:
+    """Reports of every shape that figures must survive."""
+    names = [
+        "regressor",
+        "anchor",
+        "sum",
+        "dnn",
+        "gnn",
+        "cnn",
+        "tower sum",
+        "a name that is much too long for a legend",
+    ]
+    pions = {
+        "regressor": Toy(0.55, 0, 0.03, tail=0.05),
+        "anchor": Toy(0.6, 0.1, 0.05, tail=0.05),
+        "sum": Toy(0.65, 0.1, 0.08, response=lambda e: 0.9 + 0.14 * np.log(e) / np.log(100), tail=0.1),
+    }
+    off = {"regressor": Toy(), "sum": Toy(response=lambda e: np.full_like(e, 0.3))}
+    return {
+        "normal": report,
+        "pions": make_report(pions, n_bins=6),
+        "one energy": make_report(energies=[10]),
+        "no fit": make_report(energies=[10, 20, 50]),
+        "no estimates": make_report(per_bin=20),
+        "alone": make_report({"regressor": Toy()}, n_bins=6),
+        "many curves": make_report({name: Toy(0.15 + 0.01 * i, 0.05 * i) for i, name in enumerate(names)}),
+        "beam energies": make_report(energies=[10, 20, 30, 50, 80, 120, 180]),
+        "wrong scale": make_report(off, n_bins=6),
+        "wide range": make_report(energy_range=(0.01, 10_000), n_bins=9),
+        "thousand bins": _repeated(make_report(n_bins=20), 50),
+    }
+
+
+def _repeated(report: Report, times: int) -> Report:
+    """Return a report with every bin cut in many: as many points as a figure may meet, without their bootstraps."""
+
+    def cut(bin_: Bin) -> list[Bin]:
+        edges = np.geomspace(bin_.energy_low, bin_.energy_high, times + 1)
+        return [
+            replace(bin_, energy_low=low, energy_high=high, energy=(low * high) ** 0.5)
+            for low, high in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)
+        ]
+
+    curves = (replace(curve, bins=tuple(part for bin_ in curve.bins for part in cut(bin_))) for curve in report.curves)
+    return replace(report, curves=tuple(curves))

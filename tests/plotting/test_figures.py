@@ -1,0 +1,218 @@
+"""Figures: they are built for every report, nothing in them collides, and what they show is in the report."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import replace
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgba
+from matplotlib.patches import StepPatch
+from matplotlib.text import Text
+
+from calomlp.errors import ArtefactError
+from calomlp.evaluation.report import Report
+from calomlp.plotting.distributions import response
+from calomlp.plotting.figures import FIGURES, linearity, resolution
+from calomlp.plotting.learning import training
+from calomlp.plotting.names import DESCRIPTIONS
+from calomlp.plotting.points import ratio_points
+from calomlp.plotting.style import style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+    from matplotlib.transforms import Bbox
+
+CASES = [
+    "normal",
+    "pions",
+    "one energy",
+    "no fit",
+    "no estimates",
+    "alone",
+    "many curves",
+    "beam energies",
+    "wrong scale",
+    "wide range",
+    "thousand bins",
+]
+TOUCH = 1.0  # pixels by which boxes, which have margins, may overlap
+
+
+def texts(figure: Figure) -> list[tuple[str, Bbox]]:
+    """Return all visible texts with their boxes, tick labels inside the axes' limits only."""
+    with style():
+        figure.draw_without_rendering()
+        assert isinstance(figure.canvas, FigureCanvasAgg)
+        renderer = figure.canvas.get_renderer()
+        hidden = set()
+        for axes in figure.axes:
+            for axis in (axes.xaxis, axes.yaxis):
+                low, high = sorted(axis.get_view_interval())
+                for tick in [*axis.get_major_ticks(), *axis.get_minor_ticks()]:
+                    if not low <= tick.get_loc() <= high:
+                        hidden.update({tick.label1, tick.label2})
+        found = [
+            text
+            for text in figure.findobj(Text)
+            if text.get_visible() and text.get_text().strip() and text not in hidden
+        ]
+        return [(text.get_text(), text.get_window_extent(renderer)) for text in found]
+
+
+@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("case", CASES)
+def test_nothing_is_cut_and_no_texts_collide(reports: dict[str, Report], case: str, name: str) -> None:
+    figure = FIGURES[name](reports[case])
+    width, height = figure.canvas.get_width_height()
+    boxes = texts(figure)
+    assert len(boxes) > 5
+    for text, box in boxes:
+        assert box.x0 >= -TOUCH, text
+        assert box.y0 >= -TOUCH, text
+        assert box.x1 <= width + TOUCH, text
+        assert box.y1 <= height + TOUCH, text
+    for (one, a), (other, b) in combinations(boxes, 2):
+        overlap = min(a.x1, b.x1) - max(a.x0, b.x0) > TOUCH and min(a.y1, b.y1) - max(a.y0, b.y0) > TOUCH
+        assert not overlap, (one, other)
+
+
+def test_every_figure_is_described_in_order() -> None:
+    assert list(FIGURES) == list(DESCRIPTIONS)
+
+
+def test_names_for_help_texts_cost_nothing() -> None:
+    code = "import sys, calomlp.plotting.names; sys.exit('numpy' in sys.modules or 'matplotlib' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_making_figures_leaves_the_settings_of_matplotlib_alone(report: Report) -> None:
+    before = dict(mpl.rcParams)
+    resolution(report)
+    assert dict(mpl.rcParams) == before
+
+
+def drawn(line: Line2D) -> tuple[np.ndarray, np.ndarray]:
+    return np.asarray(line.get_xdata()), np.asarray(line.get_ydata())
+
+
+def outside(line: Line2D) -> bool:
+    return str(line.get_label()).startswith("_outside")
+
+
+def points(axes: Axes, colour: str) -> list[tuple[float, float, bool]]:
+    """Return the drawn points of one colour as (energy, value, whether filled)."""
+    return sorted(
+        (x, y, line.get_markerfacecolor() != "white")
+        for line in axes.lines
+        if line.get_linestyle() == "None" and to_rgba(line.get_color()) == to_rgba(colour)
+        if not outside(line)
+        for x, y in zip(*drawn(line), strict=True)
+    )
+
+
+def test_points_are_those_of_the_report_and_open_at_the_edges(report: Report) -> None:
+    shown = points(resolution(report).axes[0], "#0072B2")
+    bins = report.curves[0].bins
+    assert [energy for energy, _, _ in shown] == pytest.approx([bin_.energy for bin_ in bins])
+    assert [value / 100 for _, value, _ in shown] == pytest.approx(
+        [bin_.estimates["resolution"].value for bin_ in bins]
+    )
+    assert [filled for _, _, filled in shown] == [not bin_.edge for bin_ in bins]
+    assert Counter(filled for _, _, filled in shown) == {True: 6, False: 2}
+
+
+def test_linearity_shows_the_core_response(report: Report) -> None:
+    shown = points(linearity(report).axes[0], "#0072B2")
+    expected = [100 * (bin_.estimates["core_mean"].value - 1) for bin_ in report.curves[0].bins]
+    assert [value for _, value, _ in shown] == pytest.approx(expected)
+
+
+def test_ratio_is_that_of_the_resolutions(report: Report) -> None:
+    regressor, anchor, _ = report.curves
+    ratio = ratio_points(regressor, anchor)
+    for i, (mine, other) in enumerate(zip(regressor.bins, anchor.bins, strict=True)):
+        a, b = mine.estimates["resolution"], other.estimates["resolution"]
+        assert ratio.value[i] == pytest.approx(a.value / b.value)
+        assert ratio.error[i] == pytest.approx(a.value / b.value * np.hypot(a.error / a.value, b.error / b.value))
+    shown = points(resolution(report).axes[1], "#D55E00")
+    assert [value for _, value, _ in shown] == pytest.approx(ratio.value)
+
+
+def test_fitted_curve_covers_the_fitted_range_only(report: Report) -> None:
+    fit = report.curves[0].fit
+    assert fit is not None
+    solid = [line for line in resolution(report).axes[0].lines if line.get_linestyle() == "-"]
+    energy, value = drawn(max(solid, key=lambda line: len(drawn(line)[0])))
+    assert energy[[0, -1]] == pytest.approx([fit.energy_min, fit.energy_max])
+    assert value == pytest.approx(100 * fit(energy))
+
+
+def test_energy_is_logarithmic_above_one_decade(report: Report, reports: dict[str, Report]) -> None:
+    assert resolution(report).axes[0].get_xscale() == "log"
+    assert resolution(reports["one energy"]).axes[0].get_xscale() == "linear"
+
+
+def test_no_ratio_without_baselines(reports: dict[str, Report]) -> None:
+    assert len(resolution(reports["alone"]).axes) == 1
+
+
+def test_a_baseline_that_is_far_off_does_not_hide_the_regressor(reports: dict[str, Report]) -> None:
+    axes = linearity(reports["wrong scale"]).axes[0]
+    assert min(axes.get_ylim()) > -5
+    assert sum(len(drawn(line)[0]) for line in axes.lines if outside(line)) == 6
+
+
+def test_histograms_keep_the_events(report: Report) -> None:
+    for axes, bin_ in zip(response(report).axes, report.curves[0].bins, strict=True):
+        filled = axes.patches[0]
+        assert isinstance(filled, StepPatch)
+        assert filled.get_data()[0].sum() == pytest.approx(bin_.events, rel=0.01)
+
+
+def test_a_baseline_outside_of_the_frames_is_mentioned(report: Report, reports: dict[str, Report]) -> None:
+    def told(shown: Report) -> bool:
+        return any("outside of the frames" in text for text, _ in texts(response(shown)))
+
+    assert told(reports["wrong scale"])
+    assert not told(report)
+
+
+def test_of_many_energies_six_are_shown_that_are_not_at_an_edge(reports: dict[str, Report]) -> None:
+    figure = response(reports["thousand bins"])
+    assert len(figure.axes) == 6
+    assert not any("edge" in axes.get_title(loc="left") for axes in figure.axes)
+
+
+def test_chosen_epoch_is_marked(report: Report) -> None:
+    for axes in training(report).axes:
+        assert any(drawn(line)[0].tolist() == [31, 31] for line in axes.lines)
+
+
+@pytest.mark.parametrize(
+    "missing", ["train_loss", "validation_loss", "validation_resolution", "learning_rate", "epoch"]
+)
+def test_every_quantity_of_the_history_is_optional(report: Report, missing: str) -> None:
+    history = [{k: v for k, v in entry.items() if k != missing} for entry in report.training["history"]]
+    assert training(replace(report, training={"history": history, "summary": {}})).axes
+
+
+def test_training_without_history_says_so(report: Report) -> None:
+    with pytest.raises(ArtefactError, match="no history"):
+        training(replace(report, training={"history": [], "summary": {}}))
+
+
+@pytest.mark.parametrize("name", ["resolution", "linearity", "response"])
+def test_report_without_bins_says_so(report: Report, name: str) -> None:
+    empty = replace(report, curves=tuple(replace(curve, bins=()) for curve in report.curves))
+    with pytest.raises(ArtefactError, match=r"nothing to draw|no distribution"):
+        FIGURES[name](empty)

@@ -1,0 +1,133 @@
+"""Tables and the page: every number is that of the report, written as physicists write it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from calomlp.evaluation.estimators import Measurement
+from calomlp.evaluation.report import Report
+from calomlp.plotting.points import ratio_points
+from calomlp.plotting.quantity import count, energy_range, with_error
+from calomlp.plotting.tables import (
+    NONE,
+    average_ratio,
+    estimator_table,
+    fit_table,
+    linearity_table,
+    resolution_table,
+    to_markdown,
+    verdicts,
+)
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "text"),
+    [
+        (16.623, 0.0521, "16.623 ± 0.052"),
+        (16.623, 0.0996, "16.62 ± 0.10"),
+        (1.0, 9.96, "1 ± 10"),
+        (1234.5, 123.0, "1234 ± 123"),
+        (-0.5, 0.25, "-0.50 ± 0.25"),
+        (0.0, 0.0, "0"),
+    ],
+)
+def test_error_has_two_significant_digits(value: float, error: float, text: str) -> None:
+    assert with_error(Measurement(value, error)) == text
+
+
+def test_energies_and_counts() -> None:
+    assert energy_range(10, 10) == "10"
+    assert energy_range(10, 12.21) == "10.0\N{EN DASH}12.2"
+    assert count(39100) == "39\N{NO-BREAK SPACE}100"
+
+
+@pytest.mark.parametrize("case", ["normal", "one energy", "no estimates", "many curves", "thousand bins"])
+def test_tables_are_rectangular(reports: dict[str, Report], case: str) -> None:
+    report = reports[case]
+    for table in (
+        resolution_table(report),
+        fit_table(report),
+        linearity_table(report),
+        estimator_table(report.curves[0]),
+    ):
+        assert table.rows
+        assert {len(row) for row in table.rows} == {len(table.header)}
+
+
+def test_resolution_table_has_the_numbers_of_the_report(report: Report) -> None:
+    table = resolution_table(report)
+    for i, row in enumerate(table.rows):
+        bins = [curve.bins[i] for curve in report.curves]
+        assert row[0].endswith("*") == bins[0].edge
+        assert row[1] == count(bins[0].events)
+        assert float(row[2].split(" ± ")[0]) == pytest.approx(
+            100 * (bins[0].estimates["core_mean"].value - 1), abs=0.06
+        )
+        for cell, bin_ in zip(row[3:], bins, strict=True):
+            value, error = map(float, cell.split(" ± "))
+            assert value == pytest.approx(100 * bin_.estimates["resolution"].value, abs=error / 10)
+            assert error == pytest.approx(100 * bin_.estimates["resolution"].error, rel=0.05)
+
+
+def test_rms90_is_relative_to_mean90_and_not_scaled(report: Report) -> None:
+    curve = report.curves[0]
+    estimates = curve.bins[3].estimates
+    cell = estimator_table(curve).rows[3][4]
+    assert float(cell.split(" ± ")[0]) == pytest.approx(
+        100 * estimates["rms90"].value / estimates["mean90"].value, rel=0.01
+    )
+
+
+def test_bins_without_estimates_have_no_numbers(reports: dict[str, Report]) -> None:
+    assert all(set(row[2:]) == {NONE} for row in resolution_table(reports["no estimates"]).rows)
+
+
+def test_average_leaves_out_the_edges(report: Report) -> None:
+    regressor, anchor, _ = report.curves
+    inner = [
+        mine.estimates["resolution"].value / other.estimates["resolution"].value
+        for mine, other in zip(regressor.bins, anchor.bins, strict=True)
+        if not mine.edge
+    ]
+    average = average_ratio(ratio_points(regressor, anchor))
+    assert average is not None
+    assert average.value == pytest.approx(sum(inner) / len(inner))
+
+
+def test_verdict_says_better_worse_or_compatible(report: Report) -> None:
+    regressor, _, total = report.curves
+    assert "better than" in verdicts(replace(report, curves=(regressor, total)))[0]
+    assert "worse than" in verdicts(replace(report, curves=(total, regressor)))[0]
+    assert "compatible with" in verdicts(replace(report, curves=(regressor, regressor)))[0]
+
+
+def test_verdict_without_bins_in_common(reports: dict[str, Report]) -> None:
+    assert "have no bin" in verdicts(reports["no estimates"])[0]
+
+
+def test_page_has_the_numbers_of_the_report(report: Report) -> None:
+    page = to_markdown(report)
+    for curve in report.curves:
+        assert curve.fit is not None
+        assert curve.linearity is not None
+        assert f"| {with_error(curve.fit.stochastic, 100).rjust(15)} |" in page
+        assert f"{curve.fit.chi2:.1f}/{curve.fit.ndf}" in page
+        assert f"{100 * curve.linearity.max:.2f}" in page
+        for bin_ in curve.bins:
+            assert with_error(bin_.estimates["resolution"], 100) in page
+    for text in (*verdicts(report), *report.notes, "`calomlp evaluate model.safetensors`", "calomlp 0.1.0"):
+        assert text in page
+
+
+def test_page_of_a_report_without_fit_or_command(reports: dict[str, Report]) -> None:
+    report = replace(reports["one energy"], provenance={"command": None}, notes=())
+    page = to_markdown(report)
+    assert "## Notes" not in page
+    assert "command" not in page
+
+
+def test_bars_and_stars_in_names_do_not_break_the_tables(report: Report) -> None:
+    curves = tuple(replace(curve, label="a|b*c") for curve in report.curves)
+    assert r"a\|b\*c" in to_markdown(replace(report, curves=curves))

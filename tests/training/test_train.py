@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from calomlp.data.sources import Source
+from calomlp.errors import ArtefactError, CheckpointWritten, InputError, TrainingError
+from calomlp.interrupt import Interrupt
+from calomlp.model.file import Model, write_model
+from calomlp.progress import Progress
+from calomlp.training.settings import TrainingSettings
+from calomlp.training.train import Watch, train
+from tests.conftest import linear_showers
+
+Make = Callable[..., Source]
+QUICK = TrainingSettings(hidden="16", epochs=4)
+
+
+def trained(source: Source, settings: TrainingSettings = QUICK, watch: Watch | None = None) -> Model:
+    return train([source], settings, watch=watch or Watch(Interrupt()), progress=Progress())
+
+
+@pytest.fixture
+def showers(make_root: Make) -> Source:
+    return make_root(linear_showers(4000))
+
+
+def weights(model: Model) -> torch.Tensor:
+    return torch.cat([value.flatten().double() for value in model.regressor.state_dict().values()])
+
+
+class Trigger(Interrupt):
+    """Asks for an end after a number of steps, as a signal would."""
+
+    def __init__(self, steps: int) -> None:
+        super().__init__()
+        self.steps = steps
+
+    @property
+    def requested(self) -> bool:
+        self.steps -= 1
+        return self.steps < 0
+
+
+def test_the_same_command_gives_the_same_model(showers: Source) -> None:
+    assert torch.equal(weights(trained(showers)), weights(trained(showers)))
+    assert not torch.equal(weights(trained(showers)), weights(trained(showers, replace(QUICK, seed=2))))
+
+
+@pytest.mark.parametrize("steps", [0, 1, 20, 43, 44, 100])
+@pytest.mark.parametrize("settings", [QUICK, replace(QUICK, dropout=0.2, optimiser="momentum", activation="tanh")])
+def test_an_interrupted_run_ends_with_the_same_bytes(
+    showers: Source, tmp_path: Path, steps: int, settings: TrainingSettings
+) -> None:
+    write_model(tmp_path / "whole", trained(showers, settings))
+    checkpoint = tmp_path / "c"
+    with pytest.raises(CheckpointWritten, match="run the same command again"):
+        trained(showers, settings, Watch(Trigger(steps), checkpoint))
+    assert checkpoint.exists()
+    write_model(tmp_path / "resumed", trained(showers, settings, Watch(Interrupt(), checkpoint)))
+    assert (tmp_path / "whole").read_bytes() == (tmp_path / "resumed").read_bytes()
+
+
+def test_the_time_limit_writes_a_checkpoint(showers: Source, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointWritten, match="the time is over"):
+        trained(showers, replace(QUICK, epochs=10_000), Watch(Interrupt(), tmp_path / "c", max_time=0.1))
+
+
+def test_checkpoints_are_written_in_between(showers: Source, tmp_path: Path) -> None:
+    trained(showers, watch=Watch(Interrupt(), tmp_path / "c", every=0.0))
+    assert (tmp_path / "c").exists()
+
+
+def test_a_checkpoint_of_another_run_is_refused(showers: Source, make_root: Make, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "c"
+    with pytest.raises(CheckpointWritten):
+        trained(showers, watch=Watch(Trigger(3), checkpoint))
+    with pytest.raises(ArtefactError, match="other settings, data or versions"):
+        trained(showers, replace(QUICK, seed=2), Watch(Interrupt(), checkpoint))
+    with pytest.raises(ArtefactError, match="other settings, data or versions"):
+        trained(make_root(linear_showers(4000, seed=2), name="other.root"), watch=Watch(Interrupt(), checkpoint))
+    checkpoint.write_bytes(checkpoint.read_bytes()[:100])
+    with pytest.raises(ArtefactError, match="damaged"):
+        trained(showers, watch=Watch(Interrupt(), checkpoint))
+
+
+def test_the_network_learns_what_the_line_cannot(make_root: Make) -> None:
+    columns = linear_showers(20_000)
+    saturated = 0.3 * columns["layer_energy"].sum(axis=1, keepdims=True) ** -0.3
+    columns["layer_energy"] = columns["layer_energy"] * saturated
+    model = trained(make_root(columns), TrainingSettings())
+    assert model.summary["best_epoch"] > 0
+    inside = (columns["true_energy"] > 2) & (columns["true_energy"] < 50)
+    estimates = model.regressor.estimates(columns["layer_energy"][inside])
+    network, line = (
+        np.std(estimate.numpy() / columns["true_energy"][inside])
+        for estimate in (estimates.regressor, estimates.anchor)
+    )
+    assert network < 0.5 * line
+
+
+@pytest.mark.parametrize("regress", ["ratio", "direct", "log"])
+def test_what_a_network_says_beyond_its_range(make_root: Make, regress: str) -> None:
+    columns = linear_showers(5000)
+    model = trained(make_root(columns), TrainingSettings(regress=regress, epochs=20, activation="tanh"))
+    far = np.full((1, 6), 1000 / 6, dtype=np.float32)  # 1 TeV, trained up to 100 GeV
+    energy = float(model.regressor.estimates(far).regressor)
+    if regress == "ratio":
+        assert energy == pytest.approx(1000, rel=0.2)
+    else:
+        assert energy < 300  # it saturates: networks do not extrapolate
+
+
+def test_nothing_left_to_learn_gives_the_line_and_says_so(make_root: Make, caplog: pytest.LogCaptureFixture) -> None:
+    rng = np.random.default_rng(1)
+    energy = rng.uniform(1, 100, 300).astype(np.float32)
+    model = trained(make_root({"true_energy": energy, "e": energy}), replace(QUICK, learning_rate=1.0))
+    if model.summary["best_epoch"] == 0:
+        assert "linear anchor itself" in caplog.text
+    estimates = model.regressor.estimates(energy[:, None])
+    assert estimates.regressor.numpy() == pytest.approx(energy, rel=0.05)
+
+
+def test_training_that_diverges_is_an_error(showers: Source) -> None:
+    settings = TrainingSettings(regress="direct", loss="mse", optimiser="sgd", learning_rate=1e6, hidden="16")
+    with pytest.raises(TrainingError, match="not finite in epoch 1"):
+        trained(showers, settings)
+
+
+def test_patience_and_epsilon_end_early(showers: Source) -> None:
+    patient = trained(showers, replace(QUICK, epochs=200, patience=3))
+    assert "3 epochs" in patient.summary["ended"]
+    settled = trained(showers, replace(QUICK, epochs=200, epsilon=10.0))
+    assert settled.summary["epochs"] == 2
+    assert "changed by less than 10" in settled.summary["ended"]
+
+
+def test_few_beam_energies_are_warned_of(make_root: Make, caplog: pytest.LogCaptureFixture) -> None:
+    columns = linear_showers(2000)
+    columns["layer_energy"] *= (10 / columns["true_energy"])[:, None]
+    columns["true_energy"] = np.where(np.arange(2000) % 2, 10, 20).astype(np.float32)
+    with caplog.at_level(logging.WARNING):
+        trained(make_root(columns))
+    assert "only 2 distinct true energies" in caplog.text
+
+
+def test_too_few_events(make_root: Make) -> None:
+    with pytest.raises(InputError, match="too few"):
+        trained(make_root(linear_showers(50)))
+
+
+def test_a_model_remembers_where_it_came_from(showers: Source) -> None:
+    model = trained(showers)
+    assert model.files[0].path == showers.label
+    assert model.files[0].events == 4000
+    assert model.envelope.n_train + model.envelope.n_test < 4000
+    assert model.envelope.energy_min >= 1
+    assert model.settings["hidden"] == "16"
+    assert len(model.history) == model.summary["epochs"] == 4
+    assert "seconds" not in str(model.summary)  # no clock: the same command gives the same bytes
+
+
+def test_signals_are_looked_at_while_reading(showers: Source) -> None:
+    interrupt = Interrupt()
+    interrupt.signum = 15
+    start = time.monotonic()
+    with pytest.raises(Exception, match="interrupted by SIGTERM"):
+        trained(showers, watch=Watch(interrupt))
+    assert time.monotonic() - start < 5
