@@ -1,0 +1,74 @@
+"""Training time and resolution beside LightGBM, on the same events and cores in one run."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+
+import lightgbm
+import numpy as np
+import pytest
+
+from calomlp.data.sample import load
+from calomlp.data.sources import Source
+from calomlp.data.split import Side
+from calomlp.evaluation.bins import EnergyBins
+from calomlp.evaluation.estimators import estimate_all
+from calomlp.evaluation.response import Accumulator, BinContent
+from calomlp.interrupt import Interrupt
+from calomlp.progress import Progress
+from calomlp.training.settings import TrainingSettings
+from calomlp.training.train import Watch, train
+
+pytestmark = pytest.mark.benchmark
+
+ROUNDS = 3
+
+
+@pytest.mark.parametrize(("detector", "particle", "energies"), [("siw-ecal", "e-", "1:100"), ("ahcal", "pi-", "4:100")])
+def test_faster_than_boosted_trees_and_no_worse(
+    simulated: Callable[..., Source], detector: str, particle: str, energies: str
+) -> None:
+    training, test = (simulated(detector, particle, energies, 200_000, seed) for seed in (1, 2))
+    quiet = Watch(Interrupt())
+    ratios = []
+    for _ in range(ROUNDS):
+        start = time.perf_counter()
+        model = train([training], TrainingSettings(), watch=quiet, progress=Progress())  # reads the file, too
+        ours = time.perf_counter() - start
+        sample, _ = load([training], model.recipe, progress=Progress(), interrupt=Interrupt())
+        fitted = sample.select(sample.side == Side.TRAIN)
+        trees = lightgbm.LGBMRegressor(n_estimators=400, num_leaves=31, n_jobs=os.cpu_count(), verbose=-1)
+        start = time.perf_counter()
+        trees.fit(fitted.features, fitted.true_energy)
+        theirs = time.perf_counter() - start
+        ratios.append(ours / theirs)
+        print(f"\n{detector}: calomlp train {ours:.2f} s, LightGBM fit {theirs:.2f} s, ratio {ratios[-1]:.2f}", end="")
+    assert np.median(ratios) < 1
+
+    events, _ = load([test], model.recipe, progress=Progress(), interrupt=Interrupt())
+    accumulator = Accumulator(EnergyBins.over(*map(float, energies.split(":")), 200_000), ("calomlp", "lightgbm"))
+    energy = model.regressor.estimates(events.features).regressor.numpy()
+    accumulator.fill(events.true_energy, {"calomlp": energy, "lightgbm": trees.predict(events.features)})
+    content = [accumulator.content[key] for key in sorted(accumulator.content)][:-1]
+    ours_, theirs_ = (slope_corrected(content, name) for name in accumulator.curves)
+    print("\n  E_true [GeV]   calomlp   LightGBM: sigma/(slope E) [%]")
+    for item, one, other in list(zip(content, ours_, theirs_, strict=True))[2:-1]:
+        print(
+            f"{item.energy:10.2f} {100 * one[0]:12.2f} +- {100 * one[1]:.2f} {100 * other[0]:9.2f} +- {100 * other[1]:.2f}"
+        )
+        assert one[0] < other[0] + np.hypot(one[1], other[1])
+
+
+def slope_corrected(content: list[BinContent], name: str) -> list[tuple[float, float]]:
+    """Return sigma of the core, divided by the local slope of the response and by the energy, and its error.
+
+    A regression is drawn to the middle of its training range. Near the edges its distribution is narrower than what
+    it knows of the energy; d<E_reco>/dE_true says by how much.
+    """
+    energy = np.array([item.energy for item in content])
+    found = [estimate_all(item.histograms[name], 1) for item in content]
+    slope = np.gradient(energy * [item["core_mean"].value for item in found], energy)
+    widths = [item["core_sigma"] for item in found]
+    return [(width.value / s, width.error / s) for width, s in zip(widths, slope, strict=True)]
