@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -70,6 +71,7 @@ class Streams:
         self.stderr = stderr or sys.stderr.buffer
         self._spool: tempfile.TemporaryDirectory[str] | None = None
         self._piped: Piped | None = None
+        self.ready = time.monotonic()  # when work could begin: a command in a pipe waits for the one before it
 
     def close(self) -> None:
         """Remove the temporary files."""
@@ -92,6 +94,7 @@ class Streams:
             if self.stdin.isatty():
                 raise UsageError("'-' reads standard input, which is a terminal: pipe something in, or name a file")
             self._piped = self._read_piped()
+            self.ready = time.monotonic()
         return self._piped
 
     def _read_piped(self) -> Piped:

@@ -29,7 +29,6 @@ class Session:
         self.streams = Streams()
         self.interrupt = Interrupt()
         self.json = json or not self.streams.stdout.isatty()
-        self._started = time.monotonic()
         drawn = self.streams.stderr.isatty() and not quiet
         self.progress = TerminalProgress() if drawn else PlainProgress(name, quiet=quiet)
         self._handler = _Handler(name, self.progress)
@@ -54,8 +53,8 @@ class Session:
 
     @property
     def seconds(self) -> float:
-        """Seconds since the session began."""
-        return time.monotonic() - self._started
+        """Seconds since the session began, or since its input arrived."""
+        return time.monotonic() - self.streams.ready
 
     def one_path(self, name: str, what: str) -> tuple[str, str]:
         """Return path and label of the one artefact that a name or ``-`` stands for.
