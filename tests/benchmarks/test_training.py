@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Callable
 
-import lightgbm
 import numpy as np
 import pytest
 
@@ -21,6 +20,7 @@ from calomlp.progress import Progress
 from calomlp.training.settings import TrainingSettings
 from calomlp.training.train import Watch, train
 
+lightgbm = pytest.importorskip("lightgbm")
 pytestmark = pytest.mark.benchmark
 
 ROUNDS = 3
