@@ -55,9 +55,8 @@ def test_faster_than_boosted_trees_and_no_worse(
     ours_, theirs_ = (slope_corrected(content, name) for name in accumulator.curves)
     print("\n  E_true [GeV]   calomlp   LightGBM: sigma/(slope E) [%]")
     for item, one, other in list(zip(content, ours_, theirs_, strict=True))[2:-1]:
-        print(
-            f"{item.energy:10.2f} {100 * one[0]:12.2f} +- {100 * one[1]:.2f} {100 * other[0]:9.2f} +- {100 * other[1]:.2f}"
-        )
+        numbers = " ".join(f"{100 * value:9.2f} +- {100 * error:.2f}" for value, error in (one, other))
+        print(f"{item.energy:10.2f}    {numbers}")
         assert one[0] < other[0] + np.hypot(one[1], other[1])
 
 
