@@ -15,7 +15,7 @@ from calomlp.cli import evaluate, plot, simulate, train
 from calomlp.cli.options import TABLES, register
 from calomlp.errors import CalomlpError, CheckpointWritten, ExitCode, ReaderGone
 
-_EXIT_CODES = "\n\n".join(f"**{int(code)}**  {code.meaning}" for code in ExitCode)
+_EXIT_CODES = "\n".join(f"* **{int(code)}**  {code.meaning}" for code in ExitCode)
 _HELP = """
 Calorimeter energy regression: from showers in ROOT files to a calibrated energy, and how good it is.
 
@@ -29,7 +29,7 @@ calomlp plot report.json -o figures/
 
 Each command makes one artefact; '-' reads from and writes to a pipe, so that the four can be chained:
 
-calomlp simulate siw-ecal -o s.root | calomlp train - -o m.safetensors | calomlp evaluate - | calomlp plot - -o figures/
+calomlp simulate siw-ecal | calomlp train - | calomlp evaluate - showers.root
 """
 
 app = typer.Typer(

@@ -26,9 +26,12 @@ if TYPE_CHECKING:
 class EvaluateSettings:
     """What ``calomlp evaluate`` can be asked for."""
 
-    model: str = setting("", "Model file, or - for a pipe.", positional=True)
+    model: str = setting("", "Model file, or - for a pipe.", positional=True, metavar="MODEL")
     data: tuple[str, ...] = setting(
-        (), "ROOT files: paths, quoted patterns, file.root:tree, @list.txt, URLs, or - for a pipe.", positional=True
+        (),
+        "ROOT files: paths, quoted patterns, file.root:tree, @list.txt, URLs, or - for a pipe.",
+        positional=True,
+        metavar="FILE...",
     )
     output: str = setting("-", "Report; - is standard output, a table on a terminal.", "-o", metavar="FILE")
     format: str = setting("json", "Form of the report; plot reads json.", choices=("json", "md"))

@@ -58,9 +58,10 @@ def _from_settings(settings: type[Any]) -> list[inspect.Parameter]:
 
 
 def _parameter(name: str, kind: Any, default: Any, setting: Setting) -> inspect.Parameter:
+    text = f"{setting.help} One of: {', '.join(setting.choices)}." if setting.choices else setting.help
     details: dict[str, Any] = {
-        "help": setting.help,
-        "metavar": setting.metavar,
+        "help": text,
+        "metavar": setting.metavar or _metavar(kind),
         "rich_help_panel": None if setting.panel == "Main" else setting.panel,
         "show_envvar": False,
         "show_default": default not in (None, (), False, 0, 0.0),
@@ -78,6 +79,13 @@ def _parameter(name: str, kind: Any, default: Any, setting: Setting) -> inspect.
         default=list(default) if isinstance(default, tuple) else default,
         annotation=Annotated[kind, option],
     )
+
+
+def _metavar(kind: Any) -> str | None:
+    """Return the placeholder of a value in help texts; a flag takes none."""
+    if kind is bool:
+        return ""
+    return {int: "N", float: "X"}.get(kind, "NAME")
 
 
 def _cli_type(kind: Any, setting: Setting) -> Any:
@@ -98,9 +106,13 @@ def _load_config(context: typer.Context, path: str | None) -> str | None:
 
 
 def _common(name: str, kind: Any, default: Any, help: str, *flags: str, **details: Any) -> inspect.Parameter:  # noqa: A002
-    option = typer.Option(
-        f"--{name.replace('_', '-')}", *flags, help=help, rich_help_panel=RUN_PANEL, show_envvar=False, **details
-    )
+    shown: dict[str, Any] = {
+        "help": help,
+        "rich_help_panel": RUN_PANEL,
+        "show_envvar": False,
+        "metavar": _metavar(kind),
+    }
+    option = typer.Option(f"--{name.replace('_', '-')}", *flags, **shown | details)
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
 
 
@@ -114,7 +126,7 @@ _COMMON = {
             "config",
             str | None,
             None,
-            "TOML file with a table for each command; flags and CALOMLP_<COMMAND>_<OPTION> come first.",
+            "TOML file with a table for each command; flags and variables such as CALOMLP_TRAIN_EPOCHS come first.",
             is_eager=True,
             callback=_load_config,
             metavar="FILE",

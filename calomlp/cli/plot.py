@@ -34,7 +34,7 @@ _DRAWING_LINES = 50
 class PlotSettings:
     """What ``calomlp plot`` can be asked for."""
 
-    report: str = setting("", "Report made by evaluate, or - for a pipe.", positional=True)
+    report: str = setting("", "Report made by evaluate, or - for a pipe.", positional=True, metavar="REPORT")
     output: str = setting(
         "-",
         "Folder for a file per figure, or one file .pdf, .svg, .png; - is standard output, a drawing on a terminal.",

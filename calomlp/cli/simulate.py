@@ -24,14 +24,14 @@ from calomlp.units import format_duration, parse_count
 class SimulateSettings:
     """What ``calomlp simulate`` can be asked for."""
 
-    detector: str = setting("", "A preset, or a TOML file.", positional=True)
+    detector: str = setting("", "A preset, or a TOML file.", positional=True, metavar="DETECTOR")
     output: str = setting("-", "ROOT file; - is standard output.", "-o", metavar="FILE")
     events: int = setting(10_000, "Number of events: 5000, 200k, 1M.", "-n", parse=parse_count, metavar="N")
-    energy: str = setting("1:100", "Energies [GeV]: a range 1:100, or points 5,10,20.", "-E")
+    energy: str = setting("1:100", "Energies [GeV]: a range 1:100, or points 5,10,20.", "-E", metavar="GEV")
     spectrum: str = setting("log", "Spectrum of a range: flat in ln E, or flat in E.", choices=("log", "flat"))
     particle: str = setting("e-", "e-, e+, and pi-, pi+ where the detector knows hadrons.", "-p")
     seed: int = setting(1, "Seed: the same one gives the same events.")
-    shard: str = setting("0/1", "The share i of n of the events, i from 0 to n-1; together they are the whole.")
+    shard: str = setting("0/1", "The share i of n of the events, i from 0 to n-1.", metavar="I/N")
     container: str = setting("ttree", "How ROOT stores the events.", choices=("ttree", "rntuple"))
 
 

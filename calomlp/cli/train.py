@@ -4,9 +4,9 @@ With nothing but files, the numeric branches are the features, and branches that
 
 calomlp train showers.root -o model.safetensors
 
-calomlp train 'run*.root' -t beam_energy --features layer_energy --features 'count(hit_energy)' -o m.safetensors
+calomlp train 'run*.root' -t beam_energy --features layer_energy -o m.safetensors
 
-calomlp simulate siw-ecal -n 100k -o s.root | calomlp train - -o model.safetensors
+calomlp simulate siw-ecal -o s.root | calomlp train - -o model.safetensors
 """
 
 from __future__ import annotations
@@ -32,7 +32,10 @@ class TrainSettings(TrainingSettings):
     """What ``calomlp train`` can be asked for."""
 
     data: tuple[str, ...] = setting(
-        (), "ROOT files: paths, quoted patterns, file.root:tree, @list.txt, URLs, or - for a pipe.", positional=True
+        (),
+        "ROOT files: paths, quoted patterns, file.root:tree, @list.txt, URLs, or - for a pipe.",
+        positional=True,
+        metavar="FILE...",
     )
     output: str = setting("-", "Model file; - is standard output.", "-o", metavar="FILE")
     tree: str | None = setting(None, "Tree or RNTuple to read. Default: events, or the only one.")

@@ -29,6 +29,9 @@ class Loss:
     per_event: Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
+HUBER_SIGMAS = 3.0
+"""Residuals count squared up to here, so that a Gaussian core does, and linearly beyond, so that tails do not rule."""
+
 LOSSES: dict[str, Loss] = {
     "chi2": Loss(
         "mean of y; every energy counts by its expected precision, taken at the anchor, so the optimum does not move",
@@ -55,8 +58,8 @@ LOSSES: dict[str, Loss] = {
         lambda p, y, sigma: torch.abs(p - y) / sigma,
     ),
     "huber": Loss(
-        "between mean and median: squared within one sigma, linear beyond",
-        lambda p, y, sigma: F.huber_loss(p / sigma, y / sigma, reduction="none"),
+        "between mean and median; the mean where there are no tails beyond three sigma",
+        lambda p, y, sigma: F.huber_loss(p / sigma, y / sigma, reduction="none", delta=HUBER_SIGMAS),
     ),
 }
 """The losses by name."""

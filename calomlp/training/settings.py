@@ -21,15 +21,25 @@ SCHEDULES = ("one-cycle", "cosine", "constant")
 class TrainingSettings:
     """Everything that decides what a training run ends with."""
 
-    target: str = setting("true_energy", "True energy [GeV]: a branch or an expression.", "-t", panel=DATA)
+    target: str = setting(
+        "true_energy", "True energy [GeV]: a branch or an expression.", "-t", panel=DATA, metavar="EXPR"
+    )
     features: tuple[str, ...] = setting(
-        (), "Features: branches or expressions; repeat the flag. Default: every numeric branch but truth.", panel=DATA
+        (),
+        "Features: branches or expressions; repeat the flag. Default: every numeric branch but truth.",
+        panel=DATA,
+        metavar="EXPR",
     )
     energies: tuple[str, ...] = setting(
-        (), "Which features are energies, for the linear anchor; repeat the flag. Default: by their names.", panel=DATA
+        (),
+        "Which features are energies, for the linear anchor; repeat the flag. Default: by their names.",
+        panel=DATA,
+        metavar="EXPR",
     )
     split: str = setting("0.7,0.1,0.2", "Shares of training, validation and test.", metavar="A,B,C", panel=DATA)
-    split_by: str | None = setting(None, "Keep events with equal values of this branch on one side.", panel=DATA)
+    split_by: str | None = setting(
+        None, "Keep events with equal values of this branch on one side.", panel=DATA, metavar="BRANCH"
+    )
 
     regress: str = setting(
         "ratio",
@@ -37,7 +47,7 @@ class TrainingSettings:
         choices=REGRESS,
         panel=NETWORK,
     )
-    loss: str = setting("huber", "Loss.", choices=LOSSES, panel=NETWORK)
+    loss: str = setting("huber", "Loss; the README says what each estimates.", choices=LOSSES, panel=NETWORK)
     hidden: str = setting(
         "64,64", "Width of each hidden layer; 'none' for a linear model.", metavar="N,N", panel=NETWORK
     )

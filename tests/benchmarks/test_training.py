@@ -48,7 +48,8 @@ def test_faster_than_boosted_trees_and_no_worse(
     assert np.median(ratios) < 1
 
     events, _ = load([test], model.recipe, progress=Progress(), interrupt=Interrupt())
-    accumulator = Accumulator(EnergyBins.over(*map(float, energies.split(":")), 200_000), ("calomlp", "lightgbm"))
+    low, high = map(float, energies.split(":"))
+    accumulator = Accumulator(EnergyBins.over(low, high, 200_000), ("calomlp", "lightgbm"))
     energy = model.regressor.estimates(events.features).regressor.numpy()
     accumulator.fill(events.true_energy, {"calomlp": energy, "lightgbm": trees.predict(events.features)})
     content = [accumulator.content[key] for key in sorted(accumulator.content)][:-1]
