@@ -66,3 +66,9 @@ def test_help_imports_nothing_heavy(command: str) -> None:
 def test_no_module_is_too_long_to_read() -> None:
     for path in MODULES:
         assert len(path.read_text().splitlines()) <= 400, path
+
+
+def test_drawing_a_report_needs_neither_torch_nor_uproot() -> None:
+    code = "import sys\nimport calomlp.plotting.figures\nprint([n for n in ('torch', 'uproot') if n in sys.modules])"
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert output.strip() == "[]"

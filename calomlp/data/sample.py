@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from calomlp.data.expressions import Expression
 from calomlp.data.features import FeatureSet, per_event
 from calomlp.data.reader import Table, open_table
+from calomlp.data.record import FileRecord
 from calomlp.data.sources import Source
 from calomlp.data.split import Split
 from calomlp.errors import ArtefactError, InputError
@@ -19,23 +20,6 @@ from calomlp.progress import Progress
 
 MAX_BEAM_ENERGIES = 50
 """Up to this many distinct true energies are taken for the energies of a test beam, more for a spectrum."""
-
-
-@dataclass(frozen=True)
-class FileRecord:
-    """A file as a model or report remembers it.
-
-    Attributes:
-        path: Where it lay, ``<stdin>`` if it came through a pipe.
-        tree: The tree that was read.
-        identity: UUID and tree; the same wherever the file is copied.
-        events: Number of events in it.
-    """
-
-    path: str
-    tree: str
-    identity: str
-    events: int
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from calomlp.data.features import per_event
 from calomlp.data.reader import open_table
-from calomlp.data.sample import MAX_BEAM_ENERGIES, FileRecord, Recipe, describe, read_chunks
+from calomlp.data.record import FileRecord
+from calomlp.data.sample import MAX_BEAM_ENERGIES, Recipe, describe, read_chunks
 from calomlp.data.sources import Source
 from calomlp.data.split import Side
 from calomlp.errors import InputError
@@ -19,7 +20,8 @@ from calomlp.evaluation.report import Bin, Curve, Linearity, Report
 from calomlp.evaluation.resolution import fit_resolution
 from calomlp.evaluation.response import Accumulator, BinContent
 from calomlp.interrupt import Interrupt
-from calomlp.model.file import Envelope, Model
+from calomlp.model.envelope import Envelope
+from calomlp.model.file import Model
 from calomlp.model.spread import Spread
 from calomlp.progress import Progress
 from calomlp.provenance import provenance

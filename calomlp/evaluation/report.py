@@ -13,13 +13,13 @@ from typing import Any
 import jsonschema
 import numpy as np
 
-from calomlp.data.sample import FileRecord
+from calomlp.data.record import FileRecord
 from calomlp.errors import ArtefactError, InputError
 from calomlp.evaluation.bins import EnergyBins
 from calomlp.evaluation.estimators import Measurement
 from calomlp.evaluation.resolution import ResolutionFit
 from calomlp.evaluation.response import Histogram
-from calomlp.model.file import Envelope
+from calomlp.model.envelope import Envelope
 
 REPORT_SCHEMA = "calomlp.report/1"
 BASELINES = ("anchor", "sum")

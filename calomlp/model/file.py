@@ -13,31 +13,16 @@ import safetensors.torch
 
 from calomlp.data.expressions import Expression
 from calomlp.data.features import Feature, FeatureSet
-from calomlp.data.sample import FileRecord, Recipe
+from calomlp.data.record import FileRecord
+from calomlp.data.sample import Recipe
 from calomlp.data.split import Split
 from calomlp.errors import ArtefactError, InputError
+from calomlp.model.envelope import Envelope
 from calomlp.model.regressor import Architecture, Regressor
 from calomlp.provenance import canonical_json
 
 MODEL_SCHEMA = "calomlp.model/1"
 _HEADER_KEY = "calomlp"
-
-
-@dataclass(frozen=True)
-class Envelope:
-    """The region of the training data, outside of which nothing was learned.
-
-    Attributes:
-        energy_min: Lowest true energy of the sample [GeV].
-        energy_max: Highest true energy of the sample [GeV].
-        n_train: Number of training events.
-        n_test: Number of events kept for the test.
-    """
-
-    energy_min: float
-    energy_max: float
-    n_train: int
-    n_test: int
 
 
 @dataclass(frozen=True)

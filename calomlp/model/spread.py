@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 EDGE_SIGMAS = 2.0
 """Closer than this to an edge of the range of true energies, a regression is pulled towards its inside."""
@@ -19,7 +21,7 @@ _MIN_EVENTS = 30
 _FLOOR = 1e-3
 """No calorimeter is trusted to better than a per mille when residuals are normalised."""
 
-Energy = TypeVar("Energy", NDArray[np.float64], Tensor, float)
+Energy = TypeVar("Energy", NDArray[np.float64], "Tensor", float)
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,15 @@ from calomlp import __version__
 from calomlp.data.expressions import Expression
 from calomlp.data.features import choose
 from calomlp.data.reader import open_table
-from calomlp.data.sample import MAX_BEAM_ENERGIES, FileRecord, Recipe, Sample, load
+from calomlp.data.record import FileRecord
+from calomlp.data.sample import MAX_BEAM_ENERGIES, Recipe, Sample, load
 from calomlp.data.sources import Source
 from calomlp.data.split import Side, Split
 from calomlp.errors import CheckpointWritten, InputError, UsageError
 from calomlp.interrupt import Interrupt
 from calomlp.model.anchor import Anchor, fit_anchor, spectrum_weights
-from calomlp.model.file import Envelope, Model
+from calomlp.model.envelope import Envelope
+from calomlp.model.file import Model
 from calomlp.model.regressor import Architecture, Regressor
 from calomlp.progress import Progress
 from calomlp.provenance import fingerprint, provenance

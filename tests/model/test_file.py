@@ -11,10 +11,12 @@ import torch
 
 from calomlp.data.expressions import Expression
 from calomlp.data.features import Feature, FeatureSet
-from calomlp.data.sample import FileRecord, Recipe
+from calomlp.data.record import FileRecord
+from calomlp.data.sample import Recipe
 from calomlp.data.split import Split
 from calomlp.errors import ArtefactError, InputError
-from calomlp.model.file import Envelope, Model, read_model, write_model
+from calomlp.model.envelope import Envelope
+from calomlp.model.file import Model, read_model, write_model
 from calomlp.model.regressor import Architecture, Regressor
 
 FEATURES = FeatureSet([Feature("layer_energy", (2,), energy=True), Feature("depth")])

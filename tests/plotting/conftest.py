@@ -13,7 +13,7 @@ from calomlp.evaluation.estimators import estimate_all
 from calomlp.evaluation.report import Bin, Curve, Linearity, Report
 from calomlp.evaluation.resolution import fit_resolution
 from calomlp.evaluation.response import Accumulator
-from calomlp.model.file import Envelope
+from calomlp.model.envelope import Envelope
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
