@@ -66,7 +66,8 @@ def run(session: Session, settings: TrainSettings) -> None:
 
     from calomlp.data.sources import resolve
     from calomlp.model.file import write_model
-    from calomlp.training.train import Watch, train
+    from calomlp.training.train import train
+    from calomlp.training.watch import Watch
 
     hyperparameters = TrainingSettings(**{item.name: getattr(settings, item.name) for item in fields(TrainingSettings)})
     sources = resolve(settings.data, session.streams, tree=settings.tree)

@@ -13,7 +13,8 @@ from calomlp.interrupt import Interrupt
 from calomlp.plotting.tables import fit_table, linearity_table, resolution_table
 from calomlp.progress import Progress
 from calomlp.training.settings import TrainingSettings
-from calomlp.training.train import Watch, train
+from calomlp.training.train import train
+from calomlp.training.watch import Watch
 
 pytestmark = [pytest.mark.slow, pytest.mark.physics]
 

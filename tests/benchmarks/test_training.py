@@ -18,7 +18,8 @@ from calomlp.evaluation.response import Accumulator, BinContent
 from calomlp.interrupt import Interrupt
 from calomlp.progress import Progress
 from calomlp.training.settings import TrainingSettings
-from calomlp.training.train import Watch, train
+from calomlp.training.train import train
+from calomlp.training.watch import Watch
 
 lightgbm = pytest.importorskip("lightgbm")
 pytestmark = pytest.mark.benchmark

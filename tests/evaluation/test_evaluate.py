@@ -18,7 +18,8 @@ from calomlp.interrupt import Interrupt
 from calomlp.model.file import Model
 from calomlp.progress import Progress
 from calomlp.training.settings import TrainingSettings
-from calomlp.training.train import Watch, train
+from calomlp.training.train import train
+from calomlp.training.watch import Watch
 from tests.conftest import linear_showers
 
 Make = Callable[..., Source]
