@@ -14,7 +14,7 @@ import uproot
 from awkward.forms import Form, ListOffsetForm, NumpyForm, RegularForm
 
 from calomlp.data.sources import Source
-from calomlp.errors import InputError, did_you_mean
+from calomlp.errors import InputError, MissingDependencyError, did_you_mean
 
 DEFAULT_TREE = "events"
 _TABLE_CLASSES = ("TTree", "TNtuple", "TNtupleD", "ROOT::RNTuple")
@@ -122,9 +122,15 @@ def open_table(source: Source) -> Iterator[Table]:
 
     Raises:
         InputError: If the file cannot be opened, is not a ROOT file, or has no such tree.
+        MissingDependencyError: If the scheme of a URL needs a package that is not installed.
     """
     try:
         file = uproot.open(source.path)
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"{source.label}: reading this needs a package that is not installed: pip install 'calomlp[http]', "
+            f"'calomlp[xrootd]' or what is named here: {_brief(error)}"
+        ) from error
     except Exception as error:
         raise InputError(f"{source.label}: cannot be opened as a ROOT file: {_brief(error)}") from error
     with file:

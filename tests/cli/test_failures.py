@@ -49,7 +49,7 @@ def one_line(output: bytes) -> str:
         ("train NAN -o x", 3, "feature 'layer_energy[0]' is not finite in 1 of events"),
         ("train - -o x", 3, "nothing arrived"),
         ("train @nosuch -o x", 3, "list of files"),
-        ("train https://127.0.0.1:1/x.root -o x", (3, 7), "x.root"),
+        ("train root://127.0.0.1:1//x.root -o x", (3, 7), "x.root"),
         ("evaluate", 2, "no model was named"),
         ("evaluate nosuch", 3, "no such file (a model is wanted)"),
         ("evaluate ELECTRONS", 4, "not a model"),

@@ -10,7 +10,7 @@ import uproot
 
 from calomlp.data.reader import open_table
 from calomlp.data.sources import Source
-from calomlp.errors import InputError
+from calomlp.errors import InputError, MissingDependencyError
 
 Make = Callable[..., Source]
 
@@ -129,3 +129,15 @@ def test_foreign_files_are_read_or_refused_in_one_line(path: Path) -> None:
         message = path.name
     assert path.name in message
     assert "\n" not in message
+
+
+def test_a_scheme_whose_package_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: str) -> None:
+        raise ImportError("Install s3fs to access S3")
+
+    monkeypatch.setattr("uproot.open", refuse)
+    with (
+        pytest.raises(MissingDependencyError, match="not installed.*s3fs"),
+        open_table(Source("s3://b/x.root", None, "x")),
+    ):
+        pass
