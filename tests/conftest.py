@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,8 @@ def make_root(tmp_path: Path) -> Callable[..., Source]:
 
     def make(columns: Mapping[str, Any], tree: str = "events", name: str = "data.root") -> Source:
         path = tmp_path / name
-        with uproot.recreate(path) as file:
+        identity = uuid.uuid5(uuid.NAMESPACE_URL, name)  # decides the split, which is the same in every run then
+        with uproot.recreate(path, uuid_function=lambda: identity) as file:
             file.mktree(tree, dict(columns))
         return Source(str(path), None, name)
 

@@ -137,7 +137,7 @@ def test_a_scheme_whose_package_is_missing(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr("uproot.open", refuse)
     with (
-        pytest.raises(MissingDependencyError, match="not installed.*s3fs"),
+        pytest.raises(MissingDependencyError, match=r"not installed.*s3fs"),
         open_table(Source("s3://b/x.root", None, "x")),
     ):
         pass

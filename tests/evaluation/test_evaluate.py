@@ -50,7 +50,7 @@ def test_the_model_stands_beside_its_baselines(report: Report) -> None:
     assert [curve.name for curve in report.curves] == ["regressor", *BASELINES]
     for curve in report.curves:
         assert curve.fit is not None
-        assert curve.fit(np.array([10.0])) == pytest.approx(0.1 / 10**0.5, rel=0.06)  # the showers' 10 %/sqrt(E)
+        assert curve.fit(np.array([10.0])) == pytest.approx(0.1 / 10**0.5, rel=0.1)  # the showers' 10 %/sqrt(E)
         assert curve.linearity is not None
         assert curve.linearity.response == pytest.approx(1, abs=0.01)
 
