@@ -3,6 +3,7 @@
 ::
 
     CalomlpError                  1  internal error
+    ├── OutputError               1  an output that cannot be written: disk full, no permission
     ├── UsageError                2  a flag, a setting or a request that makes no sense
     ├── InputError                3  data that cannot be used: missing, truncated, no such branch, non-finite, empty
     ├── ArtefactError             4  a model, report or checkpoint that does not fit: schema, features, configuration
@@ -31,17 +32,17 @@ class ExitCode(IntEnum):
     meaning: str
 
     OK = 0, "done"
-    INTERNAL = 1, "internal error: please report it (--debug shows the traceback)"
+    INTERNAL = 1, "output cannot be written, or internal error (--debug shows the traceback)"
     USAGE = 2, "usage or configuration error"
     INPUT = 3, "input data unusable: missing, truncated, no such tree or branch, non-finite, empty selection"
     ARTEFACT = 4, "artefact incompatible: schema, features, resume configuration"
     TRAINING = 5, "training failed: diverged or non-finite"
-    QUALITY = 6, "quality gate not met"
+    QUALITY = 6, "quality gate not met (reserved)"
     DEPENDENCY = 7, "optional dependency missing"
     CHECKPOINT = 85, "interrupted, checkpoint written: run the same command again to go on"
     SIGINT = 130, "interrupted (SIGINT), nothing to resume from"
-    SIGTERM = 143, "terminated (SIGTERM and others), nothing to resume from"
     PIPE = 141, "the reader of the output pipe went away"
+    SIGTERM = 143, "terminated (SIGTERM, SIGHUP, SIGUSR1, SIGUSR2), nothing to resume from"
 
     def __new__(cls, value: int, meaning: str) -> Self:
         """An ``int`` member that also carries its meaning."""
@@ -55,6 +56,10 @@ class CalomlpError(Exception):
     """Root of all errors that calomlp raises on purpose."""
 
     exit_code: ExitCode = ExitCode.INTERNAL
+
+
+class OutputError(CalomlpError):
+    """An output that cannot be written."""
 
 
 class UsageError(CalomlpError):

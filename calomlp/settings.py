@@ -79,6 +79,7 @@ def load_config(path: str, command: str, tables: Mapping[str, type[Any]]) -> dic
         raise UsageError(f"{path}: cannot read this configuration file ({error})") from error
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path}: not valid TOML: {error}") from error
+    several = {table: {item.name for item in fields(kind) if item.default == ()} for table, kind in tables.items()}
     for table, values in document.items():
         if table not in tables or not isinstance(values, dict):
             raise UsageError(f"{path}: unknown table [{table}]: {did_you_mean(table, tables)}")
@@ -86,6 +87,8 @@ def load_config(path: str, command: str, tables: Mapping[str, type[Any]]) -> dic
         for key in values:
             if key not in known:
                 raise UsageError(f"{path}: unknown key {key!r} in [{table}]: {did_you_mean(key, known, limit=40)}")
+            if key in several[table] and not isinstance(values[key], list):
+                raise UsageError(f'{path}: {key} in [{table}] is a list: write {key} = ["..."]')
     found: dict[str, Any] = document.get(command, {})
     return found
 

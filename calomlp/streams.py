@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from calomlp.errors import InputError, ReaderGone, UsageError
+from calomlp.errors import InputError, OutputError, ReaderGone, UsageError
 
 RECORD_SCHEMA = "calomlp.record/1"
 STDIN = "<stdin>"
@@ -151,16 +151,26 @@ class Streams:
             output: The final path, or ``-`` for standard output.
 
         Raises:
+            OutputError: If it cannot be written.
             ReaderGone: If nobody reads standard output any more.
         """
-        if output == "-":
-            temporary = self._temporary("stdout")
-            yield temporary
-            with temporary.open("rb") as file:
-                self._write(lambda: shutil.copyfileobj(file, self.stdout, _COPY_SIZE))
-            return
-        with atomic_path(Path(output)) as temporary:
-            yield temporary
+        target = Path(output)
+        try:
+            if output == "-":
+                temporary = self._temporary("stdout")
+                yield temporary
+                with temporary.open("rb") as file:
+                    self._write(lambda: shutil.copyfileobj(file, self.stdout, _COPY_SIZE))
+            elif target.exists() and not target.is_file():  # a device or a named pipe is written to, never replaced
+                temporary = self._temporary("special")
+                yield temporary
+                with temporary.open("rb") as file, target.open("wb") as special:
+                    shutil.copyfileobj(file, special, _COPY_SIZE)
+            else:
+                with atomic_path(target.resolve()) as temporary:  # behind a link, the file is replaced, not the link
+                    yield temporary
+        except OSError as error:
+            raise OutputError(f"{output}: cannot be written: {error.strerror or error}") from error
 
     def print_line(self, text: str) -> None:
         """Write a line of text to standard output.
@@ -176,6 +186,8 @@ class Streams:
             self.stdout.flush()
         except BrokenPipeError as error:
             raise ReaderGone(str(error)) from error
+        except OSError as error:
+            raise OutputError(f"standard output cannot be written: {error.strerror or error}") from error
 
 
 @contextmanager

@@ -40,6 +40,7 @@ def test_a_dumped_configuration_is_read_back(tmp_path: Path) -> None:
     [
         ("[simulat]\nevents = 1", r"unknown table \[simulat\]: did you mean 'simulate'"),
         ("[simulate]\nevent = 1", "unknown key 'event' in .simulate.: did you mean 'events'"),
+        ('[simulate]\nmany = "x"', r"many in \[simulate\] is a list"),
         ("events = 1", r"unknown table \[events\]"),
         ("[simulate\n", "not valid TOML"),
     ],

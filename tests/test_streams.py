@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from calomlp.errors import InputError, UsageError
+from calomlp.errors import InputError, OutputError, UsageError
 from calomlp.streams import Record, Streams, atomic_path
 
 
@@ -123,3 +124,28 @@ def test_an_artefact_goes_to_standard_output_only_when_complete(piped: Piped) ->
     with streams.artefact("-") as path:
         path.write_text("whole")
     assert streams.stdout.getvalue() == b"whole"
+
+
+def test_a_link_is_followed_and_a_pipe_is_written_to(tmp_path: Path, piped: Piped) -> None:
+    real, link, fifo = (tmp_path / name for name in ("real", "link", "fifo"))
+    real.write_text("old")
+    link.symlink_to(real)
+    with piped(b"").artefact(str(link)) as path:
+        path.write_text("new")
+    assert link.is_symlink()
+    assert real.read_text() == "new"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    with piped(b"").artefact(str(fifo)) as path:
+        path.write_text("bytes")
+    assert os.read(reader, 10) == b"bytes"
+    os.close(reader)
+    assert fifo.is_fifo()
+
+
+def test_an_output_that_cannot_be_written_is_one_line(piped: Piped) -> None:
+    with (
+        pytest.raises(OutputError, match="/dev/full: cannot be written: No space left"),
+        piped(b"").artefact("/dev/full") as path,
+    ):
+        path.write_text("bytes")

@@ -86,6 +86,8 @@ def run(arguments: Sequence[str]) -> int:
         if not message:  # the help was shown, because there was no command
             return ExitCode.USAGE
         return _fail(f"{name}: error: {message} (see {name} --help)", ExitCode.USAGE, debug=debug)
+    except SystemExit:  # typer's answer to a help text that nobody reads to its end
+        return ExitCode.PIPE
     except (KeyboardInterrupt, typer.Abort):
         return _fail(f"{name}: error: interrupted", ExitCode.SIGINT, debug=debug)
     except Exception as error:  # noqa: BLE001 - the last resort of the program

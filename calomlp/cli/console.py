@@ -120,9 +120,10 @@ def print_tables(tables: Sequence[tuple[str, Table]], notes: Sequence[str]) -> N
 
     console = Console(highlight=False)
     for title, table in tables:
-        drawing = Drawing(title=title, title_justify="left", box=box.SIMPLE_HEAD, title_style="bold")
+        drawing = Drawing(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=0)
         for index, heading in enumerate(table.header):
-            drawing.add_column(heading, justify="left" if index == 0 else "right")
+            lines = heading.replace(": ", "\n")
+            drawing.add_column(lines, justify="left" if index == 0 else "right", vertical="bottom", no_wrap=True)
         for row in table.rows:
             drawing.add_row(*row)
         console.print(drawing)

@@ -11,7 +11,8 @@ calomlp evaluate model.safetensors --format md
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from calomlp.settings import setting
@@ -36,6 +37,12 @@ class EvaluateSettings:
     output: str = setting("-", "Report; - is standard output, a table on a terminal.", "-o", metavar="FILE")
     format: str = setting("json", "Form of the report; plot reads json.", choices=("json", "md"))
     tree: str | None = setting(None, "Tree or RNTuple to read. Default: the one that the model was trained on.")
+    target: str | None = setting(
+        None,
+        "True energy [GeV] in these files: a branch or an expression. Default: as in training.",
+        "-t",
+        metavar="EXPR",
+    )
     all: bool = setting(False, "Use all events of files that the model was trained on, not only their test side.")
     seed: int = setting(1, "Seed of the bootstrap errors.")
 
@@ -48,21 +55,29 @@ def run(session: Session, settings: EvaluateSettings) -> None:
     on_screen = settings.output == "-" and not session.json and settings.format == "json"
     session.streams.check_output(settings.output, binary=False, force=session.force)
 
+    from calomlp.data.expressions import Expression
     from calomlp.data.sources import resolve
     from calomlp.evaluation.evaluate import evaluate, training_sources
     from calomlp.model.file import read_model
 
-    model = read_model(*session.one_path(settings.model, "model"))
+    path, label = session.one_path(settings.model, "model")
+    model = read_model(path, label)
+    if settings.target is not None:
+        model = replace(model, recipe=replace(model.recipe, target=Expression.parse(settings.target)))
     tree = settings.tree or model.files[0].tree
-    sources = resolve(settings.data, session.streams, tree=tree) if settings.data else training_sources(model)
+    sources = (
+        resolve(settings.data, session.streams, tree=tree)
+        if settings.data
+        else training_sources(model, Path(path).parent)
+    )
     report = evaluate(
         model, sources, use_all=settings.all, seed=settings.seed, progress=session.progress, interrupt=session.interrupt
     )
     if on_screen:
         _show(report)
         return
-    with session.streams.artefact(settings.output) as path:
-        path.write_text(_text(report, settings.format), encoding="utf-8")
+    with session.streams.artefact(settings.output) as temporary:
+        temporary.write_text(_text(report, settings.format), encoding="utf-8")
     if settings.output != "-" and not session.json:
         _show(report)
     session.finish(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import fields
@@ -11,6 +12,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 import typer
 
 from calomlp.cli.session import Session
+from calomlp.errors import UsageError, did_you_mean
 from calomlp.settings import Setting, declared, dump_config, load_config
 
 TABLES: dict[str, type[Any]] = {}
@@ -29,6 +31,7 @@ def register(app: typer.Typer, settings: type[Any], run: Callable[[Session, Any]
     TABLES[name] = settings
 
     def command(context: typer.Context, **values: Any) -> None:
+        _check_environment(name, [*declared(settings), *_COMMON])
         common = {key: values.pop(key) for key in _COMMON}
         filled = settings(**{key: _plain(value) for key, value in values.items()})
         if common.pop("dump_config"):
@@ -44,6 +47,19 @@ def register(app: typer.Typer, settings: type[Any], run: Callable[[Session, Any]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     app.command(name, help=inspect.cleandoc(module.__doc__ or ""))(command)
+
+
+def _check_environment(command: str, known: list[str]) -> None:
+    """Refuse a variable that looks like a setting and is none.
+
+    Raises:
+        UsageError: With a did-you-mean.
+    """
+    prefix = f"CALOMLP_{command.upper()}_"
+    legal = [prefix + name.upper() for name in known]
+    for variable in os.environ:
+        if variable.startswith(prefix) and variable not in legal:
+            raise UsageError(f"{variable}: no such setting: {did_you_mean(variable, legal, limit=40)}")
 
 
 def _from_settings(settings: type[Any]) -> list[inspect.Parameter]:

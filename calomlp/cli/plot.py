@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -63,10 +64,11 @@ def run(session: Session, settings: PlotSettings) -> None:
     targets = _targets(settings, kinds)
     for target in targets:
         session.streams.check_output(target, binary=True, force=session.force)
-    for target, names in targets.items():
-        with session.streams.artefact(target) as path:
+    with ExitStack() as stack:  # all figures appear, or none
+        for target, names in targets.items():
+            path = stack.enter_context(session.streams.artefact(target))
             _write(report, names, path, _format(target, settings.format))
-        session.interrupt.check()
+            session.interrupt.check()
     session.finish(
         Record("plot", "figures", settings.output, {"files": list(targets), "seconds": round(session.seconds, 3)}),
         "\n".join(targets),

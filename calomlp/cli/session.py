@@ -34,6 +34,7 @@ class Session:
         self._handler = _Handler(name, self.progress)
         self._logger = logging.getLogger("calomlp")
         self._level = logging.WARNING if quiet else logging.INFO
+        self._level_before = self._logger.level
 
     def __enter__(self) -> Self:
         self._logger.addHandler(self._handler)
@@ -49,6 +50,7 @@ class Session:
         self.interrupt.__exit__(kind, error, trace)
         self._logger.removeHandler(self._handler)
         self._logger.propagate = True
+        self._logger.setLevel(self._level_before)
         self.streams.close()
 
     @property

@@ -29,7 +29,7 @@ class SimulateSettings:
     events: int = setting(10_000, "Number of events: 5000, 200k, 1M.", "-n", parse=parse_count, metavar="N")
     energy: str = setting("1:100", "Energies [GeV]: a range 1:100, or points 5,10,20.", "-E", metavar="GEV")
     spectrum: str = setting("log", "Spectrum of a range: flat in ln E, or flat in E.", choices=("log", "flat"))
-    particle: str = setting("e-", "e-, e+, and pi-, pi+ where the detector knows hadrons.", "-p")
+    particle: str = setting("e-", "e-, e+; in ahcal also pi-, pi+.", "-p")
     seed: int = setting(1, "Seed: the same one gives the same events.")
     shard: str = setting("0/1", "The share i of n of the events, i from 0 to n-1.", metavar="I/N")
     container: str = setting("ttree", "How ROOT stores the events.", choices=("ttree", "rntuple"))

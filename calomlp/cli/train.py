@@ -41,7 +41,7 @@ class TrainSettings(TrainingSettings):
     tree: str | None = setting(None, "Tree or RNTuple to read. Default: events, or the only one.")
     max_time: float | None = setting(
         None,
-        "Write a checkpoint and stop after this time, with exit code 85.",
+        "Write a checkpoint and stop after this time, such as 90s, 30m or 1h30m, with exit code 85.",
         parse=parse_duration,
         panel=STOPPING,
         metavar="TIME",
@@ -50,7 +50,7 @@ class TrainSettings(TrainingSettings):
         None, "Where the state is kept until the model is written. Default: beside the model.", panel=STOPPING
     )
     checkpoint_every: float = setting(
-        600.0, "Time between checkpoints.", parse=parse_duration, panel=STOPPING, metavar="TIME"
+        600.0, "Time between checkpoints; seconds, or 90s, 10m.", parse=parse_duration, panel=STOPPING, metavar="TIME"
     )
 
 

@@ -43,6 +43,9 @@ _UNARY: dict[type[ast.unaryop], Callable[[Any], Any]] = {
     ast.USub: operator.neg,
     ast.Invert: operator.invert,
 }
+_SPOKEN = (ast.BoolOp, ast.Compare, ast.UnaryOp)
+"""Nodes that are in the language when they are written with symbols and one at a time."""
+
 _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.Lt: operator.lt,
     ast.LtE: operator.le,
@@ -175,7 +178,8 @@ def _check(node: ast.expr, text: str) -> set[str]:
             children = [node.value, node.slice]
         case _:
             part = ast.unparse(node)
-            raise UsageError(f"expression {text!r}: {part!r} is not in the feature language")
+            hint = ": use & | ~ and parentheses" if isinstance(node, _SPOKEN) else ""
+            raise UsageError(f"expression {text!r}: {part!r} is not in the feature language{hint}")
     return set().union(*(_check(child, text) for child in children)) if children else set()
 
 

@@ -154,6 +154,8 @@ def choose(table: Table, target: Expression, wanted: Sequence[str], energies: Se
     texts = list(dict.fromkeys([*wanted, *energies])) if wanted else [*_automatic(table, target), *energies]
     expressions = [Expression.parse(text) for text in dict.fromkeys(texts)]
     for expression in expressions:
+        if not expression.branches:
+            raise UsageError(f"feature {expression.text!r} reads no branch")
         table.require(expression.branches)
         if expression.branches & target.branches:
             raise UsageError(f"feature {expression.text!r} reads the target {target.text!r}: leave it out")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,7 @@ from calomlp.model.file import Model
 from calomlp.model.spread import Spread
 from calomlp.progress import Progress
 from calomlp.provenance import provenance
+from calomlp.streams import STDIN
 from calomlp.threads import threads
 
 LABELS = {"regressor": "MLP regressor", "anchor": "linear anchor", "sum": "calibrated sum"}
@@ -33,15 +35,25 @@ LABELS = {"regressor": "MLP regressor", "anchor": "linear anchor", "sum": "calib
 _MIN_EVENTS_PER_POINT = 20
 
 
-def training_sources(model: Model) -> list[Source]:
+def training_sources(model: Model, folder: Path) -> list[Source]:
     """Return the files that a model was trained on, as it recorded them.
 
+    Args:
+        model: The model.
+        folder: Where it lies: files that are not found from the current folder are looked for from there.
+
     Raises:
-        InputError: If they came through a pipe and are gone.
+        InputError: If they are not there, or came through a pipe and are gone.
     """
-    if any(record.path.startswith("<") for record in model.files):
-        raise InputError("the model was trained on data from a pipe, which are gone: name the data to evaluate on")
-    return [Source(record.path, record.tree, record.path) for record in model.files]
+    sources = []
+    for record in model.files:
+        if record.path == STDIN:
+            raise InputError("the model was trained on data from a pipe, which are gone: name the data to evaluate on")
+        places = [path for path in (Path(record.path), folder / record.path) if path.is_file()]
+        if not places and "://" not in record.path:
+            raise InputError(f"{record.path}: the model was trained on this file, which is not there: name the data")
+        sources.append(Source(str(places[0]) if places else record.path, record.tree, record.path))
+    return sources
 
 
 def evaluate(

@@ -19,6 +19,7 @@ MIN_POINTS = 4
 
 _NOISE_REACH = 10.0
 _START = 1e-2
+_POOR = 3.0
 _NAMES = ("stochastic", "noise", "constant")
 
 
@@ -95,16 +96,21 @@ def fit_resolution(energies: Sequence[float], measured: Sequence[Measurement]) -
         ndf=len(x) - 3,
         energy_min=float(x.min()),
         energy_max=float(x.max()),
-        note=_note(terms, float(x.min()), valid=bool(minuit.valid)),
+        note=_note(terms, float(x.min()), float(minuit.fval) / max(len(x) - 3, 1), valid=bool(minuit.valid)),
     )
 
 
-def _note(terms: dict[str, Measurement], energy_min: float, *, valid: bool) -> str:
-    """Say when the noise term cannot be told from the others: it needs energies below about 10 (n/a)^2."""
+def _note(terms: dict[str, Measurement], energy_min: float, reduced: float, *, valid: bool) -> str:
+    """Say what is wrong with a fit.
+
+    The noise term cannot be told from the others without energies below about 10 (n/a)^2; a large chi2 means that the
+    three terms do not describe the points within their errors.
+    """
     if not valid:
         return "the fit did not converge"
+    notes = [f"three terms do not describe the points, chi2/ndf = {reduced:.1f}"] if reduced > _POOR else []
     noise, stochastic = terms["noise"], terms["stochastic"].value
     reach = _NOISE_REACH * (noise.value / stochastic) ** 2 if stochastic > 0 else math.inf
     if noise.value < 2 * noise.error or energy_min > reach:
-        return "the noise term is not determined by these energies"
-    return ""
+        notes.append("the noise term is not determined by these energies")
+    return "; ".join(notes)

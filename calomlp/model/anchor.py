@@ -1,4 +1,4 @@
-"""The linear anchor: a weighted sum of the energies, fitted by least squares, and the plain sum beside it."""
+"""The linear anchor: a weighted sum of the energies, fitted by robust least squares, and the plain sum beside it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calomlp.errors import InputError
+from calomlp.model.losses import HUBER_SIGMAS
 from calomlp.model.spread import Spread, fit_spread
 
 PRIOR_WIDTH = 0.3
@@ -16,6 +17,7 @@ PRIOR_WIDTH = 0.3
 SPECTRUM_POWER = 2 / 3
 """Training spectra are weighted to E to the minus this power."""
 
+_ITERATIONS = 5
 _SPECTRUM_BINS = 40
 _EVENTS_PER_BIN = 100
 _MAX_SPECTRUM_RATIO = 100.0
@@ -64,8 +66,10 @@ def fit_anchor(energies: NDArray[np.float32], true_energy: NDArray[np.float32], 
     """Fit the calibrated sum and the anchor.
 
     Residuals are weighted by the spectrum weights and by the inverse variance that is expected at the energy of the
-    calibrated sum: a function of the inputs, which does not bias the fit as one of the true energy would. Weights are
-    drawn towards those of the sum by a Gaussian prior of relative width :data:`PRIOR_WIDTH`.
+    calibrated sum: a function of the inputs, which does not bias the fit as one of the true energy would. They count
+    squared up to :data:`~calomlp.model.losses.HUBER_SIGMAS` and linearly beyond, so that leaking showers do not rule
+    (iteratively reweighted least squares; Huber, Ann. Math. Stat. 35 (1964) 73). Weights are drawn towards those of the
+    sum by a Gaussian prior of relative width :data:`PRIOR_WIDTH`.
 
     Args:
         energies: Energy features, shape [events, energies].
@@ -84,9 +88,12 @@ def fit_anchor(energies: NDArray[np.float32], true_energy: NDArray[np.float32], 
         raise InputError(f"the energy features add up to {mean_response:g} per GeV on average: are these energies?")
     scale = 1.0 / mean_response
     sum_energy = scale * total
-    precision = weights / fit_spread(sum_energy, y).variance(sum_energy)  # [events], in GeV^-2
+    sigma = np.sqrt(fit_spread(sum_energy, y).variance(sum_energy))  # [events]
     strength = 1.0 / (PRIOR_WIDTH * scale) ** 2
-    normal = (x * precision[:, None]).T @ x + strength * np.eye(x.shape[1])
-    moment = x.T @ (precision * y) + strength * scale
-    fitted = np.linalg.solve(normal, moment)
+    fitted = np.full(x.shape[1], scale)
+    for _ in range(_ITERATIONS):
+        distance = np.abs(x @ fitted - y) / sigma
+        precision = weights / sigma**2 * np.minimum(1.0, HUBER_SIGMAS / np.maximum(distance, HUBER_SIGMAS))
+        normal = (x * precision[:, None]).T @ x + strength * np.eye(x.shape[1])
+        fitted = np.linalg.solve(normal, x.T @ (precision * y) + strength * scale)
     return Anchor(scale, fitted, fit_spread(x @ fitted, y))

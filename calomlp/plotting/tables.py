@@ -40,7 +40,7 @@ class Table:
 def resolution_table(report: Report) -> Table:
     """Return response of the first curve and resolution of all curves in every bin of energy."""
     first = report.curves[0]
-    header = ("E_true [GeV]", "events", f"{first.name}: response - 1 [%]")
+    header = ("E_true [GeV]", "events", f"{first.name}: bias [%]")
     resolutions = [{(bin_.energy_low, bin_.energy_high): bin_ for bin_ in curve.bins} for curve in report.curves]
     rows = []
     for bin_ in first.bins:
@@ -55,7 +55,7 @@ def estimator_table(curve: Curve) -> Table:
 
     RMS90 is not scaled to the sigma of a Gaussian, of which it is 0.789.
     """
-    header = ("E_true [GeV]", "events", "response - 1 [%]", "sigma/mu [%]")
+    header = ("E_true [GeV]", "events", "bias [%]", "sigma/mu [%]")
     relative = (("RMS90/mean90 [%]", "rms90", "mean90"), ("sigma_68/median [%]", "sigma_68", "median"))
     rows = [
         (

@@ -174,8 +174,8 @@ def _finished(state: State, settings: TrainingSettings, plan: Plan) -> str:
     """Return why training is over, or nothing if it is not."""
     if state.epoch >= plan.epochs:
         return "all epochs done"
-    if state.epoch - state.best_epoch >= settings.patience:
-        return f"no better validation loss in {settings.patience} epochs"
+    if state.epoch - state.best_epoch >= plan.patience:
+        return f"no better validation loss in {plan.patience} epochs"
     if settings.epsilon and len(state.history) > 1:
         before, now = (entry["train_loss"] for entry in state.history[-2:])
         if abs(now - before) < settings.epsilon:

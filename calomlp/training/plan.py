@@ -22,6 +22,7 @@ _BATCHES_PER_EPOCH = 64
 _BATCH_RANGE = (64, 1024)
 _LEARNING_RATE = {"adam": 5e-3, "adamw": 5e-3, "gd": 0.05, "sgd": 0.02, "momentum": 0.005, "nesterov": 0.005}
 _REFERENCE_BATCH = 1024
+_PATIENCE = 20
 _ONE_THREAD_WORK = 2e8
 """Multiplications of a step below which a second thread costs more than it brings."""
 
@@ -35,6 +36,7 @@ class Plan:
         batch_size: Events in a step.
         epochs: Passes over the training sample, at most.
         learning_rate: The highest of the schedule.
+        patience: Epochs without a better validation loss after which training stops.
         threads: CPU threads.
         parameters: Weights and biases of the network.
     """
@@ -43,6 +45,7 @@ class Plan:
     batch_size: int
     epochs: int
     learning_rate: float
+    patience: int
     threads: int
     parameters: int
 
@@ -72,7 +75,8 @@ def make_plan(settings: TrainingSettings, n_events: int, n_inputs: int) -> Plan:
     parameters = sum((a + 1) * b for a, b in pairwise(widths))
     small = batch_size * parameters < _ONE_THREAD_WORK
     threads = settings.threads or (1 if small else len(os.sched_getaffinity(0)))
-    return Plan(hidden, batch_size, epochs, learning_rate, threads, parameters)
+    patience = settings.patience or (_PATIENCE if settings.schedule == "constant" else epochs)
+    return Plan(hidden, batch_size, epochs, learning_rate, patience, threads, parameters)
 
 
 def check_settings(settings: TrainingSettings) -> None:
@@ -89,11 +93,9 @@ def check_settings(settings: TrainingSettings) -> None:
         ("schedule", SCHEDULES),
     ):
         check_choice(name, getattr(settings, name), choices)
-    for name in ("batch_size", "epochs", "learning_rate", "epsilon", "weight_decay", "threads", "seed"):
+    for name in ("batch_size", "epochs", "patience", "learning_rate", "epsilon", "weight_decay", "threads", "seed"):
         if not (math.isfinite(value := getattr(settings, name)) and value >= 0):
             raise UsageError(f"{name} {value} is not legal: it must be zero or above")
-    if settings.patience < 1:
-        raise UsageError(f"patience {settings.patience} is not legal: it must be one epoch or more")
     if not 0 <= settings.dropout < 1:
         raise UsageError(f"dropout {settings.dropout} is not legal: it must be at least 0 and below 1")
     if settings.loss == "log" and settings.regress == "direct":

@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 _MIN_EVENTS = 20
 _MIN_KEPT = 0.5
 _MAX_UNIQUE = 5000
+_SUSPICIOUS_ENERGY = 10_000.0
 
 
 def plan_recipe(sources: Sequence[Source], settings: TrainingSettings) -> Recipe:
@@ -42,6 +43,8 @@ def plan_recipe(sources: Sequence[Source], settings: TrainingSettings) -> Recipe
         InputError: If the first file cannot be used.
     """
     target = Expression.parse(settings.target)
+    if not target.branches:
+        raise UsageError(f"target {target.text!r} reads no branch: it must depend on the event")
     split = Split.parse(settings.split, settings.seed)
     with open_table(sources[0]) as table:
         table.require(target.branches)
@@ -59,8 +62,14 @@ def load_sample(
     """
     sample, files = load(sources, recipe, progress=progress, interrupt=interrupt)
     for side in (Side.TRAIN, Side.VALIDATION):
-        if np.count_nonzero(sample.side == side) < _MIN_EVENTS:
-            raise InputError(f"{len(sample)} events are too few: {side.name.lower()} needs at least {_MIN_EVENTS}")
+        if (count := np.count_nonzero(sample.side == side)) < _MIN_EVENTS:
+            raise InputError(
+                f"{count} of {len(sample)} events are on the {side.name.lower()} side, where {_MIN_EVENTS} are needed"
+            )
+    if (highest := sample.true_energy.max()) > _SUSPICIOUS_ENERGY:
+        logger.warning(
+            "true energies go up to %g GeV: if these are MeV, say --target '%s / 1000'", highest, recipe.target.text
+        )
     return sample, files
 
 
@@ -90,6 +99,9 @@ def prepare(
         _events(regressor, anchor, train, weights[: len(train)], region),
         _events(regressor, anchor, validation, weights[len(train) :], region),
     )
+    left_out = len(train) - len(events[0])
+    if left_out:
+        logger.info("%d of %d training events are near the edges of the range and left out", left_out, len(train))
     optimiser = Optimiser(settings.optimiser, regressor.network, weight_decay=settings.weight_decay)
     masks = torch.Generator(device).manual_seed(settings.seed)
     return State(regressor, optimiser, masks), events, anchor
@@ -153,5 +165,5 @@ def find_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"device {name!r} is not available here: {str(error).splitlines()[0]}") from error
+        raise UsageError(f"device {name!r} is not available here: {str(error).splitlines()[0][:100]}") from error
     return device

@@ -63,11 +63,16 @@ class TrainingSettings:
     schedule: str = setting("one-cycle", "How the learning rate changes.", choices=SCHEDULES, panel=OPTIMISATION)
     batch_size: int = setting(0, "Events in a step; 0 chooses it from the size of the sample.", panel=OPTIMISATION)
     epochs: int = setting(0, "Passes over the sample; 0 chooses enough for some 800 steps.", panel=OPTIMISATION)
-    patience: int = setting(20, "Stop after so many epochs without a better validation loss.", panel=OPTIMISATION)
+    patience: int = setting(
+        0,
+        "Stop after so many epochs without a better validation loss; 0 is 20 with a constant learning rate, and never "
+        "with one that has to run down. The best epoch is kept in any case.",
+        panel=OPTIMISATION,
+    )
     epsilon: float = setting(
         0.0, "Stop when the training loss changes by less than this from epoch to epoch; 0 never.", panel=OPTIMISATION
     )
     weight_decay: float = setting(0.0, "Pull of the weights towards zero (L2).", panel=OPTIMISATION)
-    seed: int = setting(1, "Seed of split, initial weights and order of events.", panel=OPTIMISATION)
+    seed: int = setting(1, "Seed of the split's hash, the initial weights and the order of events.", panel=OPTIMISATION)
     threads: int = setting(0, "CPU threads; 0 chooses them from the size of a step.", panel=OPTIMISATION)
     device: str = setting("cpu", "Where to compute: cpu, cuda, cuda:1.", panel=OPTIMISATION)

@@ -96,7 +96,7 @@ def _run(
     progress.advance(state.epoch * len(train) + state.step * plan.batch_size)
 
     def after_step(state: State) -> None:
-        progress.advance(plan.batch_size)
+        progress.advance(min(plan.batch_size, len(train) - (state.step - 1) * plan.batch_size))
         watch.after_step(state, mark)
 
     def after_epoch(state: State) -> None:

@@ -48,10 +48,17 @@ def test_a_dumped_configuration_gives_the_same_again(calomlp: Run, tmp_path: Pat
     assert calomlp("train", "--config", "dumped.toml", "--dump-config").stdout == first
 
 
-def test_the_example_configuration_runs(calomlp: Run) -> None:
+def test_the_example_configuration_runs(calomlp: Run, tmp_path: Path) -> None:
     example = SAMPLE_DATA / "calomlp.toml"
-    done = calomlp("train", "--config", example, "--epochs", 1, "-o", "/dev/null", "--force", cwd=ROOT)
+    done = calomlp("train", "--config", example, "--epochs", 1, "-o", tmp_path / "m", cwd=ROOT)
+    assert done.returncode == 0
     assert b"hidden 32,32" in done.stderr
+
+
+def test_a_variable_that_is_no_setting_is_refused(calomlp: Run) -> None:
+    done = calomlp("train", "--dump-config", env={"CALOMLP_TRAIN_EPOCH": "3"})
+    assert done.returncode == 2
+    assert b"did you mean 'CALOMLP_TRAIN_EPOCHS'" in done.stderr
 
 
 @pytest.mark.parametrize("command", TABLES)

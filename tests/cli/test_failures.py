@@ -46,6 +46,8 @@ def one_line(output: bytes) -> str:
         ("train ELECTRONS --max-time soon -o x", 2, "not a duration"),
         ("train ELECTRONS --epoch 3 -o x", 2, "--epochs"),
         ("train ELECTRONS --regress direct --loss mse --optimiser sgd --lr 1e9 -o x", 5, "not finite in epoch 1"),
+        ("train ELECTRONS -t 5 -o x", 2, "reads no branch"),
+        ("train ELECTRONS --features 3 -o x", 2, "reads no branch"),
         ("train NAN -o x", 3, "feature 'layer_energy[0]' is not finite in 1 of events"),
         ("train - -o x", 3, "nothing arrived"),
         ("train @nosuch -o x", 3, "list of files"),

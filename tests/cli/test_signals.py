@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import Run
 
-TRAIN = ["train", "electrons.root", "--epochs", "200", "--patience", "200", "-o", "m.safetensors"]
+TRAIN = ["train", "electrons.root", "--epochs", "200", "-o", "m.safetensors"]
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def stop_after(process: subprocess.Popen[str], word: str, signum: int, times: in
     return process.returncode, rest
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2])
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2])
 def test_a_stopped_training_goes_on_to_the_same_bytes(
     calomlp: Run, folder: Path, uninterrupted: bytes, signum: signal.Signals
 ) -> None:

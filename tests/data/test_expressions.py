@@ -131,3 +131,9 @@ def test_no_text_fails_with_anything_but_its_own_error(text: str) -> None:
     else:
         message = ""
     assert "\n" not in message
+
+
+@pytest.mark.parametrize("text", ["e and hit", "not e", "1 < e < 2"])
+def test_what_is_spoken_in_python_is_written_in_symbols(text: str) -> None:
+    with pytest.raises(UsageError, match=r"use & \| ~"):
+        Expression.parse(text)

@@ -152,7 +152,9 @@ def test_no_event_left(model: Model, make_root: Make) -> None:
 
 
 def test_the_training_files_are_known_unless_they_came_through_a_pipe(model: Model, source: Source) -> None:
-    assert training_sources(model)[0].path == source.label
+    assert training_sources(model, Path(source.path).parent)[0].path == source.path
+    with pytest.raises(InputError, match="which is not there: name the data"):
+        training_sources(model, Path("nosuch"))
     piped = replace(model, files=(replace(model.files[0], path="<stdin>"),))
     with pytest.raises(InputError, match="from a pipe"):
-        training_sources(piped)
+        training_sources(piped, Path())

@@ -42,6 +42,16 @@ def test_miscalibrated_layers_are_found() -> None:
     assert anchor.spread.stochastic == pytest.approx(0.1, rel=0.1)  # by construction: 10 %/sqrt(E)
 
 
+def test_leaking_showers_do_not_rule_the_anchor() -> None:
+    showers = linear_showers(5000)
+    energies, truth = showers["layer_energy"].copy(), showers["true_energy"]
+    energies[::20] *= 0.2
+    anchor = fit_anchor(energies, truth, np.ones(5000))
+    response = (energies @ anchor.weights / truth)[np.arange(5000) % 20 > 0]
+    assert response.mean() == pytest.approx(1, abs=0.02)
+    assert anchor.weights == pytest.approx(np.ones(6), rel=0.1)
+
+
 def test_with_few_events_the_anchor_stays_near_the_sum() -> None:
     showers = linear_showers(12)
     anchor = fit_anchor(showers["layer_energy"], showers["true_energy"], np.ones(12))

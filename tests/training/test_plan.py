@@ -25,6 +25,12 @@ def test_smaller_batches_mean_lower_rates() -> None:
     assert rates[2] == rates[3]
 
 
+def test_patience_waits_for_the_learning_rate_to_run_down() -> None:
+    assert make_plan(replace(DEFAULT, epochs=300), 10_000, 31).patience == 300
+    assert make_plan(replace(DEFAULT, epochs=300, schedule="constant"), 10_000, 31).patience == 20
+    assert make_plan(replace(DEFAULT, epochs=300, patience=7), 10_000, 31).patience == 7
+
+
 def test_gradient_descent_takes_the_whole_set() -> None:
     assert make_plan(replace(DEFAULT, optimiser="gd"), 12_345, 31).batch_size == 12_345
 
@@ -55,7 +61,7 @@ def test_hidden_layers() -> None:
         {"hidden": "64,0"},
         {"hidden": "a"},
         {"dropout": 1.0},
-        {"patience": 0},
+        {"patience": -1},
         {"epochs": -1},
         {"learning_rate": float("nan")},
         {"loss": "log", "regress": "direct"},

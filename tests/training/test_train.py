@@ -153,8 +153,8 @@ def test_few_beam_energies_are_warned_of(make_root: Make, caplog: pytest.LogCapt
 
 
 def test_too_few_events(make_root: Make) -> None:
-    with pytest.raises(InputError, match="too few"):
-        trained(make_root(linear_showers(50)))
+    with pytest.raises(InputError, match="are on the train side, where 20 are needed"):
+        trained(make_root(linear_showers(20)))
 
 
 def test_a_model_remembers_where_it_came_from(showers: Source) -> None:
