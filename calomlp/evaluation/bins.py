@@ -17,7 +17,7 @@ MAX_WIDTH = 0.2
 _WANTED_EVENTS = 500
 _MIN_BINS = 6
 _KEV_PER_GEV = 1e6
-_MARGIN = 1e-6
+_MARGIN = 1e-3
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class EnergyBins:
             energy_max: Upper edge [GeV].
             n_events: Number of events that are expected in the range: few events make wider bins.
         """
-        origin = energy_min * (1 - _MARGIN)  # energies are stored in single precision: none may fall off an edge
+        origin = energy_min * (1 - _MARGIN)  # a sample never reaches the edges of its spectrum, another may
         span = max(math.log(energy_max * (1 + _MARGIN) / origin), 1e-3)
         finest = math.ceil(span / MAX_WIDTH)
         n_bins = min(finest, max(_MIN_BINS, n_events // _WANTED_EVENTS))
