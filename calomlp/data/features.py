@@ -138,8 +138,8 @@ def per_event(expression: Expression, branches: Mapping[str, Any], events: int) 
 def choose(table: Table, target: Expression, wanted: Sequence[str], energies: Sequence[str]) -> FeatureSet:
     """Decide on the features: those that were asked for, or else every numeric branch that may be used.
 
-    A jagged branch enters as its sum, largest element and number of elements. Branches that look like truth, or that
-    only count events, are left out and named in the log.
+    A jagged branch enters as its sum and its number of elements, which empty events have, too. Branches that look like
+    truth, or that only count events, are left out and named in the log.
 
     Args:
         table: An open table; the features' shapes are read off its first events.
@@ -210,7 +210,7 @@ def _automatic(table: Table, target: Expression) -> list[str]:
 
 def _expressions(column: Column) -> list[str]:
     name = quote_branch(column.name)
-    return [f"{function}({name})" for function in ("sum", "max", "count")] if column.jagged else [name]
+    return [f"{function}({name})" for function in ("sum", "count")] if column.jagged else [name]
 
 
 def _shapes(table: Table, expressions: Sequence[Expression]) -> list[tuple[int, ...]]:

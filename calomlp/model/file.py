@@ -114,7 +114,7 @@ def _build(document: Mapping[str, Any], tensors: Mapping[str, Any]) -> Model:
     tuples = {name: tuple(described[name]) for name in ("energy_columns", "hidden")}
     regressor = Regressor(Architecture(**{**described, **tuples}))
     regressor.load_state_dict(dict(tensors))
-    regressor.eval()
+    regressor.train(mode=False)
     features = FeatureSet(
         Feature(item["expression"], tuple(item["shape"]), item["energy"]) for item in document["features"]
     )

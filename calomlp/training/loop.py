@@ -153,7 +153,7 @@ def _close_epoch(state: State, train: Events, validation: Events, loss: str) -> 
 @torch.inference_mode()
 def _validate(regressor: Regressor, events: Events, loss: str) -> tuple[float, float]:
     """Return the loss and the sigma_68 of the response E_reco/E_true."""
-    regressor.network.eval()
+    regressor.network.train(mode=False)
     value = float(mean_loss(regressor, events, loss))
     response = regressor.energy(regressor.network(events.inputs), events.anchor) / events.true_energy
     ordered = response.sort().values

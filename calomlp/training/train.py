@@ -64,7 +64,7 @@ def train(sources: Sequence[Source], settings: TrainingSettings, *, watch: Watch
             load_checkpoint(watch.checkpoint, state, mark)
             logger.info("going on from %s, epoch %d", watch.checkpoint, state.epoch + 1)
         reason = _run(state, events, settings, plan, watch, mark, progress)
-    state.regressor.eval()
+    state.regressor.train(mode=False)
     return _model(state, sample, recipe, files, settings, plan, anchor, reason)
 
 

@@ -37,7 +37,7 @@ def test_without_a_wish_everything_numeric_but_truth_is_a_feature(
 ) -> None:
     with caplog.at_level(logging.INFO):
         features = chosen(make_root)
-    expressions = ["layer_energy", "depth", "sum(hit_e)", "max(hit_e)", "count(hit_e)"]
+    expressions = ["layer_energy", "depth", "sum(hit_e)", "count(hit_e)"]
     assert [feature.expression for feature in features] == expressions
     assert "beam, true_vertex, mcEnergy" in caplog.text
     assert "only count events: event_id" in caplog.text
