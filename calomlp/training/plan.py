@@ -13,7 +13,15 @@ from itertools import pairwise
 
 from calomlp.errors import UsageError
 from calomlp.settings import check_choice
-from calomlp.training.settings import ACTIVATIONS, LOSSES, OPTIMISERS, REGRESS, SCHEDULES, TrainingSettings
+from calomlp.training.settings import (
+    ACTIVATIONS,
+    LOSSES,
+    OPTIMISERS,
+    REGRESS,
+    SCHEDULES,
+    WEIGHTINGS,
+    TrainingSettings,
+)
 
 _STEPS = 800
 _MIN_EPOCHS = 5
@@ -88,6 +96,7 @@ def check_settings(settings: TrainingSettings) -> None:
     for name, choices in (
         ("regress", REGRESS),
         ("loss", LOSSES),
+        ("weighting", WEIGHTINGS),
         ("activation", ACTIVATIONS),
         ("optimiser", OPTIMISERS),
         ("schedule", SCHEDULES),

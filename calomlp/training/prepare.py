@@ -80,7 +80,8 @@ def prepare(
     train = sample.select(sample.side == Side.TRAIN)
     validation = sample.select(sample.side == Side.VALIDATION)
     columns = recipe.features.energy_columns
-    weights = spectrum_weights(np.concatenate([train.true_energy, validation.true_energy]))
+    energy = np.concatenate([train.true_energy, validation.true_energy])
+    weights = spectrum_weights(energy) if settings.weighting == "auto" else np.ones(len(energy))
     anchor = fit_anchor(train.features[:, columns], train.true_energy, weights[: len(train)])
     generator = torch.Generator().manual_seed(settings.seed)
     architecture = Architecture(

@@ -12,6 +12,7 @@ DATA = "Data"
 
 REGRESS = ("ratio", "direct", "log")
 LOSSES = ("huber", "chi2", "mse", "stochastic", "relative", "log", "mae")
+WEIGHTINGS = ("auto", "none")
 ACTIVATIONS = ("identity", "sigmoid", "tanh", "relu", "leaky-relu", "elu", "selu", "gelu", "silu")
 OPTIMISERS = ("gd", "sgd", "momentum", "nesterov", "adam", "adamw")
 SCHEDULES = ("one-cycle", "cosine", "constant")
@@ -48,6 +49,9 @@ class TrainingSettings:
         panel=NETWORK,
     )
     loss: str = setting("huber", "Loss; the README says what each estimates.", choices=LOSSES, panel=NETWORK)
+    weighting: str = setting(
+        "auto", "Spectrum that training sees: auto turns any into E^(-2/3).", choices=WEIGHTINGS, panel=NETWORK
+    )
     hidden: str = setting(
         "64,64", "Width of each hidden layer; 'none' for a linear model.", metavar="N,N", panel=NETWORK
     )

@@ -175,3 +175,17 @@ def test_signals_are_looked_at_while_reading(showers: Source) -> None:
     with pytest.raises(Exception, match="interrupted by SIGTERM"):
         trained(showers, watch=Watch(interrupt))
     assert time.monotonic() - start < 5
+
+
+def test_without_weights_a_flat_spectrum_is_a_prior(make_root: Make) -> None:
+    rng = np.random.default_rng(1)
+    energy = rng.uniform(1, 40, 30_000)
+    columns = {"true_energy": energy, "e": energy + np.sqrt(energy) * rng.standard_normal(30_000)}
+    biases = {}
+    for weighting in ("auto", "none"):
+        model = trained(make_root(columns), TrainingSettings(weighting=weighting, loss="chi2", hidden="16"))
+        at_ten = np.abs(energy - 12) < 2
+        estimate = model.regressor.estimates(columns["e"][at_ten, None].astype(np.float32)).regressor.numpy()
+        biases[weighting] = np.mean(estimate / energy[at_ten]) - 1
+    # 100 %/sqrt(E) at 12 GeV: (1 - s) (sigma/E)^2 is 8.3 % for s = 0 and 2.8 % for s = 2/3
+    assert biases["none"] - biases["auto"] == pytest.approx(0.056, abs=0.03)

@@ -1,0 +1,46 @@
+"""The README says what is."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from calomlp.cli.options import TABLES
+from calomlp.data.expressions import _FUNCTIONS
+from calomlp.errors import ExitCode
+from calomlp.settings import declared
+from calomlp.training.settings import LOSSES
+from tests.conftest import ROOT
+
+README = (ROOT / "README.md").read_text()
+COMMON = {"force", "json", "quiet", "config", "dump_config", "debug", "help"}
+ELSEWHERE = {"quiet", "upgrade", "editable", "group", "array", "cpus_per_task", "mem", "time", "requeue", "signal"}
+
+
+def test_the_exit_codes_are_all_there() -> None:
+    table = re.findall(r"^\| (\d+) \| (.+) \|$", README, flags=re.MULTILINE)
+    assert {int(code): meaning.replace("`", "") for code, meaning in table} == {
+        int(code): code.meaning for code in ExitCode
+    }
+
+
+def test_the_losses_are_all_there() -> None:
+    table = README.partition("| `--loss` |")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| `([a-z0-9]+)` \|", table, flags=re.MULTILINE) == list(LOSSES)
+
+
+def test_the_functions_of_the_feature_language_are_all_there() -> None:
+    for name in _FUNCTIONS:
+        assert re.search(rf"`[a-z0-9 ]*\b{name}\b[a-z0-9 ]*`", README), name
+
+
+def test_every_flag_that_is_named_exists() -> None:
+    known = COMMON | ELSEWHERE | {name for table in TABLES.values() for name in declared(table)}
+    for flag in re.findall(r"(?<![\w-])--([a-z][a-z-]+)", README):
+        assert flag.replace("-", "_") in known, flag
+
+
+@pytest.mark.parametrize("command", TABLES)
+def test_every_command_is_shown(command: str) -> None:
+    assert re.search(rf"calomlp {command}\b", README)
