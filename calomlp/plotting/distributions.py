@@ -52,7 +52,9 @@ def response(report: Report) -> Figure:
     columns = min(len(chosen), 4 if len(chosen) > _CHOSEN else 3)
     rows = math.ceil(len(chosen) / columns)
     far = any(_is_far(bin_, same) for bin_ in chosen for _, same in _beside(report, bin_))
-    notes = [_NOTE, _FAR_NOTE] if far else [_NOTE]
+    total = len(report.curves[0].bins)
+    shown = f"; {len(chosen)} of {total} bins of energy are shown" if len(chosen) < total else ""
+    notes = [_NOTE + shown, *([_FAR_NOTE] if far else [])]
     with style():
         width = COLUMN if columns == 1 else PAGE * min(columns, 3) / 3
         heading = Heading("response", f"{count(report.events)} events", _rows(report), notes)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from calomlp.interrupt import SIGNALS
 from tests.conftest import Run
 
 TRAIN = ["train", "electrons.root", "--epochs", "200", "-o", "m.safetensors"]
@@ -31,8 +32,20 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory, electrons: Path) -> 
 
 
 def start(folder: Path, arguments: list[str]) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "calomlp", *arguments]
-    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, "-m", "calomlp", *arguments],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=_hear_signals,
+    )
+
+
+def _hear_signals() -> None:
+    """Undo what a test run in the background inherits: there, shells have SIGINT ignored."""
+    for signum in SIGNALS:
+        signal.signal(signum, signal.SIG_DFL)
 
 
 def stop_after(process: subprocess.Popen[str], word: str, signum: int, times: int = 1) -> tuple[int, str]:
