@@ -38,7 +38,7 @@ def start(folder: Path, arguments: list[str]) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=_hear_signals,
+        preexec_fn=_hear_signals,  # noqa: PLW1509 - the tests have one thread
     )
 
 
