@@ -66,7 +66,7 @@ class Streams:
     def __init__(
         self, stdin: BinaryIO | None = None, stdout: BinaryIO | None = None, stderr: BinaryIO | None = None
     ) -> None:
-        self.stdin = stdin or sys.stdin.buffer
+        self.stdin = stdin or getattr(sys.stdin, "buffer", None)  # a daemon may have none
         self.stdout = stdout or sys.stdout.buffer
         self.stderr = stderr or sys.stderr.buffer
         self._spool: tempfile.TemporaryDirectory[str] | None = None
@@ -91,21 +91,23 @@ class Streams:
             UsageError: If standard input is a terminal.
         """
         if self._piped is None:
+            if self.stdin is None or self.stdin.closed:
+                raise InputError(f"{STDIN}: standard input is closed")
             if self.stdin.isatty():
                 raise UsageError("'-' reads standard input, which is a terminal: pipe something in, or name a file")
-            self._piped = self._read_piped()
+            self._piped = self._read_piped(self.stdin)
             self.ready = time.monotonic()
         return self._piped
 
-    def _read_piped(self) -> Piped:
-        head = self.stdin.read(_MAGIC_SIZE)
+    def _read_piped(self, stdin: BinaryIO) -> Piped:
+        head = stdin.read(_MAGIC_SIZE)
         if not head.strip():
             raise InputError(f"{STDIN}: nothing arrived; did the command before this one fail?")
-        if head.startswith(b"root"):
-            return self._spool_artefact(head, ".root")
+        if head.startswith(b"root\0"):  # text, such as root://, has no zero byte
+            return self._spool_artefact(head, stdin, ".root")
         if head[8:9] == b"{" and not head.lstrip().startswith(b"{"):  # eight bytes of length, then the JSON header
-            return self._spool_artefact(head, ".safetensors")
-        text = (head + self.stdin.read()).decode(errors="replace")
+            return self._spool_artefact(head, stdin, ".safetensors")
+        text = (head + stdin.read()).decode(errors="replace")
         try:
             lines = [json.loads(line) for line in text.splitlines() if line.strip()]
         except ValueError:
@@ -118,11 +120,11 @@ class Streams:
             return Piped((str(path),), spooled=True)
         return Piped(tuple(line.strip() for line in text.splitlines() if line.strip()), spooled=False)
 
-    def _spool_artefact(self, head: bytes, suffix: str) -> Piped:
+    def _spool_artefact(self, head: bytes, stdin: BinaryIO, suffix: str) -> Piped:
         path = self._temporary(f"stdin{suffix}")
         with path.open("wb") as file:
             file.write(head)
-            shutil.copyfileobj(self.stdin, file, _COPY_SIZE)
+            shutil.copyfileobj(stdin, file, _COPY_SIZE)
         return Piped((str(path),), spooled=True)
 
     def check_output(self, output: str, *, binary: bool, force: bool) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from calomlp.errors import UsageError
 from calomlp.settings import setting
-from calomlp.streams import Record
+from calomlp.streams import Record, ensure_folder
 from calomlp.training.settings import TrainingSettings
 from calomlp.units import format_duration, parse_duration
 
@@ -63,6 +63,10 @@ def run(session: Session, settings: TrainSettings) -> None:
         raise UsageError("no data were named: give ROOT files, or - for standard input")
     session.streams.check_output(settings.output, binary=True, force=session.force)
     checkpoint = _checkpoint(settings)
+    if checkpoint is not None:
+        ensure_folder(checkpoint.parent)
+    elif settings.max_time is not None:
+        raise UsageError("--max-time needs a place for the checkpoint: name a file with -o or --checkpoint")
 
     from calomlp.data.sources import resolve
     from calomlp.model.file import write_model

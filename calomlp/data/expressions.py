@@ -204,7 +204,7 @@ def _slice(node: ast.Slice, text: str) -> slice:
 def _evaluate(node: ast.expr, columns: Mapping[str, Any]) -> Any:
     name = branch_name(node)
     if name is not None:
-        return columns[name]
+        return _wide(columns[name])
     match node:
         case ast.Constant():
             return _number(node.value)
@@ -238,7 +238,26 @@ def _subscript(values: Any, index: Any) -> Any:
             padded = ak.pad_none(values, index + 1 if index >= 0 else -index, axis=1)
             return ak.fill_none(padded[:, index], np.nan, axis=0)
         return values[:, index]
-    if isinstance(values, np.ndarray) and isinstance(index, np.ndarray):
-        values = ak.from_regular(ak.Array(values)) if values.ndim > 1 else ak.Array(values)
-        index = ak.from_regular(ak.Array(index)) if index.ndim > 1 else index
+    if getattr(values, "ndim", 0) < 2 or getattr(index, "ndim", 0) < 2 or _kind(index) != "b":
+        raise ValueError("what stands in brackets is a whole number, a slice, or a mask over the elements of an event")
+    values, index = (
+        ak.from_regular(ak.Array(item)) if isinstance(item, np.ndarray) else item for item in (values, index)
+    )
     return values[index]
+
+
+def _wide(values: Any) -> Any:
+    """Return a branch with integers as double precision: in their own width, differences and sums would wrap around."""
+    if _kind(values) not in "iu":
+        return values
+    return ak.values_astype(values, np.float64) if isinstance(values, ak.Array) else values.astype(np.float64)
+
+
+def _kind(values: Any) -> str:
+    """Return numpy's letter for the kind of number that is in an array."""
+    if not isinstance(values, ak.Array):
+        return str(np.asarray(values).dtype.kind)
+    form = values.layout.form
+    while not hasattr(form, "primitive"):
+        form = form.content
+    return str(np.dtype(form.primitive).kind)

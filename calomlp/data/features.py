@@ -135,7 +135,13 @@ def per_event(expression: Expression, branches: Mapping[str, Any], events: int) 
     return np.broadcast_to(values, (events,)) if values.ndim == 0 else values
 
 
-def choose(table: Table, target: Expression, wanted: Sequence[str], energies: Sequence[str]) -> FeatureSet:
+def choose(
+    table: Table,
+    target: Expression,
+    wanted: Sequence[str],
+    energies: Sequence[str],
+    reserved: frozenset[str] | set[str] = frozenset(),
+) -> FeatureSet:
     """Decide on the features: those that were asked for, or else every numeric branch that may be used.
 
     A jagged branch enters as its sum and its number of elements, which empty events have, too. Branches that look like
@@ -146,12 +152,13 @@ def choose(table: Table, target: Expression, wanted: Sequence[str], energies: Se
         target: The target, which must not be a feature.
         wanted: Expressions that were asked for; empty for the automatic choice.
         energies: Expressions that are energies; empty for those that look like it.
+        reserved: Branches that have another use, and are no features unless they are asked for.
 
     Raises:
         InputError: If a branch is not there, or nothing is left to use.
         UsageError: If an expression is not in the feature language.
     """
-    texts = list(dict.fromkeys([*wanted, *energies])) if wanted else [*_automatic(table, target), *energies]
+    texts = list(dict.fromkeys([*wanted, *energies])) if wanted else [*_automatic(table, target, reserved), *energies]
     expressions = [Expression.parse(text) for text in dict.fromkeys(texts)]
     for expression in expressions:
         if not expression.branches:
@@ -193,11 +200,11 @@ def _is_energy(node: ast.expr) -> bool:
     return False
 
 
-def _automatic(table: Table, target: Expression) -> list[str]:
+def _automatic(table: Table, target: Expression, reserved: frozenset[str] | set[str]) -> list[str]:
     truth = [name for name in table.columns if TRUTH_LIKE.search(name) or name in target.branches]
     counters = [name for name in table.columns if BOOKKEEPING.match(name)]
     lengths = [f"n{name}" for name, column in table.columns.items() if column.jagged]  # count() says the same
-    left_out = {*truth, *counters, *lengths}
+    left_out = {*truth, *counters, *lengths, *reserved}
     features = [text for name, column in table.columns.items() if name not in left_out for text in _expressions(column)]
     if not features:
         raise InputError(f"{table.source}: no numeric branch is left to be a feature: name some with --features")

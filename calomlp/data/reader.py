@@ -14,12 +14,13 @@ import uproot
 from awkward.forms import Form, ListOffsetForm, NumpyForm, RegularForm
 
 from calomlp.data.sources import Source
-from calomlp.errors import InputError, MissingDependencyError, did_you_mean
+from calomlp.errors import CalomlpError, InputError, MissingDependencyError, did_you_mean
 
 DEFAULT_TREE = "events"
 _TABLE_CLASSES = ("TTree", "TNtuple", "TNtupleD", "ROOT::RNTuple")
 _CHUNK_BYTES = 32 << 20
 _MAX_CHUNK_EVENTS = 200_000
+_SAMPLE_EVENTS = 1000
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ class Table:
     def __init__(self, source: Source, tree: Any, uuid: str) -> None:
         self.source = source
         self.entries = int(tree.num_entries)
-        self.identity = f"{uuid}:{source.tree}"
+        known = int(uuid.replace("-", ""), 16) != 0  # some writers leave it out
+        self.identity = f"{uuid if known else source.label}:{source.tree}"
         self._tree = tree
 
     @cached_property
@@ -101,14 +103,15 @@ class Table:
         wanted = sorted(names)
         if not wanted or not self.entries:
             return
-        per_event = 8 * sum(int(np.prod(self.columns[name].shape)) for name in wanted)
-        step = min(_MAX_CHUNK_EVENTS, max(1000, _CHUNK_BYTES // per_event))
         start = 0
         try:
+            first = self._tree.arrays(wanted, entry_stop=min(_SAMPLE_EVENTS, self.entries), library="ak")
+            per_event = max(first.nbytes // max(len(first), 1), 1)
+            step = min(_MAX_CHUNK_EVENTS, max(_SAMPLE_EVENTS, _CHUNK_BYTES // per_event))
             for arrays in self._tree.iterate(wanted, step_size=step, library="ak"):
                 yield start, {name: _to_numpy(arrays[name], self.columns[name]) for name in wanted}
                 start += len(arrays)
-        except InputError:
+        except CalomlpError:
             raise
         except Exception as error:
             raise InputError(f"{self.source}: cannot be read after event {start}: {_brief(error)}") from error
@@ -126,6 +129,8 @@ def open_table(source: Source) -> Iterator[Table]:
     """
     try:
         file = uproot.open(source.path)
+    except CalomlpError:  # a second signal, which may arrive anywhere
+        raise
     except ImportError as error:
         raise MissingDependencyError(
             f"{source.label}: reading this needs a package that is not installed: pip install 'calomlp[http]', "
@@ -138,6 +143,8 @@ def open_table(source: Source) -> Iterator[Table]:
         try:
             tree = file[name]
             table = Table(Source(source.path, name, source.label), tree, str(file.file.uuid))
+        except CalomlpError:
+            raise
         except Exception as error:
             raise InputError(f"{source.label}:{name}: cannot be read: {_brief(error)}") from error
         yield table

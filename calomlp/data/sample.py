@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,6 +84,18 @@ def describe(table: Table) -> FileRecord:
     return FileRecord(table.source.label, table.source.tree or "", table.identity, table.entries)
 
 
+def remember(records: list[FileRecord], record: FileRecord) -> None:
+    """Add a file to those that are already known.
+
+    Raises:
+        InputError: If it is one of them under another name.
+    """
+    for other in records:
+        if other.identity == record.identity:
+            raise InputError(f"{record.path}: this is the same file as {other.path}: name it once")
+    records.append(record)
+
+
 def read_chunks(table: Table, recipe: Recipe) -> Iterator[Sample]:
     """Read a file chunk by chunk.
 
@@ -91,9 +104,7 @@ def read_chunks(table: Table, recipe: Recipe) -> Iterator[Sample]:
     """
     for start, branches in table.chunks(recipe.branches):
         events = len(next(iter(branches.values())))
-        energy = per_event(recipe.target, branches, events)
-        if energy.ndim != 1:
-            raise InputError(f"{table.source}: target {recipe.target.text!r} is an array in each event: choose one")
+        energy = read_target(table, recipe.target, branches, events)
         features = recipe.features.matrix(branches)
         _check_finite(table, features, recipe.features.columns, start)
         _check_energy(table, recipe.target.text, energy, start)
@@ -101,7 +112,20 @@ def read_chunks(table: Table, recipe: Recipe) -> Iterator[Sample]:
             side = recipe.split.sides(table.identity, np.arange(start, start + events))
         else:
             side = recipe.split.sides("", _group_keys(branches[recipe.split_by], recipe.split_by))
-        yield Sample(features, energy.astype(np.float32), side)
+        yield Sample(features, energy, side)
+
+
+def read_target(table: Table, target: Expression, branches: Mapping[str, Any], events: int) -> NDArray[np.float32]:
+    """Return the true energies [GeV] of a chunk, shape [events], in the precision that they are kept in.
+
+    Raises:
+        InputError: If the target is an array in each event.
+    """
+    energy = per_event(target, branches, events)
+    if energy.ndim != 1:
+        raise InputError(f"{table.source}: target {target.text!r} is an array in each event: choose one element")
+    with np.errstate(over="ignore"):  # what overflows is found and named by the check for finite values
+        return energy.astype(np.float32)
 
 
 def load(
@@ -118,11 +142,11 @@ def load(
     Raises:
         InputError: If a file cannot be used.
     """
-    records = []
+    records: list[FileRecord] = []
     for source in sources:  # every file is opened and checked before the first is read
         with open_table(source) as table:
             table.require(recipe.branches)
-            records.append(describe(table))
+            remember(records, describe(table))
     total = sum(record.events for record in records)
     if not total:
         raise InputError(f"{', '.join(record.path for record in records)}: no events")

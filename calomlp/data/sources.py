@@ -58,9 +58,9 @@ def _resolve_one(name: str, streams: Streams, tree: str | None) -> list[Source]:
         piped = streams.read_piped()
         if piped.spooled:
             return [Source(piped.paths[0], tree, STDIN)]
-        return [source for path in piped.paths for source in _resolve_one(path, streams, tree)]
+        return [source for path in piped.paths for source in _resolve_listed(path, streams, tree)]
     if name.startswith("@"):
-        return [source for line in _lines(name[1:]) for source in _resolve_one(line, streams, tree)]
+        return [source for line in _lines(name[1:]) for source in _resolve_listed(line, streams, tree)]
     match = _TREE_SUFFIX.match(name)
     path, tree = (match["path"], match["tree"]) if match else (name, tree)
     if _URL.match(path):
@@ -74,6 +74,12 @@ def _resolve_one(name: str, streams: Streams, tree: str | None) -> list[Source]:
         return [Source(matched, tree, matched) for matched in matches]
     reason = "this is a folder: quote a pattern such as 'folder/*.root'" if Path(path).is_dir() else "no such file"
     raise InputError(f"{path}: {reason}")
+
+
+def _resolve_listed(name: str, streams: Streams, tree: str | None) -> list[Source]:
+    if name == "-" or name.startswith("@"):
+        raise InputError(f"{name}: a list of files cannot name another list")
+    return _resolve_one(name, streams, tree)
 
 
 def _lines(path: str) -> list[str]:

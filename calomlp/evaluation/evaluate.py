@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from calomlp.data.features import per_event
-from calomlp.data.reader import open_table
+from calomlp.data.reader import Table, open_table
 from calomlp.data.record import FileRecord
-from calomlp.data.sample import MAX_BEAM_ENERGIES, Recipe, describe, read_chunks
+from calomlp.data.sample import MAX_BEAM_ENERGIES, Recipe, describe, read_chunks, read_target, remember
 from calomlp.data.sources import Source
 from calomlp.data.split import Side
 from calomlp.errors import InputError
@@ -49,11 +49,19 @@ def training_sources(model: Model, folder: Path) -> list[Source]:
     for record in model.files:
         if record.path == STDIN:
             raise InputError("the model was trained on data from a pipe, which are gone: name the data to evaluate on")
-        places = [path for path in (Path(record.path), folder / record.path) if path.is_file()]
-        if not places and "://" not in record.path:
-            raise InputError(f"{record.path}: the model was trained on this file, which is not there: name the data")
-        sources.append(Source(str(places[0]) if places else record.path, record.tree, record.path))
+        places = [record.path] if "://" in record.path else [record.path, str(folder / record.path)]
+        found = [Source(place, record.tree, record.path) for place in places if "://" in place or Path(place).is_file()]
+        same = [source for source in found if _identity(source) == record.identity]
+        if not same:
+            reason = "has been replaced by another" if found else "is not there"
+            raise InputError(f"{record.path}: the model was trained on this file, which {reason}: name the data")
+        sources.append(same[0])
     return sources
+
+
+def _identity(source: Source) -> str:
+    with open_table(source) as table:
+        return table.identity
 
 
 def evaluate(
@@ -82,8 +90,8 @@ def evaluate(
     left_out = 0
     for source in sources:
         with open_table(source) as table:
-            known = table.identity in {record.identity for record in model.files}
-            for chunk in read_chunks(table, model.recipe):
+            known = _is_known(model, table)
+            for chunk in read_chunks(table, _recipe(model, table)):
                 used = chunk.select(chunk.side == Side.TEST) if known and not use_all else chunk
                 left_out += len(chunk) - len(used)
                 with threads(1):
@@ -130,12 +138,22 @@ def summarise(
 
 def _check(model: Model, sources: Sequence[Source]) -> list[FileRecord]:
     """Open every file before long work begins."""
-    records = []
+    records: list[FileRecord] = []
     for source in sources:
         with open_table(source) as table:
-            model.recipe.check(table)
-            records.append(describe(table))
+            _recipe(model, table).check(table)
+            remember(records, describe(table))
     return records
+
+
+def _is_known(model: Model, table: Table) -> bool:
+    """Whether the model was trained on this file."""
+    return table.identity in {record.identity for record in model.files}
+
+
+def _recipe(model: Model, table: Table) -> Recipe:
+    """Return what is read from a file; only those that the model was trained on have sides."""
+    return model.recipe if _is_known(model, table) else replace(model.recipe, split_by=None)
 
 
 def _bins(model: Model, sources: Sequence[Source]) -> EnergyBins:
@@ -156,7 +174,7 @@ def _distinct_energies(recipe: Recipe, sources: Sequence[Source]) -> tuple[NDArr
             for _, branches in table.chunks(recipe.target.branches):
                 n = len(next(iter(branches.values())))
                 events += n
-                distinct = np.unique(np.concatenate([distinct, per_event(recipe.target, branches, n)]))
+                distinct = np.unique(np.concatenate([distinct, read_target(table, recipe.target, branches, n)]))
                 if len(distinct) > MAX_BEAM_ENERGIES:
                     return distinct, events
     return distinct, events

@@ -106,8 +106,9 @@ class Regressor(nn.Module):
         self.floor.fill_(0.5 * float(true_energy.min()))
         inputs = self.raw_inputs(features, self.anchor(features))
         self.input_mean.copy_(inputs.mean(dim=0))
-        scale = inputs.std(dim=0) if len(inputs) > 1 else torch.ones_like(self.input_scale)
-        self.input_scale.copy_(torch.where(scale > _STANDARD_FLOOR, scale, torch.ones_like(scale)))
+        scale = inputs.std(dim=0) if len(inputs) > 1 else torch.zeros_like(self.input_scale)
+        varies = scale > _STANDARD_FLOOR * inputs.abs().amax(dim=0)  # relative: a charge may be in coulomb
+        self.input_scale.copy_(torch.where(varies, scale, torch.ones_like(scale)))
         if self.architecture.target != "ratio":
             wanted = true_energy.log() if self.architecture.target == "log" else true_energy
             self.output_mean.fill_(float(wanted.mean()))
@@ -126,7 +127,7 @@ class Regressor(nn.Module):
         if self.architecture.target != "ratio":
             return features
         size = torch.sqrt(anchor**2 + self.floor**2)  # [events]
-        shares = features[:, self.energy_columns] / size[:, None]
+        shares = self.sum_scale * features[:, self.energy_columns] / size[:, None]
         return torch.cat([shares, features[:, self.other_columns], size.log()[:, None]], dim=1)
 
     def inputs(self, features: Tensor, anchor: Tensor) -> Tensor:

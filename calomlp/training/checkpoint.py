@@ -10,7 +10,7 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
-from calomlp.errors import ArtefactError
+from calomlp.errors import ArtefactError, OutputError
 from calomlp.provenance import canonical_json
 from calomlp.streams import atomic_path
 from calomlp.training.loop import State
@@ -37,11 +37,15 @@ def save_checkpoint(path: Path, state: State, fingerprint: str) -> None:
         "schema": CHECKPOINT_SCHEMA,
         "fingerprint": fingerprint,
         "steps": state.optimiser.steps,
+        "rate": state.optimiser.rate,
         **{name: getattr(state, name) for name in _SCALARS},
     }
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(safetensors.torch.save(tensors, {_HEADER_KEY: canonical_json(document)}))
+    try:
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(safetensors.torch.save(tensors, {_HEADER_KEY: canonical_json(document)}))
+    except OSError as error:
+        raise OutputError(f"{path}: this checkpoint cannot be written: {error.strerror or error}") from error
 
 
 def load_checkpoint(path: Path, state: State, fingerprint: str) -> None:
@@ -67,7 +71,7 @@ def load_checkpoint(path: Path, state: State, fingerprint: str) -> None:
     state.regressor.network.load_state_dict(_below("network.", tensors))
     state.best_weights = _below("best.", tensors)
     state.optimiser.moments.copy_(tensors["moments"])
-    state.optimiser.steps = document["steps"]
+    state.optimiser.steps, state.optimiser.rate = document["steps"], document["rate"]
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

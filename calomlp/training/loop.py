@@ -104,7 +104,8 @@ def run(
     """
     network = state.regressor.network
     if not state.best_weights:
-        _judge(state, _validate(state.regressor, validation, settings.loss)[0])  # before the first step
+        start, _ = _validate(state.regressor, validation, settings.loss)
+        _judge(state, _finite(start, "before the first step"))
     steps_per_epoch = math.ceil(len(train) / plan.batch_size)
     while not (reason := _finished(state, settings, plan)):
         network.train()
@@ -114,7 +115,7 @@ def run(
             loss = mean_loss(state.regressor, train.take(rows), settings.loss, state.generator)
             loss.backward()  # type: ignore[no-untyped-call]
             state.optimiser.step(plan.learning_rate * rate_factor(settings.schedule, done))
-            state.loss_sum += float(loss.detach()) * len(rows)
+            state.loss_sum += _finite(float(loss.detach()), f"in epoch {state.epoch + 1}") * len(rows)
             state.step += 1
             after_step(state)
         _close_epoch(state, train, validation, settings.loss)
@@ -132,11 +133,7 @@ def mean_loss(regressor: Regressor, events: Events, loss: str, generator: torch.
 def _close_epoch(state: State, train: Events, validation: Events, loss: str) -> None:
     train_loss = state.loss_sum / len(train)
     validation_loss, resolution = _validate(state.regressor, validation, loss)
-    if not math.isfinite(train_loss + validation_loss):
-        raise TrainingError(
-            f"the loss is not finite in epoch {state.epoch + 1} (training {train_loss:g}, validation "
-            f"{validation_loss:g}): lower the learning rate with --lr, or look for outliers among the features"
-        )
+    _finite(validation_loss, f"in epoch {state.epoch + 1}")
     state.epoch, state.step, state.loss_sum = state.epoch + 1, 0, 0.0
     state.history.append(
         {
@@ -148,6 +145,15 @@ def _close_epoch(state: State, train: Events, validation: Events, loss: str) -> 
         }
     )
     _judge(state, validation_loss)
+
+
+def _finite(loss: float, when: str) -> float:
+    if not math.isfinite(loss):
+        raise TrainingError(
+            f"the loss is not finite {when}: lower the learning rate with --lr, look for outliers among the features, "
+            "or, with the loss 'log', for estimates below zero"
+        )
+    return loss
 
 
 @torch.inference_mode()
@@ -185,4 +191,4 @@ def _finished(state: State, settings: TrainingSettings, plan: Plan) -> str:
 
 def _order(n_events: int, seed: int, epoch: int) -> Tensor:
     """Return the order of the events in an epoch: it depends on nothing that happened before."""
-    return torch.randperm(n_events, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
+    return torch.randperm(n_events, generator=torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63))

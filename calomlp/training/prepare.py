@@ -31,7 +31,6 @@ logger = logging.getLogger(__name__)
 
 _MIN_EVENTS = 20
 _MIN_KEPT = 0.5
-_MAX_UNIQUE = 5000
 _SUSPICIOUS_ENERGY = 10_000.0
 
 
@@ -46,9 +45,13 @@ def plan_recipe(sources: Sequence[Source], settings: TrainingSettings) -> Recipe
     if not target.branches:
         raise UsageError(f"target {target.text!r} reads no branch: it must depend on the event")
     split = Split.parse(settings.split, settings.seed)
-    with open_table(sources[0]) as table:
-        table.require(target.branches)
-        features = choose(table, target, settings.features, settings.energies)
+    reserved = {settings.split_by} if settings.split_by else set()
+    for source in sources:
+        with open_table(source) as table:
+            table.require(target.branches | reserved)
+            if table.entries or source is sources[-1]:  # the first file with events tells the shapes
+                features = choose(table, target, settings.features, settings.energies, reserved)
+                break
     return Recipe(features, target, split, settings.split_by)
 
 
@@ -117,10 +120,10 @@ def learning_region(true_energy: NDArray[np.float32], anchor: Anchor) -> tuple[f
     energies, or a range that is hardly wider than the resolution, there would be too little left, and all are used.
     """
     everything = (-math.inf, math.inf)
-    if len(np.unique(true_energy[:_MAX_UNIQUE])) <= MAX_BEAM_ENERGIES:
+    if (distinct := len(np.unique(true_energy))) <= MAX_BEAM_ENERGIES:
         logger.warning(
             "only %d distinct true energies: a network can learn them by heart; evaluate on others, not in training",
-            len(np.unique(true_energy)),
+            distinct,
         )
         return everything
     low, high = anchor.spread.inner_range(float(true_energy.min()), float(true_energy.max()))

@@ -14,6 +14,7 @@ from calomlp.data.record import FileRecord
 from calomlp.data.sample import Recipe, Sample
 from calomlp.data.sources import Source
 from calomlp.data.split import Side
+from calomlp.errors import CheckpointWritten, Interrupted
 from calomlp.model.anchor import Anchor
 from calomlp.model.envelope import Envelope
 from calomlp.model.file import Model
@@ -49,7 +50,14 @@ def train(sources: Sequence[Source], settings: TrainingSettings, *, watch: Watch
     check_settings(settings)
     device = find_device(settings.device)
     recipe = plan_recipe(sources, settings)
-    sample, files = load_sample(sources, recipe, progress, watch.interrupt)
+    try:
+        sample, files = load_sample(sources, recipe, progress, watch.interrupt)
+    except Interrupted as error:
+        if watch.checkpoint is None or not watch.checkpoint.exists():
+            raise
+        raise CheckpointWritten(
+            f"interrupted while reading; {watch.checkpoint} holds the state as it was: run the same command again"
+        ) from error
     plan = make_plan(
         settings,
         int(np.count_nonzero(sample.side == Side.TRAIN)),

@@ -48,6 +48,7 @@ def one_line(output: bytes) -> str:
         ("train ELECTRONS --regress direct --loss mse --optimiser sgd --lr 1e9 -o x", 5, "not finite in epoch 1"),
         ("train ELECTRONS -t 5 -o x", 2, "reads no branch"),
         ("train ELECTRONS --features 3 -o x", 2, "reads no branch"),
+        ("train ELECTRONS --max-time 1s", 2, "--max-time needs a place"),
         ("train NAN -o x", 3, "feature 'layer_energy[0]' is not finite in 1 of events"),
         ("train - -o x", 3, "nothing arrived"),
         ("train @nosuch -o x", 3, "list of files"),

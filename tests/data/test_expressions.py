@@ -137,3 +137,21 @@ def test_no_text_fails_with_anything_but_its_own_error(text: str) -> None:
 def test_what_is_spoken_in_python_is_written_in_symbols(text: str) -> None:
     with pytest.raises(UsageError, match=r"use & \| ~"):
         Expression.parse(text)
+
+
+@pytest.mark.parametrize("text", ["layer[e]", "e[e > 1]", "hit[where_hit]", "layer[e > 1]", "hit[e]"])
+def test_what_selects_events_or_is_no_mask_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="a whole number, a slice, or a mask"):
+        Expression.parse(text)(COLUMNS)
+
+
+def test_integers_do_not_wrap_around() -> None:
+    columns = {
+        "a": np.array([1, 5], dtype=np.uint16),
+        "b": np.array([3, 4], dtype=np.uint16),
+        "h": ak.values_astype(ak.Array([[60_000, 60_000], [1]]), np.uint16),
+    }
+    assert Expression.parse("a - b")(columns).tolist() == [-2, 1]
+    assert Expression.parse("-a")(columns).tolist() == [-1, -5]
+    assert Expression.parse("sum(h) - 60000 * count(h)")(columns).tolist() == [0, -59_999]
+    assert Expression.parse("(a > 1) & (b > 3)")(columns).tolist() == [False, True]

@@ -141,3 +141,12 @@ def test_a_scheme_whose_package_is_missing(monkeypatch: pytest.MonkeyPatch) -> N
         open_table(Source("s3://b/x.root", None, "x")),
     ):
         pass
+
+
+def test_chunks_of_long_lists_are_small(make_root: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("calomlp.data.reader._CHUNK_BYTES", 4_000_000)
+    hits = ak.Array(np.ones((3000, 500), dtype=np.float32))
+    with open_table(make_root({"hits": ak.from_regular(hits)})) as table:
+        sizes = [len(columns["hits"]) for _, columns in table.chunks(["hits"])]
+    assert max(sizes) < 2500
+    assert sum(sizes) == 3000

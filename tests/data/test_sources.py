@@ -52,7 +52,7 @@ def test_urls_are_left_to_the_reader(streams: Streams) -> None:
 
 
 def test_an_artefact_from_a_pipe_is_called_so() -> None:
-    streams = Streams(io.BytesIO(b"root" + bytes(20)), io.BytesIO(), io.BytesIO())
+    streams = Streams(io.BytesIO(b"root\0" + bytes(20)), io.BytesIO(), io.BytesIO())
     (source,) = resolve(["-"], streams)
     assert source.label == STDIN
     streams.close()
@@ -75,3 +75,14 @@ def test_what_is_not_there(name: str, message: str, streams: Streams) -> None:
 def test_no_name_at_all(streams: Streams) -> None:
     with pytest.raises(InputError, match="no input file"):
         resolve([], streams)
+
+
+def test_a_list_names_no_lists(folder: Path, streams: Streams) -> None:
+    (folder / "list.txt").write_text(f"@{folder}/list.txt\n")
+    with pytest.raises(InputError, match="cannot name another list"):
+        resolve([f"@{folder}/list.txt"], streams)
+
+
+def test_a_path_may_begin_as_a_root_file_does() -> None:
+    streams = Streams(io.BytesIO(b"root://host//store/a.root\n"), io.BytesIO(), io.BytesIO())
+    assert resolve(["-"], streams)[0].path == "root://host//store/a.root"

@@ -10,6 +10,7 @@ import jsonschema
 import numpy as np
 import pytest
 
+from calomlp.data.expressions import Expression
 from calomlp.data.sources import Source
 from calomlp.errors import ArtefactError, InputError
 from calomlp.evaluation.evaluate import evaluate, training_sources
@@ -158,3 +159,22 @@ def test_the_training_files_are_known_unless_they_came_through_a_pipe(model: Mod
     piped = replace(model, files=(replace(model.files[0], path="<stdin>"),))
     with pytest.raises(InputError, match="from a pipe"):
         training_sources(piped, Path())
+
+
+def test_a_training_file_that_was_replaced_is_not_taken_for_it(model: Model, source: Source, make_root: Make) -> None:
+    Path(source.path).write_bytes(Path(make_root(linear_showers(100, seed=3), name="other.root").path).read_bytes())
+    with pytest.raises(InputError, match="has been replaced by another: name the data"):
+        training_sources(model, Path(source.path).parent)
+
+
+def test_an_array_is_no_target(model: Model, source: Source) -> None:
+    array = replace(model, recipe=replace(model.recipe, target=Expression.parse("layer_energy")))
+    with pytest.raises(InputError, match="is an array in each event"):
+        evaluated(array, [source])
+
+
+def test_a_file_that_was_not_trained_on_needs_no_split(make_root: Make) -> None:
+    spills = make_root({**linear_showers(3000), "spill": np.arange(3000) % 50}, name="spills.root")
+    settings = TrainingSettings(hidden="8", epochs=1, split_by="spill")
+    model = train([spills], settings, watch=Watch(Interrupt()), progress=Progress())
+    assert evaluated(model, [make_root(linear_showers(500), name="beam.root")]).events == 500

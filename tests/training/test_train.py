@@ -55,7 +55,7 @@ def test_the_same_command_gives_the_same_model(showers: Source) -> None:
     assert not torch.equal(weights(trained(showers)), weights(trained(showers, replace(QUICK, seed=2))))
 
 
-@pytest.mark.parametrize("steps", [0, 1, 20, 43, 44, 100])
+@pytest.mark.parametrize("steps", [0, 1, 20, 38, 39, 40, 41, 42, 43, 100])
 @pytest.mark.parametrize("settings", [QUICK, replace(QUICK, dropout=0.2, optimiser="momentum", activation="tanh")])
 def test_an_interrupted_run_ends_with_the_same_bytes(
     showers: Source, tmp_path: Path, steps: int, settings: TrainingSettings
@@ -189,3 +189,61 @@ def test_without_weights_a_flat_spectrum_is_a_prior(make_root: Make) -> None:
         biases[weighting] = np.mean(estimate / energy[at_ten]) - 1
     # 100 %/sqrt(E) at 12 GeV: (1 - s) (sigma/E)^2 is 8.3 % for s = 0 and 2.8 % for s = 2/3
     assert biases["none"] - biases["auto"] == pytest.approx(0.056, abs=0.03)
+
+
+@pytest.mark.parametrize("step", range(4))
+def test_gradient_descent_goes_on_to_the_same_bytes_after_any_step(showers: Source, tmp_path: Path, step: int) -> None:
+    settings = replace(QUICK, optimiser="gd")
+    write_model(tmp_path / "whole", trained(showers, settings))
+    with pytest.raises(CheckpointWritten):
+        trained(showers, settings, Watch(Trigger(step), tmp_path / "c"))
+    write_model(tmp_path / "resumed", trained(showers, settings, Watch(Interrupt(), tmp_path / "c")))
+    assert (tmp_path / "whole").read_bytes() == (tmp_path / "resumed").read_bytes()
+
+
+def test_a_signal_while_a_resumed_run_reads_keeps_the_checkpoint(showers: Source, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "c"
+    with pytest.raises(CheckpointWritten):
+        trained(showers, watch=Watch(Trigger(3), checkpoint))
+    before = checkpoint.read_bytes()
+    interrupt = Interrupt()
+    interrupt.signum = 15
+    with pytest.raises(CheckpointWritten, match="while reading"):
+        trained(showers, watch=Watch(interrupt, checkpoint))
+    assert checkpoint.read_bytes() == before
+
+
+def test_a_run_that_diverges_is_not_saved(showers: Source, tmp_path: Path) -> None:
+    settings = replace(QUICK, learning_rate=1e30, batch_size=64)
+    with pytest.raises(TrainingError, match="not finite in epoch 1"):
+        trained(showers, settings, Watch(Interrupt(), tmp_path / "c", every=0.0))
+
+
+def test_energies_of_any_unit_train_the_same(make_root: Make) -> None:
+    columns = linear_showers(4000)
+    reference = trained(make_root(columns, name="gev.root")).summary["validation_loss"]
+    columns["layer_energy"] = columns["layer_energy"] * np.float32(1.6e-10)  # joule
+    assert trained(make_root(columns, name="gev.root")).summary["validation_loss"] == pytest.approx(reference, rel=0.05)
+
+
+def test_a_date_is_a_seed(showers: Source) -> None:
+    trained(showers, replace(QUICK, seed=20261122145559, epochs=1))
+
+
+def test_the_branch_that_splits_is_no_feature(make_root: Make) -> None:
+    source = make_root({**linear_showers(3000), "spill": np.arange(3000) % 50})
+    model = trained(source, replace(QUICK, split_by="spill"))
+    assert model.recipe.features.columns[-1].startswith("layer_energy")
+
+
+def test_an_empty_first_file_does_no_harm(make_root: Make) -> None:
+    columns = linear_showers(2000)
+    empty = make_root({name: values[:0] for name, values in columns.items()}, name="empty.root")
+    full = make_root(columns, name="full.root")
+    train([empty, full], QUICK, watch=Watch(Interrupt()), progress=Progress())
+
+
+def test_the_same_file_is_named_once(showers: Source) -> None:
+    other = Source(showers.path, "events", "again.root")
+    with pytest.raises(InputError, match=r"again\.root: this is the same file as data\.root"):
+        train([showers, other], QUICK, watch=Watch(Interrupt()), progress=Progress())
