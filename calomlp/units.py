@@ -1,4 +1,4 @@
-"""Counts, durations and energies as people write them: ``200k``, ``1h30m``, ``5,10,20``."""
+"""Counts and durations as people write them: ``200k``, ``1h30m``."""
 
 from __future__ import annotations
 
@@ -47,13 +47,6 @@ def parse_duration(text: str | float) -> float:
     if seconds <= 0:
         raise UsageError(f"{text!r} is not a duration: legal are 90, 90s, 30m, 1h30m, 2d")
     return seconds
-
-
-def format_energy(energy: float) -> str:
-    """Write an energy in GeV with three significant digits and no exponent below 10 TeV."""
-    if energy >= 1000:
-        return f"{energy:.0f}"
-    return f"{energy:.3g}"
 
 
 def format_duration(seconds: float) -> str:

@@ -105,9 +105,7 @@ class Table:
             return
         start = 0
         try:
-            first = self._tree.arrays(wanted, entry_stop=min(_SAMPLE_EVENTS, self.entries), library="ak")
-            per_event = max(first.nbytes // max(len(first), 1), 1)
-            step = min(_MAX_CHUNK_EVENTS, max(_SAMPLE_EVENTS, _CHUNK_BYTES // per_event))
+            step = min(_MAX_CHUNK_EVENTS, max(_SAMPLE_EVENTS, _CHUNK_BYTES // self._bytes_per_event(wanted)))
             for arrays in self._tree.iterate(wanted, step_size=step, library="ak"):
                 yield start, {name: _to_numpy(arrays[name], self.columns[name]) for name in wanted}
                 start += len(arrays)
@@ -117,6 +115,13 @@ class Table:
             raise InputError(f"{self.source}: cannot be read after event {start}: {_brief(error)}") from error
         if start != self.entries:
             raise InputError(f"{self.source}: declares {self.entries} events, but only {start} can be read")
+
+    def _bytes_per_event(self, names: list[str]) -> int:
+        """Return the size of an event in memory: that of its shapes, or measured where lists make it unknown."""
+        if not any(self.columns[name].jagged for name in names):
+            return 8 * sum(int(np.prod(self.columns[name].shape)) for name in names)
+        first = self._tree.arrays(names, entry_stop=min(_SAMPLE_EVENTS, self.entries), library="ak")
+        return max(int(first.nbytes) // max(len(first), 1), 1)
 
 
 @contextmanager

@@ -22,8 +22,6 @@ from calomlp.evaluation.response import Histogram
 from calomlp.model.envelope import Envelope
 
 REPORT_SCHEMA = "calomlp.report/1"
-BASELINES = ("anchor", "sum")
-"""Curves that stand beside the regressor in every report."""
 
 
 @dataclass(frozen=True)
@@ -119,9 +117,9 @@ class Report:
             for bin_ in curve["bins"]:
                 for name in ("index", "count"):
                     bin_["histogram"][name] = bin_["histogram"][name].tolist()
-        document = json.loads(json.dumps(document))  # tuples become the lists that the schema knows
-        jsonschema.validate(document, report_schema())
-        return json.dumps(document, allow_nan=False) + "\n"
+        text = json.dumps(document, allow_nan=False)
+        jsonschema.validate(json.loads(text), report_schema())  # as it will be read: tuples have become lists
+        return f"{text}\n"
 
 
 @cache

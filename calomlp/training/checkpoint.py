@@ -16,7 +16,6 @@ from calomlp.streams import atomic_path
 from calomlp.training.loop import State
 
 CHECKPOINT_SCHEMA = "calomlp.checkpoint/1"
-SUFFIX = ".checkpoint"
 
 _HEADER_KEY = "calomlp"
 _SCALARS = ("epoch", "step", "loss_sum", "best_loss", "best_epoch", "history")
