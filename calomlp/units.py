@@ -1,14 +1,75 @@
-"""Counts and durations as people write them: ``200k``, ``1h30m``."""
+"""Counts, durations and quantities as people write them: ``200k``, ``1h30m``, ``1.4 mm``."""
 
 from __future__ import annotations
 
 import math
 import re
+from dataclasses import dataclass
+from decimal import Decimal
 
-from calomlp.errors import UsageError
+from calomlp.errors import UsageError, did_you_mean
 
 _MULTIPLIER = {"": 1, "k": 1_000, "M": 1_000_000, "G": 1_000_000_000}
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_UNITS = {  # as written: the unit it is converted to, and the factor
+    "mm": ("cm", "0.1"),
+    "cm": ("cm", "1"),
+    "um": ("cm", "0.0001"),
+    "m": ("cm", "100"),
+    "MeV": ("GeV", "0.001"),
+    "GeV": ("GeV", "1"),
+    "keV": ("GeV", "0.000001"),
+    "TeV": ("GeV", "1000"),
+    "MIP": ("MIP", "1"),
+    "X0": ("X0", "1"),
+    "/MIP": ("/MIP", "1"),
+    "/GeV": ("/GeV", "1"),
+    "pixels": ("pixels", "1"),
+}
+# An exponent of two digits is enough for any calorimeter and cannot overflow.
+_QUANTITY = re.compile(r"(-?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,2})?)\s*(.*)")
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A number with its unit, which is one of cm, GeV, MIP, X0, /MIP, /GeV, pixels."""
+
+    value: float
+    unit: str
+
+    def __str__(self) -> str:
+        return f"{self.value!r}".removesuffix(".0") + f" {self.unit}"
+
+
+def parse_quantity(written: object, *units: str, where: str = "quantity") -> Quantity:
+    """Read a quantity: ``1.4 mm``, ``3mm``, ``0.13 MIP``, ``4500 / GeV``; zero needs no unit.
+
+    Args:
+        written: What stands in a file or on the command line.
+        units: Legal units of the result; whatever converts to one of them may be written.
+        where: Place of the quantity, for error messages.
+
+    Raises:
+        UsageError: If it is not a finite number of at least 0 with a legal unit.
+    """
+    legal = [name for unit in units for name, (target, _) in _UNITS.items() if target == unit]
+    if isinstance(written, bool) or not isinstance(written, (str, int, float)):
+        raise UsageError(f'{where} = {written!r} is not a number with a unit such as "3 {legal[0]}"')
+    match = _QUANTITY.fullmatch(str(written).strip())
+    if not match:
+        raise UsageError(f'{where} = {written!r} is not a finite number with a unit such as "3 {legal[0]}"')
+    # Decimal, so that 1.4 mm is the number nearest to 0.14 cm.
+    number, unit = Decimal(match[1]), re.sub(r"\s", "", match[2])
+    if number < 0:
+        raise UsageError(f"{where} = {written!r} is negative")
+    if not unit and number == 0:
+        return Quantity(0.0, units[0])
+    if not unit:
+        raise UsageError(f'{where} = {written!r} has no unit: write "{match[1]} {legal[0]}"; {did_you_mean("", legal)}')
+    if unit not in legal:
+        raise UsageError(f"{where} = {written!r} has a unit that is not legal; {did_you_mean(unit, legal)}")
+    target, factor = _UNITS[unit]
+    return Quantity(float(number * Decimal(factor)), target)
 
 
 def parse_count(text: str | int) -> int:

@@ -1,23 +1,52 @@
 """Detectors from TOML files; those in ``presets/`` are known by name.
 
+::
+
+    name = "stack"
+    dead_layers = [3]                      # readout layers counted from 0
+
+    [response]                             # the fields of Response, for all groups of layers
+    c_em = "del-peso-ros"                  # a number, or one of SAMPLING_FORMULAS
+
+    [readout]                              # the fields of Readout, for all groups of layers
+    noise = "0.13 MIP"
+
+    [[layers]]                             # a group of identical layers, in the order of the beam
+    name = "front"
+    repeat = 10
+    cells = 18
+    cell_size = "1 cm"
+    absorber = { material = "W", thickness = "1.4 mm" }      # tables are slices, in the order of the beam
+    sensor = { material = "Si", thickness = "0.525 mm", active = true }
+    readout = { noise = "0.1 MIP" }        # comes before what holds for all groups
+
 No tensor library is needed here, so that a command line can name, check and describe detectors without loading one.
 """
 
 from __future__ import annotations
 
+import math
+import re
 import tomllib
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from calomlp.errors import UsageError, did_you_mean
-from calomlp.simulation.detector import HADRONS, Detector, Hadrons, Readout, Section
+from calomlp.simulation.detector import SAMPLING_FORMULAS, Detector, Readout, Response, Section
 from calomlp.simulation.materials import material
 from calomlp.simulation.media import Slice
+from calomlp.simulation.overrides import override
 from calomlp.simulation.toml_table import TomlTable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
+
+    from calomlp.units import Quantity
+
+    Readers = Mapping[str, Callable[[TomlTable, str], Any]]
+    Fields = TypeVar("Fields", Response, Readout)
 
 _PRESET_FILES = resources.files("calomlp.simulation") / "presets"
 PRESETS: tuple[str, ...] = tuple(
@@ -25,25 +54,40 @@ PRESETS: tuple[str, ...] = tuple(
 )
 """Names of the detectors that come with the package."""
 
+MAX_COUNT = 1000
+"""Most layers of a group, and most cells along a side."""
 
-def load_detector(name_or_path: str | Path) -> Detector:
+_THICKNESS = (1e-7, 1e5)  # 1 nm and 1 km, in cm
+_MAX_PASSIVE_DEPTH = 10.0  # X0
+_MAX_DEPTH = 3000.0  # X0
+
+
+def load_detector(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Detector:
     """Return the preset of that name, or the detector that a TOML file describes.
 
+    Args:
+        name_or_path: A name in :data:`PRESETS`, or a file.
+        overrides: Values to replace before the detector is built, ``PATH=VALUE`` (see
+            :func:`calomlp.simulation.overrides.override`).
+
     Raises:
-        UsageError: No such preset or file, or the file does not describe a detector.
+        UsageError: No such preset or file, the file does not describe a detector, or an override does not fit.
     """
     name = str(name_or_path)
     file = _PRESET_FILES / f"{name}.toml" if name in PRESETS else Path(name)
     if not file.is_file():
         raise UsageError(f"detector {name!r} is neither a preset nor a file; {did_you_mean(name, PRESETS)}")
     try:
-        return parse_detector(tomllib.loads(file.read_text(encoding="utf-8")), where=name)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:  # not UTF-8, not TOML, or an integer too long to read
         raise UsageError(f"{name}: not a readable TOML file: {error}") from error
+    for assignment in overrides:
+        override(content, assignment)
+    return parse_detector(content, where=" --set ".join([name, *overrides]))
 
 
-def parse_detector(content: Mapping[str, Any], *, where: str) -> Detector:
-    """Build a detector from the content of its TOML file.
+def parse_detector(content: Mapping[str, Any], *, where: str = "detector") -> Detector:
+    """Build a detector from the content of its TOML file; the inverse of :meth:`Detector.as_dict`.
 
     Args:
         content: The parsed TOML document.
@@ -53,79 +97,141 @@ def parse_detector(content: Mapping[str, Any], *, where: str) -> Detector:
         UsageError: A key is unknown or missing, or a value is not legal.
     """
     with TomlTable(content, where) as table:
-        sections = tuple(
-            _parse_section(section, f"{where}: sections[{i}]") for i, section in enumerate(table.items("sections"))
-        )
-        detector = Detector(
+        response = _parse_fields(table.table("response"), _RESPONSE, Response())
+        readout = _parse_fields(table.table("readout"), _READOUT, Readout())
+        sections = tuple(_parse_section(group, response, readout) for group in table.tables("layers"))
+        names = [section.name for section in sections]
+        for name in names:
+            if names.count(name) > 1:
+                raise UsageError(f"{where}: layers: two groups are called {name!r}; each needs a name of its own")
+        depth = sum(section.repeat * section.medium.depth_in_radiation_lengths for section in sections)
+        if depth > _MAX_DEPTH:
+            raise UsageError(f"{where}: layers: {depth:.3g} X0 in all are not legal: at most {_MAX_DEPTH:g} X0")
+        return Detector(
             name=table.text("name"),
             description=table.text("description", ""),
             sections=sections,
-            readout=_parse_readout(table.table("readout")),
-            hadrons=_parse_hadrons(table.table("hadrons")) if table.has("hadrons") else None,
+            calibration_seed=table.count("calibration_seed", 1, at_most=2**31),
+            dead_layers=table.indices("dead_layers", sum(section.n_readouts for section in sections)),
         )
-    if len({section.homogeneous for section in sections}) > 1:
-        raise UsageError(f"{where}: homogeneous and sampling sections in one detector; c_em holds for one kind only")
-    if detector.readout.kappa and not detector.homogeneous:
-        raise UsageError(f"{where}: readout: kappa_gev is for homogeneous media, where every slice is active")
-    return detector
 
 
-def _parse_section(content: object, where: str) -> Section:
-    with TomlTable(content, where) as table:
-        slices = tuple(_parse_slice(piece, f"{where}: slices[{i}]") for i, piece in enumerate(table.items("slices")))
+def _parse_section(content: TomlTable, response: Response, readout: Readout) -> Section:
+    """Build a group of layers from its table and from what the detector says for all groups."""
+    with content as table:
+        name = table.word("name")
+        table.path = f"layers.{name}"
+        if table.has("cells") != table.has("cell_size"):
+            raise UsageError(f"{table.where}: cells and cell_size go together: give both, or none of them")
         section = Section(
-            name=table.text("name"),
-            slices=slices,
-            repeat=table.count("repeat", 1),
-            layers_per_readout=table.count("layers_per_readout", 1),
+            name=name,
+            repeat=table.count("repeat", 1, at_most=MAX_COUNT),
+            layers_per_readout=table.count("layers_per_readout", 1, at_most=MAX_COUNT),
+            cells=table.count("cells", at_most=MAX_COUNT) if table.has("cells") else None,
+            cell_size=_length(table, "cell_size") if table.has("cell_size") else math.inf,
+            response=_parse_fields(table.table("response"), _RESPONSE, response),
+            readout=_parse_fields(table.table("readout"), _READOUT, readout),
+            slices=tuple(_parse_slice(key, piece) for key, piece in table.other_tables().items()),
         )
-    if not any(piece.active for piece in slices):
+    _check_section(section, table.where)
+    return section
+
+
+def _parse_slice(name: str, content: TomlTable) -> Slice:
+    with content as table:
+        if not re.fullmatch(r"[a-z0-9_-]+", name):
+            raise UsageError(f"{table.where}: name {name!r} is not legal: lower-case letters, digits, - and _")
+        if not table.has("material"):
+            raise UsageError(f"{table.where}: material is missing; tables here are slices, response and readout")
+        return Slice(
+            name=name,
+            material=material(table.text("material"), where=table.place("material")),
+            thickness=_length(table, "thickness"),
+            active=table.flag("active", default=False),
+        )
+
+
+def _check_section(section: Section, where: str) -> None:
+    """Refuse what no single key is to blame for."""
+    response, readout = section.response, section.readout
+    if not section.slices:
+        raise UsageError(f'{where}: no slices; add one such as sensor = {{ material = "Si", thickness = "0.5 mm" }}')
+    if not any(piece.active for piece in section.slices):
         raise UsageError(f"{where}: no slice is active; mark at least one with active = true")
     if section.repeat % section.layers_per_readout:
         raise UsageError(
             f"{where}: layers_per_readout = {section.layers_per_readout} does not divide repeat = {section.repeat}"
         )
-    return section
+    for piece in section.slices:
+        if not piece.active and not section.homogeneous and piece.depth > _MAX_PASSIVE_DEPTH:
+            raise UsageError(
+                f"{where}.{piece.name}: {piece.thickness:g} cm of {piece.material.name} are {piece.depth:.3g} X0, and "
+                f"a shower ends inside it: at most {_MAX_PASSIVE_DEPTH:g} X0 between active slices"
+            )
+    if response.kappa and not section.homogeneous:
+        raise UsageError(f"{where}: response: kappa is for homogeneous groups, where every slice is active")
+    if (response.c_had is None) != (response.e_over_h is None):
+        raise UsageError(f"{where}: response: c_had and e_over_h go together: give both, or none of them")
+    if readout.saturation and readout.saturation.unit == "pixels" and not readout.photo_electrons:
+        raise UsageError(f'{where}: readout: saturation in pixels needs photo_electrons, such as "15 /MIP"')
+    if readout.saturation and readout.saturation.unit == "pixels" and readout.saturation.value < 1:
+        raise UsageError(f"{where}: readout: saturation = '{readout.saturation}' is not legal: at least 1 pixel")
 
 
-def _parse_slice(content: object, where: str) -> Slice:
-    with TomlTable(content, where) as table:
-        return Slice(
-            material=material(table.text("material"), where=table.place("material")),
-            thickness=0.1 * table.number("thickness_mm", positive=True),
-            active=table.flag("active", default=False),
-        )
-
-
-def _parse_readout(content: TomlTable) -> Readout:
+def _parse_fields(content: TomlTable, readers: Readers, base: Fields) -> Fields:
+    """Replace those fields of ``base`` that the table has."""
     with content as table:
-        return Readout(
-            c_em=table.number("c_em", positive=True),
-            noise_mip=table.number("noise_mip", 0.0),
-            noise_gev=table.number("noise_gev", 0.0),
-            cells_per_layer=table.count("cells_per_layer", 1),
-            calibration_smear=table.number("calibration_smear", 0.0),
-            calibration_seed=table.count("calibration_seed", 1),
-            non_uniformity=table.number("non_uniformity", 0.0),
-            kappa=table.number("kappa_gev", 0.0),
-        )
+        return replace(base, **{key: read(table, key) for key, read in readers.items() if table.has(key)})
 
 
-def _parse_hadrons(content: TomlTable) -> Hadrons:
-    with content as table:
-        particles = tuple(table.items("particles"))
-        hadrons = Hadrons(
-            particles=particles,
-            e_over_h=table.number("e_over_h", positive=True),
-            c_had=table.number("c_had", positive=True),
-            mip_peak=table.number("mip_peak", positive=True),
-        )
-        for particle in particles:
-            if particle not in HADRONS:
-                raise UsageError(
-                    f"{table.place('particles')}: {particle!r} is no hadron that can be simulated; "
-                    f"{did_you_mean(str(particle), HADRONS)}"
-                )
-        if hadrons.mip_peak > 1:
-            raise UsageError(f"{table.place('mip_peak')} = {hadrons.mip_peak} is above 1: the peak lies below the mean")
-    return hadrons
+def _length(table: TomlTable, key: str) -> float:
+    length = table.quantity(key, "cm")
+    if not _THICKNESS[0] <= length.value <= _THICKNESS[1]:
+        raise UsageError(f"{table.place(key)} = {str(length)!r} is not between 1e-6 mm and 1000 m")
+    return length.value
+
+
+def _c_em(table: TomlTable, key: str) -> float | str:
+    if not isinstance(table.take(key), str):
+        return table.number(key, at_least=0)
+    name = table.text(key)
+    if name not in SAMPLING_FORMULAS:
+        raise UsageError(f"{table.place(key)}: unknown formula {name!r}; {did_you_mean(name, SAMPLING_FORMULAS)}")
+    return name
+
+
+def _share(table: TomlTable, key: str) -> float:
+    return table.number(key, at_least=0, below=1)
+
+
+def _quantity(*units: str) -> Callable[[TomlTable, str], Quantity | None]:
+    """Return the reader of a quantity that 0 switches off."""
+
+    def read(table: TomlTable, key: str) -> Quantity | None:
+        quantity = table.quantity(key, *units)
+        return quantity if quantity.value else None
+
+    return read
+
+
+_RESPONSE: Readers = {
+    "c_em": _c_em,
+    "c_em_absorber": lambda table, key: table.quantity(key, "X0").value or None,
+    "c_had": lambda table, key: table.number(key, above=0),
+    "e_over_h": lambda table, key: table.number(key, above=0),
+    "mip_peak": lambda table, key: table.number(key, above=0, at_most=1),
+    "kappa": lambda table, key: table.quantity(key, "GeV").value,
+}
+_READOUT: Readers = {
+    "calibration_smear": _share,
+    "non_uniformity": _share,
+    "photo_electrons": _quantity("/MIP", "/GeV"),
+    "excess_noise": lambda table, key: table.number(key, at_least=1),
+    "saturation": _quantity("pixels", "MIP", "GeV"),
+    "saturation_error": _share,
+    "noise": _quantity("MIP", "GeV"),
+    "coherent_noise": _quantity("MIP", "GeV"),
+    "threshold": _quantity("MIP", "GeV"),
+    "dead_cells": _share,
+    "summed_cells": lambda table, key: table.count(key, at_most=MAX_COUNT**2),
+}

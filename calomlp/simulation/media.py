@@ -23,11 +23,13 @@ class Slice:
     """A plate of one material, perpendicular to the beam.
 
     Args:
+        name: Of the slice in its layer, such as ``absorber``.
         material: What it is made of.
         thickness: Along the beam [cm].
         active: Whether its energy deposits are read out.
     """
 
+    name: str
     material: Material
     thickness: float
     active: bool = False
