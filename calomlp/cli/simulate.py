@@ -1,10 +1,12 @@
 """Simulate showers in a calorimeter and write them to a ROOT file.
 
-Detectors: siw-ecal, crystal-ecal, shashlik, ahcal, or a TOML file of your own.
+Detectors: siw-ecal, crystal-ecal, shashlik, ahcal, combined, or a TOML file of your own; calomlp inspect shows them.
 
 calomlp simulate siw-ecal -n 100k -E 1:100 -o showers.root
 
-calomlp simulate ahcal -p pi- -E 5,10,20,50 --seed 2 -o pions.root
+calomlp simulate ahcal -p pi- -E 5,10,20,50 --hits --seed 2 -o pions.root
+
+calomlp simulate siw-ecal --set layers.absorber.thickness=3mm -o thicker.root
 
 calomlp simulate siw-ecal -n 10M --shard 3/16 -o part3.root
 """
@@ -19,6 +21,9 @@ from calomlp.settings import setting
 from calomlp.streams import Record
 from calomlp.units import format_duration, parse_count
 
+BEAM = "Beam"
+RUN = "Running"
+
 
 @dataclass(frozen=True, kw_only=True)
 class SimulateSettings:
@@ -27,12 +32,39 @@ class SimulateSettings:
     detector: str = setting("", "A preset, or a TOML file.", positional=True, metavar="DETECTOR")
     output: str = setting("-", "ROOT file; - is standard output.", "-o", metavar="FILE")
     events: int = setting(10_000, "Number of events: 5000, 200k, 1M.", "-n", parse=parse_count, metavar="N")
-    energy: str = setting("1:100", "Energies [GeV]: a range 1:100, or points 5,10,20.", "-E", metavar="GEV")
-    spectrum: str = setting("log", "Spectrum of a range: flat in ln E, or flat in E.", choices=("log", "flat"))
-    particle: str = setting("e-", "e-, e+; in ahcal also pi-, pi+.", "-p")
+    particle: str = setting(
+        "e-",
+        "e-, e+, gamma, mu-, mu+, pi-, pi+, p, or a mixture with weights: e-:1,pi-:3.",
+        "-p",
+        metavar="NAME",
+    )
+    energy: str = setting(
+        "1:100", "Energies [GeV], kinetic for p: a range 1:100, or points 5,10,20.", "-E", metavar="GEV"
+    )
+    hits: bool = setting(False, "Simulate single cells and write those above threshold, hit_*.")
+    set: tuple[str, ...] = setting(
+        (), "Change a value of the detector, layers.absorber.thickness=3mm; repeat the flag.", metavar="PATH=VALUE"
+    )
     seed: int = setting(1, "Seed: the same one gives the same events.")
-    shard: str = setting("0/1", "The share i of n of the events, i from 0 to n-1.", metavar="I/N")
-    container: str = setting("ttree", "How ROOT stores the events.", choices=("ttree", "rntuple"))
+
+    spectrum: str = setting("log", "Spectrum of a range: log (flat in ln E), flat, or E^-2.", panel=BEAM)
+    momentum_spread: float = setting(
+        0.0, "Relative spread of the energy around the nominal one, which becomes true_nominal_energy.", panel=BEAM
+    )
+    impact: str = setting(
+        "cell",
+        "Impact point on the front: cell (uniform over the central one), x,y, or a Gaussian beam x,y,sigma [cm].",
+        panel=BEAM,
+        metavar="CM",
+    )
+    angle: str = setting(
+        "0", "Angle to the normal of the layers [degrees], or a range 0:20.", panel=BEAM, metavar="DEGREES"
+    )
+
+    shard: str = setting("0/1", "The share i of n of the events, i from 0 to n-1.", panel=RUN, metavar="I/N")
+    jobs: int = setting(0, "Processes; 0 chooses. Their number does not change the events.", "-j", panel=RUN)
+    device: str = setting("cpu", "Where to compute: cpu, cuda, cuda:1.", panel=RUN)
+    container: str = setting("ttree", "How ROOT stores the events.", choices=("ttree", "rntuple"), panel=RUN)
 
 
 SETTINGS = SimulateSettings
@@ -41,25 +73,40 @@ SETTINGS = SimulateSettings
 def run(session: Session, settings: SimulateSettings) -> None:
     """Check the request, generate block by block, write, report."""
     from calomlp.simulation.detector_file import PRESETS, load_detector
-    from calomlp.simulation.request import Request, Spectrum
+    from calomlp.simulation.request import Impact, Request, Spectrum, parse_angle, parse_particles
 
     if not settings.detector:
         raise UsageError(f"no detector was named: {did_you_mean('', PRESETS)}, or a TOML file")
+    if settings.jobs < 0:
+        raise UsageError(f"number of processes {settings.jobs} is not legal: at least 1, or 0 to choose it")
     request = Request(
-        load_detector(settings.detector),
-        settings.particle,
+        load_detector(settings.detector, settings.set),
+        parse_particles(settings.particle),
         Spectrum.parse(settings.energy, shape=settings.spectrum),
         settings.events,
         settings.seed,
         _shard(settings.shard),
+        hits=settings.hits,
+        momentum_spread=settings.momentum_spread,
+        impact=Impact.parse(settings.impact),
+        angle=parse_angle(settings.angle),
     )
     session.streams.check_output(settings.output, binary=True, force=session.force)
 
     from calomlp.simulation.dataset import write_dataset
 
+    # Neither the name of the file nor how the work was shared is a property of the events.
+    recorded = {name: value for name, value in asdict(settings).items() if name not in ("output", "jobs")}
     with session.streams.artefact(settings.output) as path:
         write_dataset(
-            request, path, settings.container, asdict(settings), progress=session.progress, interrupt=session.interrupt
+            request,
+            path,
+            settings.container,
+            recorded,
+            jobs=settings.jobs,
+            device=settings.device,
+            progress=session.progress,
+            interrupt=session.interrupt,
         )
         size = path.stat().st_size
     n_events, n_layers = len(request.event_range), request.detector.n_layers

@@ -17,13 +17,12 @@ import uproot
 import uproot.writing._cascade
 import uproot.writing._cascadentuple
 import uproot.writing._cascadetree
-from numpy.typing import NDArray
 
 from calomlp.data.reader import DEFAULT_TREE
 from calomlp.provenance import canonical_json
 
 PROVENANCE_KEY = "provenance"
-_FLUSH_EVENTS = 65_536
+_FLUSH_BYTES = 2**24
 _ROOT_EPOCH = datetime.datetime(1995, 1, 1)  # noqa: DTZ001 - ROOT stores local time without a zone
 
 
@@ -47,11 +46,11 @@ class DatasetWriter:
         self._stack.enter_context(_frozen_clock())
         stream = self._stack.enter_context(path.open("w+b"))  # given a path, ROOT would write it into the file
         self._file = self._stack.enter_context(
-            uproot.recreate(stream, compression=uproot.ZSTD(3), uuid_function=lambda: uuid.UUID(identity))
+            uproot.recreate(stream, compression=uproot.ZSTD(1), uuid_function=lambda: uuid.UUID(identity))
         )
         self._tree: Any = None
-        self._pending: list[Mapping[str, NDArray[Any]]] = []
-        self._pending_events = 0
+        self._pending: list[Mapping[str, Any]] = []
+        self._pending_bytes = 0
 
     def __enter__(self) -> Self:
         return self
@@ -62,28 +61,59 @@ class DatasetWriter:
             self._file[PROVENANCE_KEY] = self._provenance
         self._stack.close()
 
-    def extend(self, columns: Mapping[str, NDArray[Any]]) -> None:
-        """Append events: arrays of shape [events] or [events, n] by branch name."""
+    def extend(self, columns: Mapping[str, Any]) -> None:
+        """Append events.
+
+        Args:
+            columns: Arrays of shape [events] or [events, n] by branch name. Jagged branches ``hit_*`` are a mapping
+                ``hit`` of flat arrays and of ``counts``, the number of elements in each event.
+        """
         self._pending.append(columns)
-        self._pending_events += len(next(iter(columns.values())))
-        if self._pending_events >= _FLUSH_EVENTS:
+        self._pending_bytes += sum(_size(values) for values in columns.values())
+        if self._pending_bytes >= _FLUSH_BYTES:
             self._flush()
 
     def _flush(self) -> None:
         if not self._pending:
             return
-        columns = {name: np.concatenate([part[name] for part in self._pending]) for name in self._pending[0]}
-        self._pending, self._pending_events = [], 0
+        names = self._pending[0]
+        columns = {name: _join([part[name] for part in self._pending]) for name in names}
+        self._pending, self._pending_bytes = [], 0
         if self._container == "rntuple":
-            array = ak.Array(columns)
+            array = ak.Array(dict(_fields(columns)))
             if self._tree is None:
                 self._tree = self._file.mkrntuple(DEFAULT_TREE, array.layout.form)
             self._tree.extend(array)
         else:
             if self._tree is None:
-                kinds = {name: np.dtype((values.dtype, values.shape[1:])) for name, values in columns.items()}
-                self._tree = self._file.mktree(DEFAULT_TREE, kinds)
+                self._tree = self._file.mktree(DEFAULT_TREE, {name: _kind(values) for name, values in columns.items()})
             self._tree.extend(columns)
+
+
+def _size(values: Any) -> int:
+    return sum(map(_size, values.values())) if isinstance(values, Mapping) else int(values.nbytes)
+
+
+def _join(parts: list[Any]) -> Any:
+    """Join the same column of several blocks; a mapping becomes a jagged array of records."""
+    if not isinstance(parts[0], Mapping):
+        return np.concatenate(parts)
+    flat = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    counts = flat.pop("counts")
+    return ak.unflatten(ak.zip(flat), counts)
+
+
+def _kind(values: Any) -> Any:
+    return values.type.content if isinstance(values, ak.Array) else np.dtype((values.dtype, values.shape[1:]))
+
+
+def _fields(columns: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Columns with the names that a TTree gives to the fields of records."""
+    for name, values in columns.items():
+        if isinstance(values, ak.Array):
+            yield from ((f"{name}_{field}", values[field]) for field in values.fields)
+        else:
+            yield name, values
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from calomlp.compute import threads
 from calomlp.data.reader import Table, open_table
 from calomlp.data.record import FileRecord
 from calomlp.data.sample import MAX_BEAM_ENERGIES, Recipe, describe, read_chunks, read_target, remember
@@ -27,7 +28,6 @@ from calomlp.model.spread import Spread
 from calomlp.progress import Progress
 from calomlp.provenance import provenance
 from calomlp.streams import STDIN
-from calomlp.threads import threads
 
 LABELS = {"regressor": "MLP regressor", "anchor": "linear anchor", "sum": "calibrated sum"}
 """Names of the curves, and what figures and tables call them."""

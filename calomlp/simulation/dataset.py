@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from calomlp.data.writer import DatasetWriter
+from calomlp.errors import CalomlpError
 from calomlp.interrupt import Interrupt
 from calomlp.progress import Progress
 from calomlp.provenance import fingerprint
 from calomlp.provenance import provenance as software
-from calomlp.simulation.generate import generate
 from calomlp.simulation.request import Request, provenance
+from calomlp.simulation.workers import choose_jobs, generate_in_processes
 
 
 def write_dataset(
@@ -21,6 +21,8 @@ def write_dataset(
     container: str,
     settings: Mapping[str, Any],
     *,
+    jobs: int = 0,
+    device: str = "cpu",
     progress: Progress,
     interrupt: Interrupt,
 ) -> None:
@@ -30,19 +32,48 @@ def write_dataset(
         request: What to simulate.
         path: The file to write.
         container: ``ttree`` or ``rntuple``.
-        settings: The resolved settings, for the provenance.
+        settings: The resolved settings that the events depend on, for the provenance.
+        jobs: Number of processes, 0 to choose it.
+        device: Where to compute; on a GPU this process does.
         progress: Told of every block.
         interrupt: Looked at after every block.
 
     Raises:
+        UsageError: If there is no such device.
         Interrupted: If a signal arrives.
     """
+    blocks = _generate(request, jobs or choose_jobs(request), device)
+    from calomlp.data.writer import DatasetWriter  # noqa: PLC0415 - loads while the processes start
+
     physics = provenance(request)
     details = software(simulation=physics, settings=dict(settings))
     progress.start("simulating", len(request.event_range), "events")
-    with DatasetWriter(path, container=container, identity=fingerprint(physics), provenance=details) as writer:
-        for block in generate(request):
+    where = device.partition(":")[0]
+    identity = fingerprint(physics if where == "cpu" else {**physics, "device": where})
+    with DatasetWriter(path, container=container, identity=identity, provenance=details) as writer:
+        for block in _until_signalled(blocks, interrupt):
             writer.extend(block)
             progress.advance(len(block["event_id"]))
-            interrupt.check()
     progress.finish()
+
+
+def _until_signalled(blocks: Iterator[dict[str, Any]], interrupt: Interrupt) -> Iterator[dict[str, Any]]:
+    try:
+        for block in blocks:
+            interrupt.check()
+            yield block
+    except CalomlpError:
+        interrupt.check()  # a signal to all processes of a job ends those that simulate first
+        raise
+
+
+def _generate(request: Request, jobs: int, device: str) -> Iterator[dict[str, Any]]:
+    if device != "cpu":
+        from calomlp.compute import find_device  # noqa: PLC0415 - loads the tensor library
+
+        find_device(device)
+    elif jobs > 1:
+        return generate_in_processes(request, jobs)
+    from calomlp.simulation.generate import generate  # noqa: PLC0415 - with several processes, only they need tensors
+
+    return generate(request, device)

@@ -28,11 +28,14 @@ if TYPE_CHECKING:
 COARSE_SAMPLING = 0.3
 """Below this many layers per X0 the sampling corrections leave their range: the medium counts as homogeneous."""
 
-# The parametrisation ends where ln y does not determine a shape any more, some 60 MeV in lead and 140 MeV in iron.
+# The parametrisation ends where ln y does not determine a shape any more, some 50 MeV in lead and 140 MeV in iron.
 MIN_LOG_Y = 1.9
 MAX_SIGMA = 0.5
 MIN_T = 0.5
 MIN_ALPHA = 1.1
+
+NARROW = 2.0
+"""Longest step in units of 1/beta over which three nodes integrate a profile to 1e-4."""
 
 
 class _Fluctuations(NamedTuple):
@@ -55,6 +58,7 @@ class Media:
 
     Args:
         critical_energy: Ec [GeV].
+        moliere_radius: R_M [cm].
         Z: Mass-weighted atomic number.
         layer_depth: 1/Fs [X0], 0 in homogeneous media.
         transition: 1 - e/mip, 0 in homogeneous media.
@@ -62,25 +66,32 @@ class Media:
     """
 
     critical_energy: Tensor
+    moliere_radius: Tensor
     Z: Tensor
     layer_depth: Tensor
     transition: Tensor
     fluctuations: Tensor
 
     @classmethod
-    def of(cls, sections: Sequence[Section]) -> Media:
+    def of(cls, sections: Sequence[Section], device: torch.device) -> Media:
         """Media of the sections of a detector, shape [n_sections]."""
-        sampling = [section.sampling_frequency for section in sections]
-        fine = [COARSE_SAMPLING <= frequency < math.inf for frequency in sampling]
-        return cls(
-            critical_energy=torch.tensor([section.medium.critical_energy for section in sections]),
-            Z=torch.tensor([section.medium.Z for section in sections]),
-            layer_depth=torch.tensor([is_fine / frequency for is_fine, frequency in zip(fine, sampling, strict=True)]),
-            transition=torch.tensor(
-                [is_fine * (1.0 - section.e_over_mip) for is_fine, section in zip(fine, sections, strict=True)]
-            ),
-            fluctuations=torch.tensor([_SAMPLING if is_fine else _HOMOGENEOUS for is_fine in fine]),
-        )
+        rows = []
+        for section in sections:
+            fine = COARSE_SAMPLING <= section.sampling_frequency < math.inf
+            medium = section.medium
+            rows.append(
+                (
+                    medium.critical_energy,
+                    medium.moliere_radius,
+                    medium.Z,
+                    fine / section.sampling_frequency,
+                    fine * (1.0 - section.e_over_mip),
+                    *(_SAMPLING if fine else _HOMOGENEOUS),
+                )
+            )
+        columns = torch.tensor(rows, device=device)
+        critical_energy, moliere_radius, Z, layer_depth, transition = columns[:, :5].unbind(dim=1)
+        return cls(critical_energy, moliere_radius, Z, layer_depth, transition, columns[:, 5:])
 
     def at(self, index: Tensor | int) -> Media:
         """Media of the sections with these indices."""
@@ -98,33 +109,69 @@ class Profile:
     Args:
         T: Depth of the maximum, counted from the start of the cascade [X0].
         alpha: Exponent of the gamma distribution.
+        tau_per_x0: Relative depth tau, on which the radial profile depends, per radiation length of depth.
     """
 
     T: Tensor
     alpha: Tensor
+    tau_per_x0: Tensor
 
-    def contained(self, depth: Tensor) -> Tensor:
-        """Share of the energy that is deposited before ``depth``.
+    @classmethod
+    def of(cls, T: Tensor, alpha: Tensor, mean_alpha: Tensor) -> Profile:
+        """Profile of one cascade among many: tau is counted from its own centre of gravity, T alpha/(alpha - 1)."""
+        T, alpha = T.clamp(min=MIN_T), alpha.clamp(min=MIN_ALPHA)
+        return cls(T, alpha, (alpha - 1.0) / (T * alpha) * (mean_alpha / (mean_alpha - 1.0)))
 
-        Args:
-            depth: Counted from the start of the cascade; [..., n_depths] where T and alpha are [...].
-        """
-        beta = (self.alpha - 1.0) / self.T
-        return gamma_share(self.alpha[..., None], beta[..., None], depth)
+    def shares(self, depth: Tensor) -> Tensor:
+        """Share of the energy that is deposited in each step of depth; see :func:`step_shares`."""
+        return step_shares(self.alpha, (self.alpha - 1.0) / self.T, depth)
 
 
-def gamma_share(alpha: Tensor, beta: Tensor, depth: Tensor) -> Tensor:
-    """Share P(alpha, beta depth) of a gamma profile that lies before ``depth``; everything broadcasts."""
-    share: Tensor = torch.special.gammainc(alpha, beta * depth)
-    return share
+def step_shares(alpha: Tensor, beta: Tensor, depth: Tensor) -> Tensor:
+    """Integrate gamma profiles over steps of depth.
+
+    Three-point Gauss-Legendre sums are four times as fast as incomplete gamma functions and good to 2e-4 of the
+    energy at worst. The first two steps of a profile, which may be singular where it begins, and profiles that are
+    narrower than the steps are exact.
+
+    Args:
+        alpha: Exponents, [...].
+        beta: Inverse depth scales, [...].
+        depth: Boundaries of the steps, counted from the start of each profile and 0 before it, [..., S + 1]; the first
+            one is 0.
+
+    Returns:
+        Shares, [..., S]; their sum is at most 1.
+    """
+    before, behind = depth[..., :-1], depth[..., 1:]
+    middle, half = 0.5 * (before + behind), 0.5 * (behind - before)
+    constant = (alpha * beta.log() - torch.lgamma(alpha))[..., None]
+    exponent, rate = (alpha - 1.0)[..., None], -beta[..., None]
+    density = torch.zeros_like(half)
+    for node, weight in ((-math.sqrt(0.6), 5 / 9), (0.0, 8 / 9), (math.sqrt(0.6), 5 / 9)):
+        t = torch.add(middle, half, alpha=node)
+        f = torch.addcmul(torch.addcmul(constant, t.log(), exponent), t, rate).exp_()
+        density += f.mul_(weight)
+    last = half.shape[-1]
+    begin = torch.searchsorted(depth.contiguous(), torch.zeros_like(depth[..., :1]), right=True)  # first boundary > 0
+    edges = depth.gather(-1, torch.cat((begin, begin + 1), dim=-1).clamp_(max=last))
+    exact = torch.special.gammainc(alpha[..., None], beta[..., None] * edges)
+    exact[..., 1:] -= exact[..., :1].clone()
+    shares = torch.where(before > edges[..., :1], density.mul_(half), 0.0)
+    shares.scatter_add_(-1, torch.cat((begin - 1, begin), dim=-1).clamp_(max=last - 1), exact)
+    narrow = 2.0 * beta * half.amax(dim=-1) > NARROW
+    if bool(narrow.any()):
+        scaled = beta[narrow][:, None] * depth[narrow]
+        shares[narrow] = torch.special.gammainc(alpha[narrow][:, None], scaled).diff(dim=-1)
+    return shares.div_(shares.sum(dim=-1, keepdim=True).clamp_(min=1.0))
 
 
 def mean_profile(energy: Tensor, media: Media) -> Profile:
     """Shape of the mean of many cascades; ``energy`` and ``media`` broadcast."""
     log_y = media.log_y(energy)
     T = log_y - 0.858 - 0.59 * media.layer_depth - 0.53 * media.transition
-    alpha = 0.21 + (0.492 + 2.38 / media.Z) * log_y - 0.444 * media.layer_depth
-    return Profile(T.clamp(min=MIN_T), alpha.clamp(min=MIN_ALPHA))
+    alpha = (0.21 + (0.492 + 2.38 / media.Z) * log_y - 0.444 * media.layer_depth).clamp(min=MIN_ALPHA)
+    return Profile.of(T, alpha, alpha)
 
 
 def draw_profile(energy: Tensor, media: Media, generator: torch.Generator) -> Profile:
@@ -144,7 +191,8 @@ def draw_profile(energy: Tensor, media: Media, generator: torch.Generator) -> Pr
     rho = rho0 - 0.023 * log_y
     common = ((1.0 + rho) / 2.0).sqrt() * draws.normal(tuple(log_y.shape), generator)
     opposite = ((1.0 - rho) / 2.0).sqrt() * draws.normal(tuple(log_y.shape), generator)
-    return Profile(
-        T=(mean_T * (sigma_T * (common + opposite)).exp()).clamp(min=MIN_T),
-        alpha=(mean_alpha * (sigma_alpha * (common - opposite)).exp()).clamp(min=MIN_ALPHA),
+    return Profile.of(
+        mean_T * (sigma_T * (common + opposite)).exp(),
+        mean_alpha * (sigma_alpha * (common - opposite)).exp(),
+        mean_alpha,
     )

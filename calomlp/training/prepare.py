@@ -157,17 +157,3 @@ def _events(
         true_energy=torch.from_numpy(sample.true_energy).to(device),
         weight=torch.from_numpy(weights.astype(np.float32)).to(device),
     ).take(learned.nonzero().squeeze(1))
-
-
-def find_device(name: str) -> torch.device:
-    """Return a device that is there.
-
-    Raises:
-        UsageError: If it is not.
-    """
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"device {name!r} is not available here: {str(error).splitlines()[0][:100]}") from error
-    return device

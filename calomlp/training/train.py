@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from calomlp import __version__
+from calomlp.compute import find_device, threads
 from calomlp.data.record import FileRecord
 from calomlp.data.sample import Recipe, Sample
 from calomlp.data.sources import Source
@@ -20,11 +21,10 @@ from calomlp.model.envelope import Envelope
 from calomlp.model.file import Model
 from calomlp.progress import Progress
 from calomlp.provenance import fingerprint, provenance
-from calomlp.threads import threads
 from calomlp.training.checkpoint import load_checkpoint
 from calomlp.training.loop import Events, State, run
 from calomlp.training.plan import Plan, check_settings, make_plan
-from calomlp.training.prepare import find_device, load_sample, plan_recipe, prepare
+from calomlp.training.prepare import load_sample, plan_recipe, prepare
 from calomlp.training.settings import TrainingSettings
 from calomlp.training.watch import Watch
 

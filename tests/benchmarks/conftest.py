@@ -21,7 +21,7 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Source]
     def make(detector: str, particle: str, energies: str, events: int, seed: int) -> Source:
         path: Path = folder / f"{detector}-{particle}-{seed}.root"
         if not path.exists():
-            request = Request(load_detector(detector), particle, Spectrum.parse(energies), events, seed)
+            request = Request(load_detector(detector), ((particle, 1.0),), Spectrum.parse(energies), events, seed)
             write_dataset(request, path, "ttree", {}, progress=Progress(), interrupt=Interrupt())
         return Source(str(path), None, path.name)
 

@@ -158,7 +158,7 @@ def test_a_data_set_tells_what_made_it(calomlp: Run, tmp_path: Path) -> None:
     with uproot.open(tmp_path / "p.root") as file:
         provenance = json.loads(str(file["provenance"]))
         assert set(file["events"]["true_energy"].array()) == {5, 10}
-    assert provenance["simulation"]["particle"] == "pi-"
+    assert provenance["simulation"]["particles"] == {"pi-": 1.0}
     assert provenance["settings"]["energy"] == "5,10"
     assert provenance["command"][:3] == ["calomlp", "simulate", "ahcal"]
 
