@@ -1,16 +1,19 @@
-"""Draw a report: resolution, linearity, response, training.
+"""Draw a report (resolution, linearity, response, training) or the showers of a data set (longitudinal, radial).
 
 On a terminal, without -o, the main figures are drawn in the terminal.
 
 calomlp plot report.json -o figures/
 
-calomlp plot report.json -o figures.pdf
+calomlp plot report.json --kind resolution --reference 'CALICE SiW ECAL=16.6,0,1.1' -o resolution.png
 
-calomlp plot report.json --kind resolution --format png -o resolution.png
+calomlp plot showers.root -o figures/
+
+calomlp plot 'showers-*.root' --kind longitudinal -o longitudinal.pdf
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from contextlib import ExitStack
@@ -19,15 +22,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from calomlp.errors import UsageError, did_you_mean
-from calomlp.plotting.names import DESCRIPTIONS as FIGURES
+from calomlp.plotting.names import DESCRIPTIONS, SHOWER_DESCRIPTIONS
 from calomlp.settings import check_choice, setting
 from calomlp.streams import Record
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from calomlp.cli.session import Session
+    from calomlp.data.sources import Source
     from calomlp.evaluation.report import Report
+    from calomlp.evaluation.showers import ShowerProfiles
+
+logger = logging.getLogger(__name__)
 
 FORMATS = ("pdf", "svg", "png")
+_ROOT_MAGIC = b"root"
 _DRAWING_LINES = 50
 
 
@@ -35,14 +45,30 @@ _DRAWING_LINES = 50
 class PlotSettings:
     """What ``calomlp plot`` can be asked for."""
 
-    report: str = setting("", "Report made by evaluate, or - for a pipe.", positional=True, metavar="REPORT")
+    input: tuple[str, ...] = setting(
+        (),
+        "Report, or data set as ROOT files: paths, quoted patterns, file.root:tree, @list.txt, URLs, or - for a pipe.",
+        positional=True,
+        metavar="FILE...",
+    )
     output: str = setting(
         "-",
         "Folder for a file per figure, or one file .pdf, .svg, .png; - is standard output, a drawing on a terminal.",
         "-o",
         metavar="PATH",
     )
-    kind: tuple[str, ...] = setting((), f"Which figures; repeat the flag. Default all: {', '.join(FIGURES)}.", "-k")
+    kind: tuple[str, ...] = setting(
+        (),
+        f"Which figures; repeat the flag. Default all: {', '.join(DESCRIPTIONS)} of a report, "
+        f"{', '.join(SHOWER_DESCRIPTIONS)} of a data set.",
+        "-k",
+    )
+    reference: tuple[str, ...] = setting(
+        (),
+        "Published resolution to draw beside the measured ones, a/sqrt(E) (+) n/E (+) c with a in %, n in GeV, c in %; "
+        "repeat the flag.",
+        metavar="LABEL=a,n,c",
+    )
     format: str = setting("pdf", "Format of figures in a folder or on standard output.", choices=FORMATS)
 
 
@@ -50,24 +76,33 @@ SETTINGS = PlotSettings
 
 
 def run(session: Session, settings: PlotSettings) -> None:
-    """Read the report, draw the figures, write them, report."""
-    from calomlp.evaluation.report import read_report
+    """Read the report or the data set, draw the figures, write them, report."""
+    from calomlp.data.sources import resolve
+    from calomlp.plotting.drawing import draw_report, draw_showers, write_drawing
+    from calomlp.plotting.references import Reference
 
-    for kind in settings.kind:
-        check_choice("figure", kind, tuple(FIGURES))
-    report = read_report(*session.one_path(settings.report, "report"))
-    if _draws(session, settings):
-        _draw(session, report)
-        return
-    trained = bool(report.training["history"])
-    kinds = settings.kind or tuple(kind for kind in FIGURES if kind != "training" or trained)
-    targets = _targets(settings, kinds)
+    if not settings.input:
+        raise UsageError("no report was named, and no data set: give files, or - for standard input")
+    references = [Reference.parse(text) for text in settings.reference]
+    sources = resolve(settings.input, session.streams)
+    other = next((source for source in sources if not _is_data_set(source)), None)
+    if other is not None and len(sources) > 1:
+        raise UsageError(f"{other.label}: not a ROOT file: several inputs are one data set, a report is drawn alone")
+    report = _read_report(other) if other is not None else None
+    kinds = _kinds(settings, report, sources)
+    on_screen = settings.output == "-" and not session.json and not settings.kind
+    targets = {} if on_screen else _targets(settings, kinds)
     for target in targets:
         session.streams.check_output(target, binary=True, force=session.force)
+    drawing = draw_report(report, references) if report else draw_showers(_read_showers(session, sources, kinds))
+    if on_screen:
+        width = shutil.get_terminal_size().columns
+        session.streams.print_line(drawing.terminal(width, _DRAWING_LINES, colour="NO_COLOR" not in os.environ))
+        return
     with ExitStack() as stack:  # all figures appear, or none
         for target, names in targets.items():
             path = stack.enter_context(session.streams.artefact(target))
-            _write(report, names, path, _format(target, settings.format))
+            write_drawing(drawing, names, path, _format(target, settings.format))
             session.interrupt.check()
     session.finish(
         Record("plot", "figures", settings.output, {"files": list(targets), "seconds": round(session.seconds, 3)}),
@@ -75,32 +110,52 @@ def run(session: Session, settings: PlotSettings) -> None:
     )
 
 
-def _draw(session: Session, report: Report) -> None:
-    from calomlp.plotting.terminal import draw
-
-    width = shutil.get_terminal_size().columns
-    session.streams.print_line(draw(report, width, _DRAWING_LINES, colour="NO_COLOR" not in os.environ))
-
-
-def _write(report: Report, kinds: tuple[str, ...], path: Path, form: str) -> None:
-    from calomlp.plotting.figures import FIGURES as DRAW
-    from calomlp.plotting.save import write_figure, write_pages
-
-    figures = [DRAW[kind](report) for kind in kinds]
-    metadata = {
-        "Title": ", ".join(kinds),
-        "Subject": f"{report.events} events",
-        "Software": f"calomlp {report.provenance['calomlp']}",
-    }
-    if len(figures) == 1:
-        write_figure(figures[0], path, form, metadata)
-    else:
-        write_pages(figures, path, metadata)
+def _is_data_set(source: Source) -> bool:
+    """Whether an input is a ROOT file, by its name or its first bytes."""
+    if source.tree is not None or "://" in source.path or source.path.endswith(".root"):
+        return True
+    try:
+        with Path(source.path).open("rb") as file:
+            return file.read(len(_ROOT_MAGIC)) == _ROOT_MAGIC
+    except OSError:  # reading it as a report will say why
+        return False
 
 
-def _draws(session: Session, settings: PlotSettings) -> bool:
-    """Whether the figures are drawn in the terminal, because no output was named."""
-    return settings.output == "-" and not session.json and not settings.kind
+def _read_report(source: Source) -> Report:
+    from calomlp.evaluation.report import read_report
+
+    return read_report(source.path, source.label)
+
+
+def _read_showers(session: Session, sources: Sequence[Source], kinds: Sequence[str]) -> ShowerProfiles:
+    from calomlp.evaluation.showers import shower_profiles
+
+    radial = "radial" in kinds
+    return shower_profiles(sources, radial=radial, progress=session.progress, interrupt=session.interrupt)
+
+
+def _kinds(settings: PlotSettings, report: Report | None, sources: Sequence[Source]) -> tuple[str, ...]:
+    """Return which figures are drawn: those that were asked for, or all that there is something to show in."""
+    what, legal = ("report", DESCRIPTIONS) if report else ("data set", SHOWER_DESCRIPTIONS)
+    for kind in settings.kind:
+        check_choice(f"figure of a {what}", kind, tuple(legal))
+    kinds = settings.kind or tuple(kind for kind in legal if _is_there(kind, report, sources))
+    if settings.reference and "resolution" not in kinds:
+        raise UsageError(f"--reference is for the figure 'resolution', but only {', '.join(kinds)} will be drawn")
+    return kinds
+
+
+def _is_there(kind: str, report: Report | None, sources: Sequence[Source]) -> bool:
+    """Whether there is something to show in a figure."""
+    if kind == "training" and report is not None:
+        return bool(report.training["history"])
+    if kind == "radial":
+        from calomlp.evaluation.showers import has_hits
+
+        if not has_hits(sources):
+            logger.info("no hits in the data set, so there is no figure 'radial'")
+            return False
+    return True
 
 
 def _format(target: str, default: str) -> str:

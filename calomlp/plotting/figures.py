@@ -26,7 +26,8 @@ from calomlp.plotting.frame import (
 from calomlp.plotting.learning import training
 from calomlp.plotting.points import PERCENT, Points, deviation_points, limits, ratio_points, resolution_points
 from calomlp.plotting.quantity import count, with_error
-from calomlp.plotting.style import COLUMN, Look, looks, style
+from calomlp.plotting.references import fitted_energies
+from calomlp.plotting.style import COLUMN, Look, looks, published_looks, style
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from calomlp.evaluation.report import Curve, Report
+    from calomlp.plotting.references import Reference
 
 _LOG_RATIO = 4.0
 """A resolution that changes by more than this factor is shown on a logarithmic axis."""
@@ -45,16 +47,25 @@ _BANDS = (1.0, 2.0)
 _FAR = 20.0
 """Points of baselines that are further off than this [%] do not widen the axis, which would hide the regressor."""
 
+_LONGEST_REFERENCE = 66
+"""Characters that fit into a row of the legend, for label and formula of a published curve."""
+
 _NONE = "\N{EN DASH}"
 
 
-def resolution(report: Report) -> Figure:
-    """Draw sigma/mu of the Gaussian core against true energy, with its fits and the ratio to the baselines."""
+def resolution(report: Report, references: Sequence[Reference] = ()) -> Figure:
+    """Draw sigma/mu of the Gaussian core against true energy, with its fits and the ratio to the baselines.
+
+    Args:
+        report: What to draw.
+        references: Published curves that are drawn over the same energies as the fits.
+    """
     require_bins(report)
     points = [resolution_points(curve) for curve in report.curves]
     ratios = [ratio_points(report.curves[0], baseline) for baseline in report.curves[1:]]
     shares = [2.4, 1] if any(map(len, ratios)) else [1]
-    low, high = limits(points, at_least=(np.inf, 0), edge_reach=1.0)
+    published = [float(end) for reference in references for end in reference(fitted_energies(report))[[0, -1]]]
+    low, high = limits(points, at_least=(min(published, default=np.inf), max(published, default=0)), edge_reach=1.0)
     log = low > 0 and high > _LOG_RATIO * low
     low, high = (low / 1.15, high * 1.15) if log else (0, 1.1 * high or 1)
     ratio_low, ratio_high = limits(ratios, at_least=(0.98, 1.02))
@@ -62,13 +73,17 @@ def resolution(report: Report) -> Figure:
     ratio_low, ratio_high = ratio_low - pad, ratio_high + pad
     outside = _beyond(points, low, high) or _beyond(ratios, ratio_low, ratio_high)
     with style():
-        heading = Heading("energy resolution", _sample(report), _fit_rows(report), _notes(points, outside=outside))
+        rows = [*_fit_rows(report), *_reference_rows(references)]
+        heading = Heading("energy resolution", _sample(report), rows, _notes(points, outside=outside))
         figure = framed(heading, width=COLUMN, height=2.2 + 0.9 * len(shares))
         panels = figure.subplots(len(shares), sharex=True, squeeze=False, height_ratios=shares)[:, 0]
         panels[0].set_yscale("log" if log else "linear")
         panels[0].set_ylim(low, high)
         if log:
             round_ticks(panels[0], "y")
+        for reference, shown in zip(references, published_looks(len(references)), strict=True):
+            energy = fitted_energies(report)
+            panels[0].plot(energy, reference(energy), color=shown.colour, linestyle=shown.line, zorder=_above(points))
         _draw_resolutions(panels[0], report, points)
         if len(shares) > 1:
             panels[1].set_ylim(ratio_low, ratio_high)
@@ -156,6 +171,13 @@ def _fit_rows(report: Report) -> list[Row]:
             terms = (with_error(fit.stochastic, PERCENT), with_error(fit.noise), with_error(fit.constant, PERCENT))
         rows.append(Row((short(curve.label), *terms), look[curve.name]))
     return rows
+
+
+def _reference_rows(references: Sequence[Reference]) -> list[Row]:
+    return [
+        Row((f"{short(item.label, _LONGEST_REFERENCE - len(item.formula))}: {item.formula}",), look)
+        for item, look in zip(references, published_looks(len(references)), strict=True)
+    ]
 
 
 def _linearity_rows(report: Report) -> list[Row]:

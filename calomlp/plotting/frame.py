@@ -47,7 +47,7 @@ class Row:
     """One row of a legend.
 
     Attributes:
-        cells: One text for each column.
+        cells: One text for each column; a single one among rows of several goes on under their columns.
         look: Drawn before the first cell; ``None`` for a row of headings.
     """
 
@@ -64,12 +64,15 @@ class Heading:
         sample: What it is made of.
         rows: The legend.
         notes: How to read it, a line each.
+        blocks: The legend is cut into this many tables of the same height, beside each other; ``None`` for as many as
+            fit.
     """
 
     title: str
     sample: str
     rows: Sequence[Row] = ()
     notes: Sequence[str] = ()
+    blocks: int | None = None
 
 
 def framed(heading: Heading, *, width: float, height: float) -> Figure:
@@ -80,7 +83,8 @@ def framed(heading: Heading, *, width: float, height: float) -> Figure:
         width: In inches.
         height: Of the part with the axes [inch].
     """
-    across = _entries_across(heading.rows, width)
+    across = heading.blocks or _entries_across(heading.rows, width)
+    block = (width - _MARGIN) / heading.blocks if heading.blocks else _ENTRY
     n_rows = math.ceil(len(heading.rows) / across)
     above = _MARGIN + _HEADING + (n_rows + len(heading.notes)) * _LINE + _MARGIN
     total = above + height
@@ -91,7 +95,7 @@ def framed(heading: Heading, *, width: float, height: float) -> Figure:
     below = total - _MARGIN - _HEADING
     for i in range(across):
         # entries fill the table by columns, so that the first curve is at the upper left
-        _write_rows(figure, heading.rows[i * n_rows : (i + 1) * n_rows], _MARGIN + i * _ENTRY, below)
+        _write_rows(figure, heading.rows[i * n_rows : (i + 1) * n_rows], _MARGIN + i * block, below)
     for i, note in enumerate(heading.notes):
         y = below - (n_rows + i) * _LINE
         _write(figure, _MARGIN, y, note, SMALL - 0.5, colour=_GREY)
@@ -124,9 +128,9 @@ def require_bins(report: Report) -> None:
         raise ArtefactError("the report has no bin of energy, so there is nothing to draw")
 
 
-def short(label: str) -> str:
+def short(label: str, longest: int = _LONGEST_LABEL) -> str:
     """Return a label that leaves room for the other columns of a legend."""
-    return label if len(label) <= _LONGEST_LABEL else label[: _LONGEST_LABEL - 1] + "\N{HORIZONTAL ELLIPSIS}"
+    return label if len(label) <= longest else label[: longest - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def draw_points(axes: Axes, points: Points, look: Look, label: str) -> None:
@@ -233,13 +237,14 @@ def _write_rows(figure: Figure, rows: Sequence[Row], left: float, top: float) ->
         if row.look:
             _draw_handle(figure, row.look, left, top - (i + 0.42) * _LINE)
     left += _HANDLE
-    for column in range(max((len(row.cells) for row in rows), default=0)):
+    columns = max((len(row.cells) for row in rows), default=0)
+    for column in range(columns):
         texts = [
-            _write(figure, left, top - i * _LINE, row.cells[column], SMALL)
+            (row, _write(figure, left, top - i * _LINE, row.cells[column], SMALL))
             for i, row in enumerate(rows)
             if column < len(row.cells)
         ]
-        left += max(_width(figure, text) for text in texts) + _GAP
+        left += max(_width(figure, text) for row, text in texts if len(row.cells) == columns) + _GAP
 
 
 def _draw_handle(figure: Figure, look: Look, left: float, y: float) -> None:

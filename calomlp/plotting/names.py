@@ -8,4 +8,10 @@ DESCRIPTIONS = {
     "response": "distributions of E_reco/E_true at several energies, with the Gaussian core",
     "training": "loss, resolution of the validation side and learning rate against epoch",
 }
-"""One line for each figure, in the order in which they are drawn."""
+"""One line for each figure of a report, in the order in which they are drawn."""
+
+SHOWER_DESCRIPTIONS = {
+    "longitudinal": "mean energy in every layer against depth, at several energies",
+    "radial": "share of the energy within a distance of the axis of the shower; needs hits",
+}
+"""The same for a data set."""

@@ -1,4 +1,4 @@
-"""The points of a report that figures and tables show, as arrays."""
+"""The points that figures and tables show, as arrays, and where their axes end."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from calomlp.evaluation.report import Bin, Curve
+    from calomlp.evaluation.showers import ShowerProfiles
 
 PERCENT = 100.0
+_SHOWN = 0.98
+_SHORTEST_RADIUS = 2.0
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,15 @@ def limits(groups: Sequence[Points], *, at_least: tuple[float, float], edge_reac
     low, high = _range(inner, at_least)
     reach = edge_reach * (high - low)
     return edge_low if edge_low > low - reach else low, edge_high if edge_high < high + reach else high
+
+
+def shown_radius(profiles: ShowerProfiles) -> float:
+    """Return where an axis of the distance from a shower's axis ends: where 98 % of the energy is held, not before 2.
+
+    Energies at which no radius holds so much do not count.
+    """
+    held = profiles.radius_of(_SHOWN)
+    return float(np.max(held, where=np.isfinite(held), initial=_SHORTEST_RADIUS))
 
 
 def _range(groups: Sequence[Points], at_least: tuple[float, float]) -> tuple[float, float]:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import mplhep
+import numpy as np
+from matplotlib.colors import to_hex
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,6 +98,13 @@ _OTHERS = (
     Look("#8A8A8A", "p", (0, (1, 2))),
 )
 
+_PUBLISHED = (
+    Look("#202020", "", (0, (4, 1.5))),
+    Look("#7A7A7A", "", (0, (2, 1))),
+    Look("#202020", "", (0, (6, 1.2, 1.2, 1.2))),
+)
+_SEQUENCE = ("o", "s", "^", "D", "v", "P")
+
 
 def style() -> AbstractContextManager[None]:
     """Return a context in which figures are made and written; nothing changes outside of it."""
@@ -108,6 +117,17 @@ def looks(names: Sequence[str]) -> dict[str, Look]:
     others = (name for name in names if name not in _KNOWN)
     cycle = {name: _OTHERS[i % len(_OTHERS)] for i, name in enumerate(others)}
     return {name: _KNOWN.get(name) or cycle[name] for name in names}
+
+
+def published_looks(number: int) -> list[Look]:
+    """Return the looks of published curves: dashed, in black and grey, which no measured curve is."""
+    return [_PUBLISHED[i % len(_PUBLISHED)] for i in range(number)]
+
+
+def sequence(number: int) -> list[Look]:
+    """Return the looks of curves that follow each other, dark to light: steps of viridis, without its pale end."""
+    colours = mpl.colormaps["viridis"](np.linspace(0, 0.88, number))
+    return [Look(to_hex(colour), _SEQUENCE[i % len(_SEQUENCE)], "-") for i, colour in enumerate(colours)]
 
 
 def inches(points: float) -> float:

@@ -1,4 +1,4 @@
-"""Drawings of a report in a terminal."""
+"""Drawings of a report or of showers in a terminal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import plotext
 
-from calomlp.plotting.points import Points, deviation_points, limits, resolution_points
+from calomlp.plotting.points import PERCENT, Points, deviation_points, limits, resolution_points, shown_radius
+from calomlp.plotting.quantity import energy_range
+from calomlp.plotting.references import fitted_energies
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,8 +19,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from calomlp.evaluation.report import Report
+    from calomlp.evaluation.showers import ShowerProfiles
+    from calomlp.plotting.references import Reference
 
-_MARKERS = "o+x*#@%&"
+_MARKERS = "o+x*#@%&=$^~"
+_PUBLISHED = ".:'"
 _COLOURS = ("blue+", "red+", "green+", "magenta+", "orange+", "cyan+", "red", "green")
 _FRAME_COLOUR = "gray"
 _SMALLEST_WIDTH = 40
@@ -52,51 +57,146 @@ class _Axis:
         return steps[:: math.ceil(len(steps) / room)] if steps else []
 
 
-def draw(report: Report, width: int, height: int, *, colour: bool) -> str:
+@dataclass(frozen=True)
+class _Curve:
+    """What one marker draws.
+
+    Attributes:
+        label: For the legend.
+        x: Shape [points].
+        y: Shape [points].
+        marker: One character.
+        paint: Colour of the terminal.
+    """
+
+    label: str
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    marker: str
+    paint: str
+
+
+@dataclass(frozen=True)
+class _Panel:
+    """A pair of axes with what is drawn in them."""
+
+    title: str
+    label: str
+    horizontal: _Axis
+    vertical: _Axis
+    curves: Sequence[_Curve]
+
+
+def draw(report: Report, width: int, height: int, *, colour: bool, references: Sequence[Reference] = ()) -> str:
     """Draw resolution and linearity, one below the other.
 
     Args:
         report: What to draw.
         width: Columns of the terminal.
-        height: Lines of the whole drawing; the smallest has 21.
+        height: Lines of the whole drawing; the smallest has 20 and the legend.
         colour: Whether to use the colours of the terminal. Without them there are no control codes.
+        references: Published curves that are drawn beside the resolutions.
     """
-    width = max(width, _SMALLEST_WIDTH)
-    lines = max((height - 1) // 2, _SMALLEST_HEIGHT)
+    energy = _energy_axis(report)
     resolutions = [resolution_points(curve) for curve in report.curves]
     deviations = [deviation_points(curve) for curve in report.curves]
-    low, high = limits(resolutions, at_least=(math.inf, 0.0), edge_reach=1.0)
+    published = [_published(reference, report, i) for i, reference in enumerate(references)]
+    ends = [float(y) for curve in published for y in (curve.y.min(), curve.y.max())]
+    low, high = limits(resolutions, at_least=(min(ends, default=math.inf), max(ends, default=0.0)), edge_reach=1.0)
     log = low > 0 and high > _LOG_RATIO * low
     resolution_axis = _Axis(low, high, log) if log else _Axis(0.0, 1.05 * high or 1.0, log=False)
     deviation_axis = _Axis(*limits(deviations, at_least=(-2.0, 2.0)), log=False)
     panels = [
-        ("energy resolution: sigma/mu of the Gaussian core [%]", resolution_axis, resolutions),
-        ("linearity: mean response of the core - 1 [%]", deviation_axis, deviations),
+        _Panel(
+            "energy resolution: sigma/mu of the Gaussian core [%]",
+            "E_true [GeV]",
+            energy,
+            resolution_axis,
+            [*_measured(report, resolutions), *published],
+        ),
+        _Panel(
+            "linearity: mean response of the core - 1 [%]",
+            "E_true [GeV]",
+            energy,
+            deviation_axis,
+            _measured(report, deviations),
+        ),
     ]
-    drawn = [_panel(report, panel, (width, lines), colour=colour) for panel in panels]
-    return "\n".join([drawn[0], _legend(report, width, colour=colour), drawn[1]])
+    return _drawing(panels, width, height, colour=colour)
 
 
-def _panel(report: Report, panel: tuple[str, _Axis, Sequence[Points]], size: tuple[int, int], *, colour: bool) -> str:
-    title, vertical, groups = panel
-    horizontal = _energy_axis(report)
+def draw_showers(profiles: ShowerProfiles, width: int, height: int, *, colour: bool) -> str:
+    """Draw the longitudinal profile and, if there are hits, the containment around the axis below it.
+
+    Args:
+        profiles: What to draw.
+        width: Columns of the terminal.
+        height: Lines of the whole drawing.
+        colour: Whether to use the colours of the terminal.
+    """
+    unit = profiles.depth_unit
+    along, around = PERCENT * profiles.longitudinal.mean, profiles.radial
+    panels = [
+        _Panel(
+            "energy of a layer / true energy [%]" if unit == "layer" else f"dE/dt / true energy [% / {unit}]",
+            "layer" if unit == "layer" else f"depth t [{unit}]",
+            _Axis(float(profiles.depth[0]), float(profiles.depth[-1]), log=False),
+            _Axis(0.0, 1.05 * float(np.max(along, where=np.isfinite(along), initial=0)) or 1.0, log=False),
+            _showers(profiles, profiles.layer_depth, along),
+        )
+    ]
+    if around is not None:
+        curves = _showers(profiles, profiles.radii, PERCENT * around.mean)
+        radius = _Axis(0.0, shown_radius(profiles), log=False)
+        title = "energy within r of the axis [%]"
+        panels.append(_Panel(title, f"r [{profiles.radius_unit}]", radius, _Axis(0.0, 100.0, log=False), curves))
+    return _drawing(panels, width, height, colour=colour)
+
+
+def _measured(report: Report, groups: Sequence[Points]) -> list[_Curve]:
+    return [
+        _Curve(curve.label, points.energy, points.value, *_look(i))
+        for i, (curve, points) in enumerate(zip(report.curves, groups, strict=True))
+    ]
+
+
+def _published(reference: Reference, report: Report, index: int) -> _Curve:
+    energy = fitted_energies(report)
+    return _Curve(reference.label, energy, reference(energy), _PUBLISHED[index % len(_PUBLISHED)], _FRAME_COLOUR)
+
+
+def _showers(profiles: ShowerProfiles, x: NDArray[np.float64], groups: NDArray[np.float64]) -> list[_Curve]:
+    energies = zip(profiles.energy_low.tolist(), profiles.energy_high.tolist(), groups, strict=True)
+    return [_Curve(f"{energy_range(low, high)} GeV", x, y, *_look(i)) for i, (low, high, y) in enumerate(energies)]
+
+
+def _drawing(panels: Sequence[_Panel], width: int, height: int, *, colour: bool) -> str:
+    """Return the panels, one below the other, with the legend of the first under it."""
+    width = max(width, _SMALLEST_WIDTH)
+    legend = _legend(panels[0].curves, width, colour=colour)
+    lines = max((height - len(legend)) // len(panels), _SMALLEST_HEIGHT)
+    first, *others = (_axes(panel, (width, lines), colour=colour) for panel in panels)
+    return "\n".join([first, *legend, *others])
+
+
+def _axes(panel: _Panel, size: tuple[int, int], *, colour: bool) -> str:
+    horizontal, vertical = panel.horizontal, panel.vertical
     figure = plotext.figure
     figure.clear()
     figure.plot_size(*size)
     figure.theme("simple" if colour else "colorless")
-    figure.title(title)
-    figure.label("E_true [GeV]", "x")
+    figure.title(panel.title)
+    figure.label(panel.label, "x")
     _set_up(figure.ruler("x"), horizontal, max(2, size[0] // _CELLS_PER_LABEL))
     _set_up(figure.ruler("y"), vertical, max(2, size[1] // 2 - 1))
     if vertical.inside(np.zeros(1))[0] and vertical.low < 0:
         first, last = horizontal.ends
         x = np.linspace(first, last, 2 * size[0])
         _draw(figure, x, np.zeros(len(x)), "-", _FRAME_COLOUR if colour else None)
-    for i, points in reversed(list(enumerate(groups))):
-        shown = points.select(vertical.inside(points.value))
-        marker, paint = _look(i)
-        x, y = horizontal.position(shown.energy), vertical.position(shown.value)
-        _draw(figure, x, y, marker, paint if colour else None)
+    for curve in reversed(panel.curves):
+        shown = vertical.inside(curve.y) & horizontal.inside(curve.x)
+        x, y = horizontal.position(curve.x[shown]), vertical.position(curve.y[shown])
+        _draw(figure, x, y, curve.marker, curve.paint if colour else None)
     text = str(figure.build().string(colorless=not colour))
     figure.clear()
     return "\n".join(line.rstrip() for line in text.rstrip("\n").split("\n"))
@@ -111,19 +211,18 @@ def _painted(text: str, paint: str | None) -> Any:
     return plotext.colorize(text).fill(paint) if paint else text
 
 
-def _legend(report: Report, width: int, *, colour: bool) -> str:
-    """Return the legend, centred, cut if it is too wide."""
-    entries = [(_look(i), curve.label) for i, curve in enumerate(report.curves)]
-    length = 0
-    parts = []
-    for (marker, paint), label in entries:
-        entry = f"{marker} {label}"
-        if length + len(entry) > width:
-            break
-        length += len(entry) + 3
-        painted = _painted(marker, paint if colour else None)
-        parts.append(f"{painted.string() if colour else painted} {label}")
-    return " " * max((width - length + 3) // 2, 0) + "   ".join(parts)
+def _legend(curves: Sequence[_Curve], width: int, *, colour: bool) -> list[str]:
+    """Return the lines of the legend, centred; a label that is too long for a line is cut."""
+    lines: list[tuple[str, int]] = []
+    for curve in curves:
+        label = curve.label[: width - 2]
+        painted = _painted(curve.marker, curve.paint if colour else None)
+        entry, length = f"{painted.string() if colour else painted} {label}", len(label) + 2
+        if lines and lines[-1][1] + 3 + length <= width:
+            text, before = lines.pop()
+            entry, length = f"{text}   {entry}", before + 3 + length
+        lines.append((entry, length))
+    return [" " * ((width - length) // 2) + text for text, length in lines]
 
 
 def _look(index: int) -> tuple[str, str]:

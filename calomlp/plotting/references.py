@@ -1,0 +1,77 @@
+"""Published resolutions that are drawn beside the measured ones."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from calomlp.errors import UsageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from calomlp.evaluation.report import Report
+
+FORM = "LABEL=a,n,c"
+"""How a reference is written."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A published resolution, sigma/E = a/sqrt(E) (+) n/E (+) c.
+
+    Attributes:
+        label: What the legend calls it.
+        stochastic: a [% sqrt(GeV)].
+        noise: n [GeV].
+        constant: c [%].
+    """
+
+    label: str
+    stochastic: float
+    noise: float
+    constant: float
+
+    @classmethod
+    def parse(cls, text: str) -> Reference:
+        """Read ``CALICE SiW ECAL=16.6,0,1.1``.
+
+        Raises:
+            UsageError: If the text has another form, or a term is negative or not finite, or all are zero.
+        """
+        label, _, written = text.rpartition("=")
+        try:
+            a, n, c = (float(term) for term in written.split(","))
+        except ValueError:
+            a = n = c = math.nan
+        if not label.strip() or not (math.isfinite(a + n + c) and min(a, n, c) >= 0 and max(a, n, c) > 0):
+            raise UsageError(
+                f"reference {text!r} is not of the form {FORM} with a in %, n in GeV and c in %, "
+                "none below zero and not all zero, such as 'CALICE SiW ECAL=16.6,0,1.1'"
+            )
+        return cls(label.strip(), a, n, c)
+
+    @property
+    def formula(self) -> str:
+        """The terms that are not zero."""
+        terms = ((self.stochastic, "%/√E"), (self.noise, "GeV/E"), (self.constant, "%"))
+        return " ⊕ ".join(f"{value:g} {unit}" for value, unit in terms if value)
+
+    def __call__(self, energy: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the resolution [%] at energies [GeV]."""
+        terms = (self.stochastic / np.sqrt(energy), 100 * self.noise / energy, self.constant * np.ones_like(energy))
+        return np.asarray(np.sqrt(sum(np.square(term) for term in terms)))
+
+
+def fitted_energies(report: Report) -> NDArray[np.float64]:
+    """Return energies [GeV] over the range of all fits of a report; where there is none, of its bins."""
+    fits = [curve.fit for curve in report.curves if curve.fit is not None]
+    ranges = [(fit.energy_min, fit.energy_max) for fit in fits]
+    ranges = ranges or [(bin_.energy_low, bin_.energy_high) for curve in report.curves for bin_ in curve.bins]
+    low, high = min((low for low, _ in ranges), default=1.0), max((high for _, high in ranges), default=2.0)
+    if low == high:
+        low, high = 0.8 * low, 1.2 * high
+    return np.geomspace(low, high, 200)

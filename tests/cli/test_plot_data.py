@@ -1,0 +1,92 @@
+"""Figures of data sets and published curves, from the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Run
+from tests.plotting.conftest import make_report
+from tests.plotting.toy_showers import toy_showers, write_showers
+
+MAGIC = {"pdf": b"%PDF", "png": b"\x89PNG", "svg": b"<?xml"}
+
+
+@pytest.fixture
+def showers(tmp_path: Path) -> Path:
+    return write_showers(tmp_path / "showers.root", toy_showers([2, 10, 50], 60))
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> Path:
+    path = tmp_path / "report.json"
+    path.write_text(make_report(per_bin=200, n_bins=6).to_json())
+    return path
+
+
+@pytest.mark.parametrize("file_format", MAGIC)
+def test_a_data_set_has_all_its_figures_in_a_folder(
+    calomlp: Run, tmp_path: Path, showers: Path, file_format: str
+) -> None:
+    done = calomlp("plot", showers, "-o", "figures/", "--format", file_format)
+    assert done.returncode == 0, done.stderr
+    files = [f"figures/{kind}.{file_format}" for kind in ("longitudinal", "radial")]
+    assert json.loads(done.stdout)["files"] == files
+    for file in files:
+        assert (tmp_path / file).read_bytes().startswith(MAGIC[file_format])
+
+
+def test_bytes_and_records_arrive_through_a_pipe(calomlp: Run, tmp_path: Path, showers: Path) -> None:
+    record = {"schema": "calomlp.record/1", "action": "simulate", "status": "done", "path": str(showers)}
+    for arriving in (showers.read_bytes(), json.dumps(record).encode()):
+        done = calomlp("plot", "-", input=arriving)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith(b"%PDF")
+        assert b"/Count 2" in done.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["showers.root"]
+
+
+def test_without_hits_there_is_no_containment_unless_it_is_asked_for(calomlp: Run, tmp_path: Path) -> None:
+    columns = {name: values for name, values in toy_showers([10], 20).items() if not name.startswith("hit_")}
+    for i in range(2):
+        write_showers(tmp_path / f"s{i}.root", columns)
+    done = calomlp("plot", "s*.root", "-o", "out.png")
+    assert done.returncode == 0, done.stderr
+    assert b"calomlp plot: no hits" in done.stderr
+    assert (tmp_path / "out.png").exists()
+    done = calomlp("plot", "s*.root", "-o", "radial.png", "-k", "radial")
+    assert done.returncode == 3
+    assert b"s0.root:events: branch 'hit_energy' is not there" in done.stderr
+    assert not (tmp_path / "radial.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("showers.root -k resolution", "figure of a data set 'resolution' is unknown: legal: longitudinal, radial"),
+        ("report.json -k radial", "figure of a report 'radial' is unknown: legal: resolution, linearity"),
+        ("report.json showers.root", "report.json: not a ROOT file"),
+        ("showers.root --reference A=1,2,3", "--reference is for the figure 'resolution'"),
+        ("report.json --reference A=1,2", "reference 'A=1,2' is not of the form LABEL=a,n,c"),
+    ],
+)
+def test_what_does_not_go_together_is_refused_in_one_line(
+    calomlp: Run, tmp_path: Path, showers: Path, report: Path, arguments: str, message: str
+) -> None:
+    done = calomlp("plot", *arguments.split(), "-o", "out/")
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert message in done.stderr.decode()
+    assert {path.name for path in tmp_path.iterdir()} == {showers.name, report.name}
+
+
+def test_published_curves_are_drawn_into_the_resolution(calomlp: Run, tmp_path: Path, report: Path) -> None:
+    references = ["--reference", "CALICE SiW ECAL=16.6,0,1.1", "--reference", "CMS ECAL=2.8,0.12,0.3"]
+    done = calomlp("plot", report, *references, "-o", "with/", "--format", "svg")
+    assert done.returncode == 0, done.stderr
+    assert calomlp("plot", report, "-o", "without/", "--format", "svg").returncode == 0
+    for kind, same in (("resolution", False), ("linearity", True)):
+        files = [(tmp_path / folder / f"{kind}.svg").read_bytes() for folder in ("with", "without")]
+        assert (files[0] == files[1]) == same

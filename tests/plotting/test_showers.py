@@ -1,0 +1,114 @@
+"""Figures of data sets: they are built for every number of energies, and show the numbers of the profiles."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from matplotlib.collections import FillBetweenPolyCollection
+
+from calomlp.errors import ArtefactError
+from calomlp.evaluation.showers import RADII, ShowerProfiles
+from calomlp.plotting.names import SHOWER_DESCRIPTIONS
+from calomlp.plotting.save import FORMATS, write_figure
+from calomlp.plotting.showers import SHOWER_FIGURES, longitudinal, radial
+from calomlp.plotting.style import sequence
+from calomlp.plotting.terminal import draw_showers
+from tests.plotting.test_figures import check_layout, drawn, texts
+from tests.plotting.toy_showers import toy_profiles
+
+NUMBERS = [1, 3, 5, 7, 12]
+
+
+def without_hits_at_one_energy(profiles: ShowerProfiles) -> ShowerProfiles:
+    assert profiles.radial is not None
+    row = np.arange(len(profiles.energy_low)) == 0
+    mean, rms = (np.where(row[:, None], np.nan, values) for values in (profiles.radial.mean, profiles.radial.rms))
+    return replace(profiles, radial=replace(profiles.radial, events=profiles.radial.events * ~row, mean=mean, rms=rms))
+
+
+@pytest.mark.parametrize("kind", SHOWER_FIGURES)
+@pytest.mark.parametrize("number", NUMBERS)
+@pytest.mark.parametrize("known", [True, False])
+def test_nothing_is_cut_and_no_texts_collide(kind: str, number: int, known: bool) -> None:
+    check_layout(SHOWER_FIGURES[kind](toy_profiles(number, known=known, hadrons=number == 3)))
+
+
+@pytest.mark.parametrize("number", [5, 12])
+def test_large_numbers_of_events_find_room(number: int) -> None:
+    profiles = toy_profiles(number)
+    many = replace(profiles.longitudinal, events=np.full(number, 23_456_789))
+    check_layout(longitudinal(replace(profiles, longitudinal=many, events=23_456_789 * number)))
+
+
+def test_every_figure_is_described_in_order() -> None:
+    assert list(SHOWER_FIGURES) == list(SHOWER_DESCRIPTIONS)
+
+
+def test_curves_are_those_of_the_profiles_in_colours_that_follow_the_energy() -> None:
+    profiles = toy_profiles(5)
+    assert profiles.radial is not None
+    for figure, x, shown in (
+        (longitudinal(profiles), profiles.layer_depth, profiles.longitudinal),
+        (radial(profiles), RADII, profiles.radial),
+    ):
+        lines = {line.get_color(): drawn(line) for line in figure.axes[0].lines}
+        for look, mean in zip(sequence(5), shown.mean, strict=True):
+            assert lines[look.colour][0][-len(x) :] == pytest.approx(x)
+            assert lines[look.colour][1][-len(x) :] == pytest.approx(100 * mean)
+
+
+@pytest.mark.parametrize(("number", "bands"), [(1, 1), (3, 3), (5, 2), (12, 2)])
+def test_of_many_energies_the_outer_ones_have_bands(number: int, bands: int) -> None:
+    found = longitudinal(toy_profiles(number)).axes[0].collections
+    assert sum(isinstance(item, FillBetweenPolyCollection) for item in found) == bands
+
+
+@pytest.mark.parametrize(
+    ("known", "hadrons", "labels"),
+    [
+        (True, False, ("X_0", "R_", "e⁻", "track of the particle")),
+        (True, True, ("lambda", "R_", "π⁻, π⁺", "track of the particle")),
+        (False, False, ("layer, counted from 0", "[cm]", "e⁻", "centre of gravity of the hits")),
+    ],
+)
+def test_labels_say_what_was_chosen(known: bool, hadrons: bool, labels: tuple[str, ...]) -> None:
+    profiles = toy_profiles(3, known=known, hadrons=hadrons)
+    written = " ".join(text for figure in SHOWER_FIGURES.values() for text, _ in texts(figure(profiles)))
+    for label in labels:
+        assert label in written
+
+
+def test_an_energy_without_hits_is_listed_without_a_radius() -> None:
+    profiles = without_hits_at_one_energy(toy_profiles(3))
+    figure = radial(profiles)
+    check_layout(figure)
+    figure.canvas.draw()
+    assert "\N{EN DASH}" in [text for text, _ in texts(figure)]
+
+
+def test_containment_needs_hits() -> None:
+    with pytest.raises(ArtefactError, match="no hits"):
+        radial(toy_profiles(3, hits=False))
+
+
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_the_same_profiles_give_the_same_bytes(file_format: str) -> None:
+    streams = [io.BytesIO(), io.BytesIO()]
+    for stream in streams:
+        write_figure(radial(toy_profiles(3)), stream, file_format, {"Title": "radial"})
+    assert streams[0].getvalue() == streams[1].getvalue()
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+@pytest.mark.parametrize("hits", [True, False])
+def test_a_drawing_fits_the_terminal(number: int, hits: bool) -> None:
+    profiles = toy_profiles(number, hits=hits)
+    drawing = draw_showers(without_hits_at_one_energy(profiles) if hits else profiles, 80, 50, colour=False)
+    lines = drawing.split("\n")
+    assert max(map(len, lines)) <= 80
+    assert len(lines) <= 50
+    assert ("r [R_M]" in drawing) == hits
+    assert drawing.count(" GeV") == number
