@@ -8,6 +8,9 @@
 ``layer_energy[3]``, ``[:5]``         element or slice of an array
 ``hit_energy[hit_layer == 3]``        elements that pass a mask
 ``sum mean std min max count``        reductions of everything inside an event; ``count`` is the number of elements
+``mean(x, w)``, ``std(x, w)``         the same with weights
+``moment(x, n)``, ``moment(x, n, w)``  central moment of order n from 2 on
+``quantile(x, 0.9)``, ``top(x, 5)``   a quantile; the largest elements in descending order, 0 where there are fewer
 ``sqrt log log1p exp abs``            functions of one argument
 ``hypot(a, b)``, ``where(c, a, b)``   functions of several
 ====================================  =======================================================================
@@ -23,10 +26,12 @@ from typing import Any
 
 import awkward as ak
 import numpy as np
+from numpy.typing import NDArray
 
 from calomlp.errors import UsageError, did_you_mean
 
 _MAX_LENGTH = 2000
+_MAX_TOP = 1000
 
 _BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
@@ -73,17 +78,92 @@ def _reduction(name: str) -> Callable[[Any], Any]:
     return reduce
 
 
+def _elements(values: Any) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return all numbers, event by event, and how many are in each event."""
+    if isinstance(values, ak.Array):
+        while values.ndim > 2:
+            values = ak.flatten(values, axis=2)
+        return np.asarray(ak.flatten(values, axis=1), dtype=np.float64), np.asarray(ak.num(values, axis=1))
+    values = np.asarray(values, dtype=np.float64)
+    flat = values.reshape(len(values), -1) if values.ndim else values.reshape(1, 1)
+    return flat.ravel(), np.full(len(flat), flat.shape[1])
+
+
+def _moment(values: Any, order: Any, weights: Any = None) -> NDArray[np.float64]:
+    """Return the mean of order 1, or the central moment of a higher one, of everything inside an event."""
+    if not isinstance(order, np.integer) or not 1 <= order <= 8:
+        raise ValueError("the order of a moment is a whole number from 1 to 8")
+    numbers, counts = _elements(values)
+    weight, weight_counts = _elements(weights) if weights is not None else (np.ones_like(numbers), counts)
+    if not np.array_equal(counts, weight_counts):
+        raise ValueError("values and weights have not the same number of elements in every event")
+    event = np.arange(len(counts)).repeat(counts)
+
+    def mean(of: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.bincount(event, weight * of, len(counts)) / np.bincount(event, weight, len(counts))
+
+    centre = mean(numbers)
+    return centre if order == 1 else mean((numbers - centre[event]) ** int(order))
+
+
+def _mean(values: Any, weights: Any = None) -> Any:
+    return _reduction("mean")(values) if weights is None else _moment(values, np.int64(1), weights)
+
+
+def _std(values: Any, weights: Any = None) -> Any:
+    return _reduction("std")(values) if weights is None else np.sqrt(_moment(values, np.int64(2), weights))
+
+
+def _sorted(values: Any) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return all numbers in ascending order inside each event, their counts, and where each event begins."""
+    numbers, counts = _elements(values)
+    order = np.lexsort((numbers, np.arange(len(counts)).repeat(counts)))
+    return numbers[order], counts, counts.cumsum() - counts
+
+
+def _quantile(values: Any, share: Any) -> NDArray[np.float64]:
+    """Return a quantile of everything inside an event, linear between elements; NaN where there are none."""
+    if not isinstance(share, np.number) or not 0 <= share <= 1:
+        raise ValueError("a quantile takes a share from 0 to 1")
+    numbers, counts, first = _sorted(values)
+    result = np.full(len(counts), np.nan)
+    filled = counts > 0
+    place = float(share) * (counts[filled] - 1)
+    below = np.floor(place).astype(np.int64)
+    low, high = (numbers[first[filled] + i] for i in (below, np.minimum(below + 1, counts[filled] - 1)))
+    result[filled] = low + (place - below) * (high - low)
+    return result
+
+
+def _top(values: Any, number: Any) -> NDArray[np.float64]:
+    """Return the largest elements of an event in descending order, 0 where there are fewer; [events, number]."""
+    if not isinstance(number, np.integer) or not 1 <= number <= _MAX_TOP:
+        raise ValueError(f"top takes a whole number of elements from 1 to {_MAX_TOP}")
+    numbers, counts, first = _sorted(values)
+    rank = np.arange(int(number))
+    there = rank < counts[:, None]
+    result = np.zeros((len(counts), len(rank)))
+    result[there] = numbers[((first + counts - 1)[:, None] - rank)[there]]
+    return result
+
+
 def _where(condition: Any, yes: Any, no: Any) -> Any:
     arrays = (condition, yes, no)
     return ak.where(*arrays) if any(isinstance(item, ak.Array) for item in arrays) else np.where(*arrays)
 
 
-_FUNCTIONS: dict[str, tuple[int, Callable[..., Any]]] = {
-    **{name: (1, _reduction(name)) for name in ("sum", "mean", "std", "min", "max", "count")},
-    **{name: (1, getattr(np, name)) for name in ("sqrt", "log", "log1p", "exp", "abs")},
-    "hypot": (2, np.hypot),
-    "where": (3, _where),
+_FUNCTIONS: dict[str, tuple[tuple[int, ...], Callable[..., Any]]] = {
+    **{name: ((1,), _reduction(name)) for name in ("sum", "min", "max", "count")},
+    "mean": ((1, 2), _mean),
+    "std": ((1, 2), _std),
+    "moment": ((2, 3), _moment),
+    "quantile": ((2,), _quantile),
+    "top": ((2,), _top),
+    **{name: ((1,), getattr(np, name)) for name in ("sqrt", "log", "log1p", "exp", "abs")},
+    "hypot": ((2,), np.hypot),
+    "where": ((3,), _where),
 }
+"""Numbers of arguments, and what is done with them."""
 
 
 @dataclass(frozen=True)
@@ -186,9 +266,10 @@ def _check(node: ast.expr, text: str) -> set[str]:
 def _check_call(node: ast.Call, function: str, text: str) -> None:
     if function not in _FUNCTIONS:
         raise UsageError(f"expression {text!r}: unknown function {function!r}: {did_you_mean(function, _FUNCTIONS)}")
-    arity = _FUNCTIONS[function][0]
-    if len(node.args) != arity or node.keywords:
-        raise UsageError(f"expression {text!r}: {function} takes {arity} argument{'s' if arity > 1 else ''}")
+    arities = _FUNCTIONS[function][0]
+    if len(node.args) not in arities or node.keywords:
+        takes = " or ".join(map(str, arities))
+        raise UsageError(f"expression {text!r}: {function} takes {takes} argument{'s' if arities != (1,) else ''}")
 
 
 def _slice(node: ast.Slice, text: str) -> slice:
