@@ -43,6 +43,9 @@ class EvaluateSettings:
         "-t",
         metavar="EXPR",
     )
+    cut: str | None = setting(
+        None, "Use only events that meet this condition; '' for all. Default: as in training.", metavar="EXPR"
+    )
     all: bool = setting(False, "Use all events of files that the model was trained on, not only their test side.")
     seed: int = setting(1, "Seed of the bootstrap errors.")
 
@@ -56,6 +59,7 @@ def run(session: Session, settings: EvaluateSettings) -> None:
     session.streams.check_output(settings.output, binary=False, force=session.force)
 
     from calomlp.data.expressions import Expression
+    from calomlp.data.sample import parse_cut
     from calomlp.data.sources import resolve
     from calomlp.evaluation.evaluate import evaluate, training_sources
     from calomlp.model.file import read_model
@@ -64,6 +68,8 @@ def run(session: Session, settings: EvaluateSettings) -> None:
     model = read_model(path, label)
     if settings.target is not None:
         model = replace(model, recipe=replace(model.recipe, target=Expression.parse(settings.target)))
+    if settings.cut is not None:
+        model = replace(model, recipe=replace(model.recipe, cut=parse_cut(settings.cut)))
     tree = settings.tree or model.files[0].tree
     sources = (
         resolve(settings.data, session.streams, tree=tree)

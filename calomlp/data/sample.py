@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,9 +16,11 @@ from calomlp.data.reader import Table, open_table
 from calomlp.data.record import FileRecord
 from calomlp.data.sources import Source
 from calomlp.data.split import Split
-from calomlp.errors import ArtefactError, InputError
+from calomlp.errors import ArtefactError, InputError, UsageError
 from calomlp.interrupt import Interrupt
 from calomlp.progress import Progress
+
+logger = logging.getLogger(__name__)
 
 MAX_BEAM_ENERGIES = 50
 """Up to this many distinct true energies are taken for the energies of a test beam, more for a spectrum."""
@@ -32,18 +35,25 @@ class Recipe:
         target: Expression for the true energy [GeV].
         split: Shares of training, validation and test.
         split_by: Branch whose equal values stay on one side; ``None`` to split event by event.
+        cut: Condition that events must meet; ``None`` for all events.
     """
 
     features: FeatureSet
     target: Expression
     split: Split
     split_by: str | None = None
+    cut: Expression | None = None
 
     @property
     def branches(self) -> frozenset[str]:
         """Every branch that is read."""
         grouped = {self.split_by} if self.split_by else set()
-        return self.features.branches | self.target.branches | grouped
+        return self.features.branches | self.true_branches | grouped
+
+    @property
+    def true_branches(self) -> frozenset[str]:
+        """The branches that the true energy and the cut need."""
+        return self.target.branches | (self.cut.branches if self.cut else frozenset())
 
     def check(self, table: Table) -> None:
         """Refuse a file that lacks a branch of the recipe.
@@ -74,6 +84,10 @@ class Sample:
     def __len__(self) -> int:
         return len(self.true_energy)
 
+    def first(self, events: int) -> Sample:
+        """Return the first events."""
+        return Sample(self.features[:events], self.true_energy[:events], self.side[:events])
+
     def select(self, mask: NDArray[np.bool_]) -> Sample:
         """Return the events where the mask is true."""
         return Sample(self.features[mask], self.true_energy[mask], self.side[mask])
@@ -96,23 +110,63 @@ def remember(records: list[FileRecord], record: FileRecord) -> None:
     records.append(record)
 
 
-def read_chunks(table: Table, recipe: Recipe) -> Iterator[Sample]:
+def read_chunks(table: Table, recipe: Recipe) -> Iterator[tuple[int, Sample]]:
     """Read a file chunk by chunk.
 
+    Yields:
+        The number of events that were read, and those of them that pass the cut.
+
     Raises:
-        InputError: If a value is not finite, or a true energy not above zero.
+        InputError: If a value is not finite, or a true energy not above zero, in an event that passes the cut.
     """
-    for start, branches in table.chunks(recipe.branches):
-        events = len(next(iter(branches.values())))
-        energy = read_target(table, recipe.target, branches, events)
+    for start, everything in table.chunks(recipe.branches):
+        entries, branches = select(table, recipe.cut, start, everything)
+        energy = read_target(table, recipe.target, branches, len(entries))
         features = recipe.features.matrix(branches)
-        _check_finite(table, features, recipe.features.columns, start)
-        _check_energy(table, recipe.target.text, energy, start)
+        _check_finite(table, features, recipe.features.columns, entries)
+        _check_energy(table, recipe.target.text, energy, entries)
         if recipe.split_by is None:
-            side = recipe.split.sides(table.identity, np.arange(start, start + events))
+            side = recipe.split.sides(table.identity, entries)
         else:
             side = recipe.split.sides("", _group_keys(branches[recipe.split_by], recipe.split_by))
-        yield Sample(features, energy, side)
+        yield len(next(iter(everything.values()))), Sample(features, energy, side)
+
+
+def parse_cut(text: str | None) -> Expression | None:
+    """Read a cut; none, or an empty one, lets all events pass.
+
+    Raises:
+        UsageError: If it is not in the feature language or reads no branch.
+    """
+    if not text:
+        return None
+    cut = Expression.parse(text)
+    if not cut.branches:
+        raise UsageError(f"cut {text!r} reads no branch: it must depend on the event")
+    return cut
+
+
+def select(
+    table: Table, cut: Expression | None, start: int, branches: Mapping[str, Any]
+) -> tuple[NDArray[np.int64], Mapping[str, Any]]:
+    """Return the entry numbers of the events of a chunk that pass a cut, and their branches.
+
+    Args:
+        table: Where the chunk comes from.
+        cut: The condition; ``None`` lets all events pass.
+        start: Entry number of the chunk's first event.
+        branches: Branches by name.
+
+    Raises:
+        InputError: If the cut is not true or false in each event.
+    """
+    entries = np.arange(start, start + len(next(iter(branches.values()))))
+    if cut is None:
+        return entries, branches
+    passes = per_event(cut, branches, len(entries))
+    if passes.ndim != 1 or passes.dtype.kind != "b":
+        raise InputError(f"{table.source}: cut {cut.text!r} is not one condition in each event, such as e_sum > 1")
+    return entries[passes], {name: values[passes] for name, values in branches.items()}
 
 
 def read_target(table: Table, target: Expression, branches: Mapping[str, Any], events: int) -> NDArray[np.float32]:
@@ -159,16 +213,20 @@ def load(
     start = 0
     for source in sources:
         with open_table(source) as table:
-            for chunk in read_chunks(table, recipe):
+            for events, chunk in read_chunks(table, recipe):
                 rows = slice(start, start + len(chunk))
                 sample.features[rows] = chunk.features
                 sample.true_energy[rows] = chunk.true_energy
                 sample.side[rows] = chunk.side
                 start = rows.stop
-                progress.advance(len(chunk))
+                progress.advance(events)
                 interrupt.check()
     progress.finish()
-    return sample, tuple(records)
+    if recipe.cut:
+        logger.info("%d of %d events pass the cut %s", start, total, recipe.cut.text)
+    if not start:
+        raise InputError(f"{', '.join(record.path for record in records)}: no event passes the cut")
+    return sample.first(start), tuple(records)
 
 
 def _group_keys(values: NDArray[np.generic], branch: str) -> NDArray[np.int64]:
@@ -179,7 +237,9 @@ def _group_keys(values: NDArray[np.generic], branch: str) -> NDArray[np.int64]:
     return values.astype(np.int64)
 
 
-def _check_finite(table: Table, features: NDArray[np.float32], columns: Sequence[str], start: int) -> None:
+def _check_finite(
+    table: Table, features: NDArray[np.float32], columns: Sequence[str], entries: NDArray[np.int64]
+) -> None:
     finite = np.isfinite(features)
     if finite.all():
         return
@@ -187,14 +247,14 @@ def _check_finite(table: Table, features: NDArray[np.float32], columns: Sequence
     rows = np.flatnonzero(~finite[:, column])
     raise InputError(
         f"{table.source}: feature {columns[column]!r} is not finite in {len(rows)} of events "
-        f"{start} to {start + len(features) - 1}, first in event {start + rows[0]}"
+        f"{entries[0]} to {entries[-1]}, first in event {entries[rows[0]]}"
     )
 
 
-def _check_energy(table: Table, target: str, energy: NDArray[np.floating], start: int) -> None:
+def _check_energy(table: Table, target: str, energy: NDArray[np.floating], entries: NDArray[np.int64]) -> None:
     bad = np.flatnonzero(~(np.isfinite(energy) & (energy > 0)))
     if len(bad):
         raise InputError(
             f"{table.source}: true energy {target!r} is not finite and above zero in {len(bad)} of events "
-            f"{start} to {start + len(energy) - 1}, first in event {start + bad[0]} ({energy[bad[0]]:g})"
+            f"{entries[0]} to {entries[-1]}, first in event {entries[bad[0]]} ({energy[bad[0]]:g})"
         )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from calomlp.compute import threads
 from calomlp.data.reader import Table, open_table
 from calomlp.data.record import FileRecord
-from calomlp.data.sample import MAX_BEAM_ENERGIES, Recipe, describe, read_chunks, read_target, remember
+from calomlp.data.sample import MAX_BEAM_ENERGIES, Recipe, describe, read_chunks, read_target, remember, select
 from calomlp.data.sources import Source
 from calomlp.data.split import Side
 from calomlp.errors import InputError
@@ -87,19 +87,20 @@ def evaluate(
     records = _check(model, sources)
     accumulator = Accumulator(_bins(model, sources), tuple(LABELS))
     progress.start("evaluating", sum(record.events for record in records), "events")
-    left_out = 0
+    left_out = cut_away = 0
     for source in sources:
         with open_table(source) as table:
             known = _is_known(model, table)
-            for chunk in read_chunks(table, _recipe(model, table)):
+            for events, chunk in read_chunks(table, _recipe(model, table)):
                 used = chunk.select(chunk.side == Side.TEST) if known and not use_all else chunk
                 left_out += len(chunk) - len(used)
+                cut_away += events - len(chunk)
                 with threads(1):
                     estimates = model.regressor.estimates(used.features)
                 accumulator.fill(
                     used.true_energy, {name: getattr(estimates, name).cpu().numpy() for name in accumulator.curves}
                 )
-                progress.advance(len(chunk))
+                progress.advance(events)
                 interrupt.check()
     progress.finish()
     if not accumulator.content:
@@ -108,7 +109,11 @@ def evaluate(
             if left_out
             else "no event is left to evaluate"
         )
-    return summarise(accumulator, model, records, left_out=left_out, use_all=use_all, seed=seed)
+    report = summarise(accumulator, model, records, left_out=left_out, use_all=use_all, seed=seed)
+    if model.recipe.cut:
+        note = f"{cut_away} events did not pass the cut {model.recipe.cut.text} and were left out"
+        return replace(report, notes=(note, *report.notes))
+    return report
 
 
 def summarise(
@@ -171,10 +176,11 @@ def _distinct_energies(recipe: Recipe, sources: Sequence[Source]) -> tuple[NDArr
     events = 0
     for source in sources:
         with open_table(source) as table:
-            for _, branches in table.chunks(recipe.target.branches):
-                n = len(next(iter(branches.values())))
-                events += n
-                distinct = np.unique(np.concatenate([distinct, read_target(table, recipe.target, branches, n)]))
+            for start, everything in table.chunks(recipe.true_branches):
+                entries, branches = select(table, recipe.cut, start, everything)
+                events += len(entries)
+                energy = read_target(table, recipe.target, branches, len(entries))
+                distinct = np.unique(np.concatenate([distinct, energy]))
                 if len(distinct) > MAX_BEAM_ENERGIES:
                     return distinct, events
     return distinct, events

@@ -14,7 +14,7 @@ import safetensors.torch
 from calomlp.data.expressions import Expression
 from calomlp.data.features import Feature, FeatureSet
 from calomlp.data.record import FileRecord
-from calomlp.data.sample import Recipe
+from calomlp.data.sample import Recipe, parse_cut
 from calomlp.data.split import Split
 from calomlp.errors import ArtefactError, InputError
 from calomlp.model.envelope import Envelope
@@ -59,6 +59,7 @@ def write_model(path: Path, model: Model) -> None:
         "target": recipe.target.text,
         "split": asdict(recipe.split),
         "split_by": recipe.split_by,
+        "cut": recipe.cut.text if recipe.cut else None,
         "architecture": asdict(model.regressor.architecture),
         "files": [asdict(record) for record in model.files],
         "envelope": asdict(model.envelope),
@@ -118,7 +119,8 @@ def _build(document: Mapping[str, Any], tensors: Mapping[str, Any]) -> Model:
     features = FeatureSet(
         Feature(item["expression"], tuple(item["shape"]), item["energy"]) for item in document["features"]
     )
-    recipe = Recipe(features, Expression.parse(document["target"]), Split(**document["split"]), document["split_by"])
+    target, cut = Expression.parse(document["target"]), parse_cut(document["cut"])
+    recipe = Recipe(features, target, Split(**document["split"]), document["split_by"], cut)
     return Model(
         regressor,
         recipe,

@@ -14,7 +14,7 @@ from calomlp.data.expressions import Expression
 from calomlp.data.features import choose
 from calomlp.data.reader import open_table
 from calomlp.data.record import FileRecord
-from calomlp.data.sample import MAX_BEAM_ENERGIES, Recipe, Sample, load
+from calomlp.data.sample import MAX_BEAM_ENERGIES, Recipe, Sample, load, parse_cut
 from calomlp.data.sources import Source
 from calomlp.data.split import Side, Split
 from calomlp.errors import InputError, UsageError
@@ -45,14 +45,15 @@ def plan_recipe(sources: Sequence[Source], settings: TrainingSettings) -> Recipe
     if not target.branches:
         raise UsageError(f"target {target.text!r} reads no branch: it must depend on the event")
     split = Split.parse(settings.split, settings.seed)
+    cut = parse_cut(settings.cut)
     reserved = {settings.split_by} if settings.split_by else set()
     for source in sources:
         with open_table(source) as table:
-            table.require(target.branches | reserved)
+            table.require(target.branches | reserved | (cut.branches if cut else set()))
             if table.entries or source is sources[-1]:  # the first file with events tells the shapes
                 features = choose(table, target, settings.features, settings.energies, reserved)
                 break
-    return Recipe(features, target, split, settings.split_by)
+    return Recipe(features, target, split, settings.split_by, cut)
 
 
 def load_sample(

@@ -37,6 +37,9 @@ class TrainingSettings:
         panel=DATA,
         metavar="EXPR",
     )
+    cut: str | None = setting(
+        None, "Use only events that meet this condition: 'n_hits > 10'.", metavar="EXPR", panel=DATA
+    )
     split: str = setting("0.7,0.1,0.2", "Shares of training, validation and test.", metavar="A,B,C", panel=DATA)
     split_by: str | None = setting(
         None, "Keep events with equal values of this branch on one side.", panel=DATA, metavar="BRANCH"

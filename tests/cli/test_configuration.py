@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from pathlib import Path
 
@@ -87,3 +88,19 @@ def test_no_command_shows_the_help(calomlp: Run) -> None:
 
 def test_the_version(calomlp: Run) -> None:
     assert calomlp("--version").stdout.startswith(b"calomlp 0.")
+
+
+def test_a_cut_is_remembered_and_can_be_replaced(calomlp: Run) -> None:
+    electrons = SAMPLE_DATA / "electrons.root"
+    calomlp("train", electrons, "--cut", "sum(layer_energy) > 5", "--epochs", 1, "-o", "m.safetensors")
+    notes, events = [], []
+    for flags in ([], ["--cut", ""], ["--cut", "sum(layer_energy) > 20"]):
+        report = json.loads(calomlp("evaluate", "m.safetensors", *flags, "-o", "-").stdout)
+        notes.append([note for note in report["notes"] if "cut" in note])
+        events.append(report["events"])
+    assert events[1] > events[0] > events[2] > 0
+    assert "did not pass the cut sum(layer_energy) > 5" in notes[0][0]
+    assert notes[1] == []
+    refused = calomlp("train", electrons, "--cut", "1 > 0", "-o", "n.safetensors")
+    assert refused.returncode == 2
+    assert b"reads no branch" in refused.stderr

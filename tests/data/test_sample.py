@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -76,3 +77,32 @@ def test_files_without_events(make_root: Make) -> None:
     columns = {name: values[:0] for name, values in linear_showers(1).items()}
     with pytest.raises(InputError, match="no events"):
         loaded([make_root(columns)])
+
+
+def test_a_cut_leaves_every_other_event_where_it_was(make_root: Make) -> None:
+    source = make_root(linear_showers(3000, seed=1))
+    whole, cut = loaded([source]), loaded([source], replace(RECIPE, cut=Expression.parse("layer_energy[2] > 1")))
+    passes = whole.features[:, 2] > 1
+    assert 0 < np.count_nonzero(passes) < 3000
+    for kept, everything in ((cut.features, whole.features), (cut.side, whole.side)):
+        assert (kept == everything[passes]).all()
+
+
+def test_what_a_cut_leaves_out_may_be_broken(make_root: Make) -> None:
+    columns = linear_showers(100, seed=1)
+    columns["layer_energy"][7] = np.nan
+    recipe = replace(RECIPE, cut=Expression.parse("layer_energy[0] > -1e9"))
+    assert len(loaded([make_root(columns)], recipe)) == 99
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("layer_energy > 1", "not one condition"),
+        ("layer_energy[0]", "not one condition"),
+        ("true_energy < 0", "no event"),
+    ],
+)
+def test_a_cut_that_is_none_or_leaves_nothing_is_refused(make_root: Make, text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        loaded([make_root(linear_showers(100, seed=1))], replace(RECIPE, cut=Expression.parse(text)))
