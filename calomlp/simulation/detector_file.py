@@ -193,7 +193,7 @@ def _length(table: TomlTable, key: str) -> float:
 
 def _c_em(table: TomlTable, key: str) -> float | str:
     if not isinstance(table.take(key), str):
-        return table.number(key, at_least=0)
+        return table.number(key, at_least=0, at_most=2)  # a fraction; more are per cent
     name = table.text(key)
     if name not in SAMPLING_FORMULAS:
         raise UsageError(f"{table.place(key)}: unknown formula {name!r}; {did_you_mean(name, SAMPLING_FORMULAS)}")
@@ -217,7 +217,7 @@ def _quantity(*units: str) -> Callable[[TomlTable, str], Quantity | None]:
 _RESPONSE: Readers = {
     "c_em": _c_em,
     "c_em_absorber": lambda table, key: table.quantity(key, "X0").value or None,
-    "c_had": lambda table, key: table.number(key, above=0),
+    "c_had": lambda table, key: table.number(key, above=0, at_most=5),
     "e_over_h": lambda table, key: table.number(key, above=0),
     "mip_peak": lambda table, key: table.number(key, above=0, at_most=1),
     "kappa": lambda table, key: table.quantity(key, "GeV").value,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from calomlp import __version__
 from calomlp.errors import UsageError, did_you_mean
+from calomlp.simulation.detector import HADRONS
 
 if TYPE_CHECKING:
     from calomlp.simulation.detector import Detector
@@ -202,7 +203,8 @@ class Request:
         for particle, _ in self.particles:
             if particle not in legal:
                 where = f"detector {self.detector.name!r}"
-                raise UsageError(f"{where} does not simulate {particle!r}; {did_you_mean(particle, legal)}")
+                hint = f"; for hadrons give c_had and e_over_h in {where}" if particle in HADRONS else ""
+                raise UsageError(f"{where} does not simulate {particle!r}; {did_you_mean(particle, legal)}{hint}")
         if not 1 <= self.events <= MAX_EVENTS:
             raise UsageError(f"number of events {self.events} is not legal: from 1 to {MAX_EVENTS:.1e}")
         if self.seed < 0:

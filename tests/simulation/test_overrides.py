@@ -123,3 +123,8 @@ def test_what_does_not_fit_names_the_override(assignment: str, message: str) -> 
     with pytest.raises(UsageError) as caught:
         load_detector("siw-ecal", [assignment])
     assert message in str(caught.value)
+
+
+def test_per_cent_are_not_taken_for_a_fraction() -> None:
+    with pytest.raises(UsageError, match=r"c_em = 16\.6"):
+        load_detector("siw-ecal", ["response.c_em=16.6"])
