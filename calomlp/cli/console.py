@@ -116,16 +116,20 @@ def print_tables(tables: Sequence[tuple[str, Table]], notes: Sequence[str]) -> N
     """Draw tables on standard output, each under its title, and the notes below them."""
     from rich import box
     from rich.console import Console
+    from rich.markup import escape  # a table takes [cm] for markup
     from rich.table import Table as Drawing
 
     console = Console(highlight=False)
     for title, table in tables:
-        drawing = Drawing(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=0)
+        drawing = Drawing(title=escape(title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=0)
         for index, heading in enumerate(table.header):
-            lines = heading.replace(": ", "\n")
-            drawing.add_column(lines, justify="left" if index == 0 else "right", vertical="bottom", no_wrap=True)
+            lines = escape(heading.replace(": ", "\n"))
+            if index == 0:  # names, which may be of any length
+                drawing.add_column(lines, justify="left", vertical="bottom", overflow="fold")
+            else:
+                drawing.add_column(lines, justify="right", vertical="bottom", no_wrap=True)
         for row in table.rows:
-            drawing.add_row(*row)
+            drawing.add_row(*map(escape, row))
         console.print(drawing)
     for note in notes:
         console.print(f"note: {note}", style="dim", markup=False)

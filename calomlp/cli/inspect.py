@@ -1,40 +1,55 @@
-"""Show what a detector amounts to: depths, effective media and sampling of every group of layers.
+"""Show what is in a ROOT file and how to train on it, or what a detector amounts to.
 
-Detectors: siw-ecal, crystal-ecal, shashlik, ahcal, combined, or a TOML file of your own; --set tries out a change.
+A ROOT file: its trees, their branches with a look at the first events, and a command to begin with. A detector
+(siw-ecal, crystal-ecal, shashlik, ahcal, combined, or a TOML file of your own): depths, effective media and sampling of
+every group of layers; --set tries out a change.
 
-calomlp inspect siw-ecal
+calomlp inspect testbeam.root
+
+calomlp inspect testbeam.root:raw/hits --json
 
 calomlp inspect combined --set layers.hcal.absorber.thickness=25mm
-
-calomlp inspect my-detector.toml --json
 """
 
 from __future__ import annotations
 
 import textwrap
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from calomlp.errors import UsageError, did_you_mean
 from calomlp.settings import setting
-from calomlp.streams import Record
+from calomlp.streams import STDIN, Record
 
 if TYPE_CHECKING:
     from calomlp.cli.session import Session
+    from calomlp.data.sources import Source
+    from calomlp.data.suggestions import Suggestions
+    from calomlp.data.summary import TreeSummary
     from calomlp.plotting.tables import Table
     from calomlp.simulation.detector import Detector, Section
 
 _WIDTH = 80
 _GROUPS_PER_TABLE = 4
+_DATA_MARKS = (".root", "://", "*", "?", "[")
+"""What is in no name of a detector."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class InspectSettings:
     """What ``calomlp inspect`` can be asked for."""
 
-    detector: str = setting("", "A preset, or a TOML file.", positional=True, metavar="DETECTOR")
+    source: str = setting(
+        "",
+        "A ROOT file, file.root:tree, a URL or -; or a detector: a preset or a TOML file.",
+        positional=True,
+        metavar="SOURCE",
+    )
     set: tuple[str, ...] = setting(
-        (), "Replace a value: layers.absorber.thickness=3mm, readout.noise=0.2MIP; repeatable.", metavar="PATH=VALUE"
+        (),
+        "Replace a value of a detector: layers.absorber.thickness=3mm, readout.noise=0.2MIP; repeatable.",
+        metavar="PATH=VALUE",
     )
 
 
@@ -42,14 +57,91 @@ SETTINGS = InspectSettings
 
 
 def run(session: Session, settings: InspectSettings) -> None:
-    """Load the detector and show its constants."""
-    from calomlp.simulation.detector_file import PRESETS, load_detector
+    """Look at what was named, be it data or a detector."""
+    from calomlp.data.sources import resolve
+    from calomlp.simulation.detector_file import PRESETS
 
-    if not settings.detector:
-        raise UsageError(f"no detector was named: {did_you_mean('', PRESETS)}, or a TOML file")
-    detector = load_detector(settings.detector, settings.set)
+    name = settings.source
+    if not name:
+        raise UsageError(
+            f"nothing was named: give a ROOT file, a TOML file, or a detector: {did_you_mean('', PRESETS)}"
+        )
+    if name in PRESETS or _is_detector(name):
+        _inspect_detector(session, settings)
+        return
+    if settings.set:
+        raise UsageError(f"--set changes a detector, which {name} is not")
+    source, *others = resolve([name], session.streams)
+    if others:
+        raise UsageError(f"{name} stands for {1 + len(others)} files: name one of them, such as {source.label}")
+    kind = _kind(source.path)
+    if kind in ("model", "report"):
+        raise UsageError(f"{source.label} is a {kind}: so far, only ROOT files and detectors can be inspected")
+    _inspect_data(session, source)
+
+
+def _is_detector(name: str) -> bool:
+    """Tell whether a name that is no preset can only be meant for a detector."""
+    if Path(name).is_file():
+        return not (_kind(name) or name.endswith(".root"))
+    return not (name == "-" or name.startswith("@") or any(mark in name for mark in _DATA_MARKS))
+
+
+def _kind(path: str) -> str:
+    """Return what a file is by how it begins; nothing if that does not tell."""
+    try:
+        with Path(path).open("rb") as file:
+            head = file.read(16)
+    except OSError:
+        return ""
+    if head.startswith(b"root\0"):  # text may begin with root: as well
+        return "dataset"
+    if head.lstrip().startswith(b"{"):
+        return "report"
+    return "model" if head[8:9] == b"{" else ""  # eight bytes of length, then the JSON header
+
+
+def _inspect_data(session: Session, source: Source) -> None:
+    """Look into a ROOT file."""
+    from calomlp.data.reader import open_file
+    from calomlp.data.suggestions import suggest
+    from calomlp.data.summary import summarise
+
+    with open_file(source) as file:
+        trees = summarise(file, session.interrupt)
+    path = "-" if source.label == STDIN else source.label
+    suggestions = suggest(trees, path, named=source.tree is not None)
+    if session.json:
+        summary = {
+            "trees": [tree.as_dict() for tree in trees],
+            "suggestions": suggestions.as_dict() if suggestions else None,
+        }
+        session.streams.print_line(Record("inspect", "dataset", str(source), summary).to_json())
+    else:
+        _show_data(session, source, trees, suggestions)
+
+
+def _show_data(session: Session, source: Source, trees: list[TreeSummary], suggestions: Suggestions | None) -> None:
+    """Draw the trees and their branches on the terminal, and say what they suggest."""
+    from calomlp.cli.console import print_tables
+    from calomlp.plotting.tables import branch_tables, tree_table
+
+    session.streams.print_line(source.label)
+    print_tables([("", tree_table(trees)), *branch_tables(trees)], [])
+    if suggestions is None:
+        return
+    for line in suggestions.sentences:
+        session.streams.print_line(textwrap.fill(line, _WIDTH, subsequent_indent="  ", break_on_hyphens=False))
+    session.streams.print_line(suggestions.command)  # in one piece, so that it can be copied
+
+
+def _inspect_detector(session: Session, settings: InspectSettings) -> None:
+    """Load a detector and show its constants."""
+    from calomlp.simulation.detector_file import load_detector
+
+    detector = load_detector(settings.source, settings.set)
     if not session.json:
-        _show(session, detector)
+        _show_detector(session, detector)
         return
     summary = {
         "name": detector.name,
@@ -58,11 +150,11 @@ def run(session: Session, settings: InspectSettings) -> None:
         **detector.constants(),
         "detector": detector.as_dict(),
     }
-    session.streams.print_line(Record("inspect", "detector", settings.detector, summary).to_json())
+    session.streams.print_line(Record("inspect", "detector", settings.source, summary).to_json())
 
 
-def _show(session: Session, detector: Detector) -> None:
-    """Draw the tables on the terminal."""
+def _show_detector(session: Session, detector: Detector) -> None:
+    """Draw the constants of a detector on the terminal."""
     from calomlp.cli.console import print_tables
 
     medium, sections = detector.medium, detector.sections
@@ -83,13 +175,10 @@ def _show(session: Session, detector: Detector) -> None:
 
 def _table(sections: tuple[Section, ...]) -> Table:
     """Return one column for each group of layers, one row for each quantity."""
-    from rich.markup import escape
-
     from calomlp.plotting.tables import Table
 
     columns = [_column(section) for section in sections]
-    # A table on a terminal takes [cm] for markup.
-    rows = tuple((escape(quantity), *(column[quantity] for column in columns)) for quantity in columns[0])
+    rows = tuple((quantity, *(column[quantity] for column in columns)) for quantity in columns[0])
     return Table(("group of layers", *(section.name for section in sections)), rows)
 
 

@@ -1,41 +1,35 @@
-"""ROOT files in: find the tree, know its branches, read them in chunks."""
+"""ROOT files in: open the file, find the tree, read its columns in chunks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
-import awkward as ak
 import numpy as np
 import uproot
-from awkward.forms import Form, ListOffsetForm, NumpyForm, RegularForm
 
-from calomlp.data.sources import Source
+from calomlp.data.columns import Branch, Column, TreeReader
+from calomlp.data.damage import brief, check_packed, check_record
+from calomlp.data.rntuple import RNTuple
+from calomlp.data.sources import Source, is_url, stamp
+from calomlp.data.ttree import TTree
 from calomlp.errors import CalomlpError, InputError, MissingDependencyError, did_you_mean
 
+__all__ = ["DEFAULT_TREE", "Column", "RootFile", "Table", "open_file", "open_table"]
+
 DEFAULT_TREE = "events"
-_TABLE_CLASSES = ("TTree", "TNtuple", "TNtupleD", "ROOT::RNTuple")
+_READERS: dict[str, Callable[[Any, int | None], TreeReader]] = {
+    **dict.fromkeys(("TTree", "TNtuple", "TNtupleD"), TTree),
+    "ROOT::RNTuple": RNTuple,
+}
 _CHUNK_BYTES = 32 << 20
-_MAX_CHUNK_EVENTS = 200_000
-_SAMPLE_EVENTS = 1000
-
-
-@dataclass(frozen=True)
-class Column:
-    """What a numeric branch holds.
-
-    Attributes:
-        name: Name of the branch.
-        shape: Shape of a fixed-size array inside an event; empty for a plain number.
-        jagged: Whether the number of elements varies from event to event.
-    """
-
-    name: str
-    shape: tuple[int, ...] = ()
-    jagged: bool = False
+_MIN_CHUNK_EVENTS, _MAX_CHUNK_EVENTS = 10, 200_000
+_MAGIC = b"root"
+_FOLDERS = ("TDirectory", "TDirectoryFile")
+_MAX_LISTED = 12
 
 
 class Table:
@@ -45,153 +39,321 @@ class Table:
         source: Where it lies; its tree is filled in.
         entries: Number of events.
         identity: What identifies the file and tree wherever it is copied: the UUID that ROOT wrote into it.
+
+    Args:
+        source: Where it lies.
+        reader: What reads it.
+        uuid: That of the file.
+        unchanged: Raises an InputError if the file is not what it was.
     """
 
-    def __init__(self, source: Source, tree: Any, uuid: str) -> None:
+    def __init__(self, source: Source, reader: TreeReader, uuid: str, unchanged: Callable[[], None]) -> None:
         self.source = source
-        self.entries = int(tree.num_entries)
+        self.entries = reader.entries
         known = int(uuid.replace("-", ""), 16) != 0  # some writers leave it out
         self.identity = f"{uuid if known else source.label}:{source.tree}"
-        self._tree = tree
+        self._reader = reader
+        self._unchanged = unchanged
 
     @cached_property
-    def names(self) -> list[str]:
-        """The names of all branches, numeric or not."""
-        return [str(name) for name in self._tree.keys(recursive=False)]
+    def branches(self) -> list[Branch]:
+        """All branches, numeric or not, whether they can be read or not.
+
+        Raises:
+            InputError: If the description of the tree is damaged.
+        """
+        try:
+            return self._reader.branches
+        except Exception as error:
+            raise InputError(f"{self.source}: cannot be read: {brief(error)}") from error
 
     @cached_property
     def columns(self) -> dict[str, Column]:
-        """The numeric branches; those of other types, or that cannot be read, are not here."""
-        found = (self._column(name) for name in self.names)
-        return {column.name: column for column in found if column is not None}
-
-    def _column(self, name: str) -> Column | None:
-        branch = self._tree[name]
-        try:
-            if hasattr(branch, "interpretation"):
-                form = branch.interpretation.awkward_form(self._tree.file)
-            else:
-                form = self._tree.arrays([name], entry_stop=0)[name].layout.form
-        except Exception:  # noqa: BLE001 - uproot has no common error for types that it cannot interpret
-            return None
-        return _column(name, form)
+        """The numeric columns: branches, and members of branches that hold records."""
+        columns: dict[str, Column] = {}
+        for branch in self.branches:
+            for column in branch.columns():
+                columns.setdefault(column.name, column)
+        return columns
 
     def require(self, names: Iterable[str]) -> None:
-        """Refuse branches that are not there or not numeric.
+        """Refuse branches that are not there, not numeric or damaged.
 
         Raises:
             InputError: With a did-you-mean.
         """
         for name in sorted(names):
             if name not in self.columns:
-                reason = "is not numeric or cannot be read" if name in self.names else "is not there"
-                raise InputError(f"{self.source}: branch {name!r} {reason}: {did_you_mean(name, self.columns)}")
+                raise InputError(f"{self.source}: {self._refusal(name)}")
+            try:
+                self._reader.check(self.columns[name])
+            except Exception as error:
+                raise InputError(f"{self.source}: branch {name!r} cannot be read: {brief(error)}") from error
 
-    def chunks(self, names: Iterable[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Read branches in chunks of bounded memory.
+    def _refusal(self, name: str) -> str:
+        for branch in self.branches:
+            if branch.name == name and branch.problem:
+                return f"branch {name!r} cannot be read: {branch.typename}: {branch.problem}"
+            if branch.name == name and not any(branch.columns()):
+                return f"branch {name!r} is not numeric: {branch.typename}"
+        members = [column for column in self.columns if column.startswith(f"{name}.")]
+        if members:
+            return f"branch {name!r} is a collection: {did_you_mean('', members)}"
+        return f"branch {name!r} is not there: {did_you_mean(name, self.columns)}"
+
+    def chunks(self, names: Iterable[str], stop: int | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Read columns in chunks of bounded memory.
 
         Args:
-            names: Branches to read, all of them in :attr:`columns`.
+            names: Columns to read, all of them in :attr:`columns`.
+            stop: Number of events after which to stop; all of them if it is not given.
 
         Yields:
             The number of the first event of the chunk, and the columns by name: numpy arrays of shape [events, ...], or
             awkward arrays where they are jagged.
 
         Raises:
-            InputError: If the file is damaged.
+            InputError: If the file is damaged, or changes while it is read.
         """
-        wanted = sorted(names)
-        if not wanted or not self.entries:
+        columns = [self.columns[name] for name in sorted(names)]
+        stop = self.entries if stop is None else min(stop, self.entries)
+        if not columns or not stop:
             return
-        start = 0
+        start = step = 0
         try:
-            step = min(_MAX_CHUNK_EVENTS, max(_SAMPLE_EVENTS, _CHUNK_BYTES // self._bytes_per_event(wanted)))
-            for arrays in self._tree.iterate(wanted, step_size=step, library="ak"):
-                yield start, {name: _to_numpy(arrays[name], self.columns[name]) for name in wanted}
-                start += len(arrays)
+            step = min(max(self.events_in(_CHUNK_BYTES, columns), _MIN_CHUNK_EVENTS), _MAX_CHUNK_EVENTS)
+            for chunk in self._reader.iterate(columns, 0, stop, step):
+                self._unchanged()
+                yield start, chunk
+                start += len(next(iter(chunk.values())))
         except CalomlpError:
             raise
         except Exception as error:
-            raise InputError(f"{self.source}: cannot be read after event {start}: {_brief(error)}") from error
-        if start != self.entries:
+            self._unchanged()
+            raise InputError(f"{self.source}: {self._culprit(columns, start, step, error)}") from error
+        if start != stop:
             raise InputError(f"{self.source}: declares {self.entries} events, but only {start} can be read")
 
-    def _bytes_per_event(self, names: list[str]) -> int:
-        """Return the size of an event in memory: that of its shapes, or measured where lists make it unknown."""
-        if not any(self.columns[name].jagged for name in names):
-            return 8 * sum(int(np.prod(self.columns[name].shape)) for name in names)
-        first = self._tree.arrays(names, entry_stop=min(_SAMPLE_EVENTS, self.entries), library="ak")
-        return max(int(first.nbytes) // max(len(first), 1), 1)
+    def read(self, name: str, stop: int) -> Any:
+        """Return one column of the first events, all at once.
+
+        Raises:
+            InputError: If it is damaged.
+        """
+        try:
+            values = self._reader.read(self.columns[name], 0, min(stop, self.entries))
+        except CalomlpError:
+            raise
+        except Exception as error:
+            raise InputError(f"{self.source}: branch {name!r} cannot be read: {brief(error)}") from error
+        self._unchanged()
+        return values
+
+    def events_in(self, size: int, columns: Sequence[Column]) -> int:
+        """Return the number of events, at least one, whose columns fill so many bytes of memory.
+
+        Raises:
+            InputError: If the description of the tree is damaged.
+        """
+        numbers = sum(int(np.prod(column.shape)) for column in columns if not column.jagged)
+        try:
+            per_event = max(8 * numbers, self._reader.bytes_per_event(columns), 1)  # packed numbers take eight bytes
+        except Exception as error:
+            raise InputError(f"{self.source}: cannot be read: {brief(error)}") from error
+        return max(1, int(size / per_event))
+
+    def _culprit(self, columns: Sequence[Column], start: int, step: int, error: Exception) -> str:
+        """Say which column it was that could not be read."""
+        for column in columns if step else ():
+            try:
+                self._reader.read(column, start, min(start + step, self.entries))
+            except Exception as own:  # noqa: BLE001 - whatever it is, it is being reported
+                return f"branch {column.name!r} cannot be read after event {start}: {brief(own)}"
+        return f"cannot be read after event {start}: {brief(error)}"
+
+
+class RootFile:
+    """A ROOT file that is open for reading.
+
+    Attributes:
+        source: Where it lies.
+
+    Args:
+        source: Where it lies.
+        directory: From uproot.
+    """
+
+    def __init__(self, source: Source, directory: Any) -> None:
+        self.source = source
+        self._directory = directory
+        self._stamp = stamp(source)
+        end = directory.file.fEND
+        if self._stamp and self._stamp[0] < end:
+            raise InputError(f"{source.label}: is truncated: {self._stamp[0]} bytes are left of {end}")
+        if self._stamp and directory.file.fSeekInfo:  # the description of classes
+            check_record(directory.file.source, directory.file.fSeekInfo)
+        self._tables: dict[str, Table] = {}
+        self._classes: set[str] = set()
+        self._keys: dict[str, dict[int, Any]] = {}  # by name and cycle: older versions of an object lie beside it
+        for name, key in _walk(directory, "", set()):
+            self._classes.add(key.fClassName)
+            if key.fClassName in _READERS:
+                self._keys.setdefault(name, {})[key.fCycle] = key
+
+    @property
+    def trees(self) -> dict[str, str]:
+        """The classes of all TTrees and RNTuples by their names, with their folders."""
+        return {name: cycles[max(cycles)].fClassName for name, cycles in self._keys.items()}
+
+    def table(self, name: str) -> Table:
+        """Open a tree.
+
+        Args:
+            name: Its name, which may end in a cycle, ``tree;2``; without, it is the newest.
+
+        Raises:
+            InputError: If it is not there, or cannot be read.
+        """
+        plain, _, cycle = name.partition(";")
+        cycles = self._keys.get(plain, {})
+        number = int(cycle) if cycle.isdecimal() else max(cycles, default=0)
+        if number not in cycles or (cycle and not cycle.isdecimal()):
+            legal = [f"{plain};{number}" for number in cycles] if cycles else self.trees
+            raise InputError(f"{self.source.label}: no tree {name!r}: {did_you_mean(name, legal)}")
+        if name not in self._tables:
+            self._tables[name] = self._open(Source(self.source.path, name, self.source.label), cycles, number)
+        return self._tables[name]
+
+    def _open(self, source: Source, cycles: dict[int, Any], number: int) -> Table:
+        key = cycles[number]
+        try:
+            check_packed(key.fNbytes, key.fObjlen, key.fSeekKey)
+            reader = _READERS[key.fClassName](key.get(), self._stamp[0] if self._stamp else None)
+            return Table(source, reader, str(self._directory.file.uuid), self.check_unchanged)
+        except CalomlpError:
+            raise
+        except Exception as error:
+            older = max((cycle for cycle in cycles if cycle < number), default=None)
+            hint = f" (an older version is {source.label}:{source.tree};{older})" if older is not None else ""
+            raise InputError(f"{source}: cannot be read: {brief(error)}{hint}") from error
+
+    def choose(self, wanted: frozenset[str]) -> Table:
+        """Open the tree that was named, else ``events``, else the only one, else the only one with what is wanted.
+
+        Raises:
+            InputError: If that leaves none, or several.
+        """
+        label = self.source.label
+        if not self.trees:
+            raise InputError(f"{label}: holds no TTree or RNTuple, but {self._content()}")
+        if self.source.tree is not None:
+            return self.table(self.source.tree)
+        default = [name for name in self.trees if name.lower() == DEFAULT_TREE]
+        if DEFAULT_TREE in default or len(default) == 1:
+            return self.table(DEFAULT_TREE if DEFAULT_TREE in default else default[0])
+        if len(self.trees) == 1:
+            return self.table(*self.trees)
+        fitting = [table for table in self._readable() if wanted and wanted <= table.columns.keys()]
+        if len(fitting) == 1:
+            return fitting[0]
+        lack = f", none of which has {', '.join(sorted(wanted))}" if wanted and not fitting else ""
+        raise InputError(f"{label}: has several trees{lack}, choose one as {label}:TREE: {self._list()}")
+
+    def _readable(self) -> Iterator[Table]:
+        for name in self.trees:
+            with suppress(InputError):  # one of those that nobody asked for
+                yield self.table(name)
+
+    def _list(self) -> str:
+        shown = []
+        for name in list(self.trees)[:_MAX_LISTED]:
+            try:
+                entries = self.table(name).entries
+                shown.append(f"{name} ({entries} event{'s' * (entries != 1)})")
+            except InputError:
+                shown.append(f"{name} (cannot be read)")
+        more = f" and {len(self.trees) - _MAX_LISTED} more" if len(self.trees) > _MAX_LISTED else ""
+        return ", ".join(shown) + more
+
+    def _content(self) -> str:
+        if self._classes:
+            return f"only {', '.join(sorted(self._classes))}"
+        return "no objects at all: it is empty, or the program that wrote it did not close it"
+
+    def check_unchanged(self) -> None:
+        """Refuse a file that is not what it was when it was opened.
+
+        Raises:
+            InputError: If it has changed, or is not there any more.
+        """
+        if self._stamp and stamp(self.source) != self._stamp:
+            raise InputError(f"{self.source.label}: has changed while it was read")
 
 
 @contextmanager
-def open_table(source: Source) -> Iterator[Table]:
+def open_file(source: Source) -> Iterator[RootFile]:
+    """Open a ROOT file.
+
+    Raises:
+        InputError: If the file cannot be opened, or is no ROOT file.
+        MissingDependencyError: If the scheme of a URL needs a package that is not installed.
+    """
+    with ExitStack() as stack:
+        try:
+            file = RootFile(source, stack.enter_context(_directory(source)))
+        except CalomlpError:  # a second signal, which may arrive anywhere
+            raise
+        except ImportError as error:
+            raise MissingDependencyError(
+                f"{source.label}: reading this needs a package that is not installed: pip install 'calomlp[http]', "
+                f"'calomlp[xrootd]' or what is named here: {brief(error)}"
+            ) from error
+        except Exception as error:
+            raise InputError(f"{source.label}: cannot be opened as a ROOT file: {brief(error)}") from error
+        yield file
+
+
+@contextmanager
+def _directory(source: Source) -> Iterator[Any]:
+    if is_url(source.path):
+        with uproot.open(source.path) as directory:
+            yield directory
+        return
+    # By its path, uproot opens a file anew for every read, and another file may lie there by then.
+    with Path(source.path).open("rb") as handle:
+        head = handle.read(len(_MAGIC))
+        if head != _MAGIC:
+            raise ValueError(f"it begins with {head!r}" if head else "it is empty")
+        with uproot.open(handle, use_threads=False) as directory:
+            yield directory
+
+
+@contextmanager
+def open_table(source: Source, wanted: frozenset[str] = frozenset()) -> Iterator[Table]:
     """Open a file and find its tree: the one that was named, else ``events``, else the only one.
+
+    Args:
+        source: The file.
+        wanted: Branches that will be asked for; of several trees, the only one that has them all is taken.
 
     Raises:
         InputError: If the file cannot be opened, is not a ROOT file, or has no such tree.
         MissingDependencyError: If the scheme of a URL needs a package that is not installed.
     """
-    try:
-        file = uproot.open(source.path)
-    except CalomlpError:  # a second signal, which may arrive anywhere
-        raise
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"{source.label}: reading this needs a package that is not installed: pip install 'calomlp[http]', "
-            f"'calomlp[xrootd]' or what is named here: {_brief(error)}"
-        ) from error
-    except Exception as error:
-        raise InputError(f"{source.label}: cannot be opened as a ROOT file: {_brief(error)}") from error
-    with file:
-        name = _tree_name(source, file)
-        try:
-            tree = file[name]
-            table = Table(Source(source.path, name, source.label), tree, str(file.file.uuid))
-        except CalomlpError:
-            raise
-        except Exception as error:
-            raise InputError(f"{source.label}:{name}: cannot be read: {_brief(error)}") from error
-        yield table
+    with open_file(source) as file:
+        yield file.choose(wanted)
 
 
-def _tree_name(source: Source, file: Any) -> str:
-    classes = file.classnames(cycle=False, recursive=True)
-    trees = [name for name, kind in classes.items() if kind in _TABLE_CLASSES]
-    if not trees:
-        content = f"only {', '.join(sorted(set(classes.values())))}" if classes else "no objects at all"
-        raise InputError(f"{source.label}: holds no TTree or RNTuple, but {content}")
-    if source.tree is not None:
-        if source.tree not in trees:
-            raise InputError(f"{source.label}: no tree {source.tree!r}: {did_you_mean(source.tree, trees)}")
-        return source.tree
-    if DEFAULT_TREE in trees:
-        return DEFAULT_TREE
-    if len(trees) > 1:
-        raise InputError(f"{source.label}: has several trees, choose one as {source.label}:TREE: {', '.join(trees)}")
-    return str(trees[0])
-
-
-def _column(name: str, form: Form) -> Column | None:
-    shape: list[int] = []
-    jagged = False
-    while not isinstance(form, NumpyForm):
-        if isinstance(form, RegularForm):
-            shape.append(form.size)
-        elif isinstance(form, ListOffsetForm) and form.parameter("__array__") is None:
-            jagged = True
-        else:
-            return None
-        form = form.content
-    numeric = np.dtype(form.primitive).kind in "biuf"
-    return Column(name, (*shape, *form.inner_shape), jagged) if numeric else None
-
-
-def _to_numpy(values: ak.Array, column: Column) -> Any:
-    return values if column.jagged else ak.to_numpy(values)
-
-
-def _brief(error: Exception) -> str:
-    """Return the first line of somebody else's error, which may go on for pages."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
+def _walk(directory: Any, prefix: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
+    """Yield all objects with their folders; one that cannot be read is passed over, and none is entered twice."""
+    for name in directory.keys(recursive=False, cycle=True):
+        key = directory.key(name)
+        path = f"{prefix}{key.fName}"
+        yield path, key
+        if key.fClassName in _FOLDERS and key.fSeekKey not in seen:
+            seen.add(key.fSeekKey)
+            try:
+                folder = key.get()
+            except Exception:  # noqa: BLE001, S112 - uproot has no common error for damage
+                continue
+            yield from _walk(folder, f"{path}/", seen)

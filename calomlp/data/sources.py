@@ -61,9 +61,9 @@ def _resolve_one(name: str, streams: Streams, tree: str | None) -> list[Source]:
         return [source for path in piped.paths for source in _resolve_listed(path, streams, tree)]
     if name.startswith("@"):
         return [source for line in _lines(name[1:]) for source in _resolve_listed(line, streams, tree)]
-    match = _TREE_SUFFIX.match(name)
+    match = None if Path(name).is_file() else _TREE_SUFFIX.match(name)
     path, tree = (match["path"], match["tree"]) if match else (name, tree)
-    if _URL.match(path):
+    if is_url(path):
         return [Source(path, tree, path)]
     if Path(path).is_file():
         return [Source(path, tree, path)]
@@ -88,3 +88,19 @@ def _lines(path: str) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot read this list of files ({error})") from error
     return [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+
+
+def is_url(path: str) -> bool:
+    """Tell whether a path leads to another machine, or in any case through a protocol."""
+    return _URL.match(path) is not None
+
+
+def stamp(source: Source) -> tuple[int, int] | None:
+    """Return size and time of change of a file; ``None`` if it lies elsewhere."""
+    if is_url(source.path):
+        return None
+    try:
+        state = Path(source.path).stat()
+    except OSError:
+        return -1, 0
+    return state.st_size, state.st_mtime_ns

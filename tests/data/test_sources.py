@@ -41,6 +41,17 @@ def test_a_tree_is_named_behind_a_colon_or_for_all(folder: Path, streams: Stream
     assert str(first).endswith("a.root:dir/hits")
 
 
+def test_a_cycle_is_part_of_the_name_of_a_tree(folder: Path, streams: Streams) -> None:
+    (source,) = resolve([f"{folder}/a.root:dir/hits;3"], streams)
+    assert source.tree == "dir/hits;3"
+
+
+def test_a_file_may_have_a_colon_in_its_name(folder: Path, streams: Streams) -> None:
+    (folder / "a.root:hits").touch()
+    (source,) = resolve([f"{folder}/a.root:hits"], streams)
+    assert (source.path, source.tree) == (f"{folder}/a.root:hits", None)
+
+
 def test_a_list_of_files(folder: Path, streams: Streams) -> None:
     (folder / "list.txt").write_text(f"# a comment\n{folder}/a.root\n\n{folder}/b.root:t\n")
     assert [source.tree for source in resolve([f"@{folder}/list.txt"], streams)] == [None, "t"]

@@ -1,0 +1,140 @@
+"""Columns: the numbers that a branch holds, by the names that people and the feature language use."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import awkward as ak
+import numpy as np
+from awkward.forms import Form, ListOffsetForm, NumpyForm, RecordForm, RegularForm
+
+_PAIR = ("first", "second")  # what C++ calls the halves of a pair, and so the keys and values of a map
+_LISTS = (None, "set", "sorted_map")  # what awkward calls the containers that are read as lists; text is none
+_INHERITED = re.compile(r"@.*|(.*\.)?(fUniqueID|fBits)")
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a numeric branch holds, or one member of a branch of records.
+
+    Attributes:
+        name: Name of the branch; ``collection.member`` where it holds records.
+        shape: Shape of a fixed-size array inside an event; empty for a plain number.
+        jagged: Whether the number of elements varies from event to event.
+        nested: Whether the elements of the list are lists themselves.
+        kind: Type of the numbers, as numpy calls it.
+        branch: Path of the branch in its tree.
+        keys: Where in the records of the branch the numbers lie.
+    """
+
+    name: str
+    shape: tuple[int, ...] = ()
+    jagged: bool = False
+    nested: bool = False
+    kind: str = "float64"
+    branch: str = ""
+    keys: tuple[str, ...] = ()
+
+    def of(self, records: ak.Array) -> ak.Array:
+        """Return the numbers in what was read of the branch."""
+        for key in self.keys:
+            records = records[key]
+        return records
+
+    def finish(self, values: ak.Array) -> Any:
+        """Return numbers as the feature language takes them: a numpy array, or an awkward array where they are lists.
+
+        Raises:
+            ValueError: If lists are damaged.
+        """
+        if not self.jagged:
+            return ak.to_numpy(values, allow_missing=False)
+        if ak.validity_error(values):  # offsets that point outside would be followed, wherever they lead
+            raise ValueError("its lists are damaged")
+        return ak.without_parameters(values)  # a set is a list, too
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A branch or field, as its tree describes it.
+
+    Attributes:
+        name: What its column is called.
+        path: How its tree finds it.
+        typename: Its type in C++.
+        form: Layout of its data; ``None`` if it cannot be read.
+        problem: Why it cannot be read.
+    """
+
+    name: str
+    path: str
+    typename: str
+    form: Form | None
+    problem: str = ""
+
+    def columns(self) -> Iterator[Column]:
+        """Yield its numeric columns: none if it holds text, several if it holds records."""
+        for leaf in _leaves(self.form) if self.form is not None else ():
+            name = ".".join((self.name, *leaf.members))
+            yield Column(name, leaf.shape, leaf.lists > 0, leaf.lists > 1, leaf.kind, self.path, leaf.keys)
+
+
+class TreeReader(Protocol):
+    """What a TTree and an RNTuple have in common."""
+
+    entries: int
+
+    @property
+    def branches(self) -> list[Branch]:
+        """All branches that hold data themselves."""
+
+    def check(self, column: Column) -> None:
+        """Refuse a column that is damaged, as far as that can be told without reading it."""
+
+    def bytes_per_event(self, columns: Sequence[Column]) -> float:
+        """Return how much memory an event takes on average."""
+
+    def read(self, column: Column, start: int, stop: int) -> Any:
+        """Return one column of the events from ``start`` to ``stop``."""
+
+    def iterate(self, columns: Sequence[Column], start: int, stop: int, step: int) -> Iterator[dict[str, Any]]:
+        """Yield columns by name, for ``step`` events at a time."""
+
+
+@dataclass(frozen=True)
+class _Leaf:
+    """Numbers at the end of a form: how to get there, and what is met on the way."""
+
+    kind: str
+    shape: tuple[int, ...]
+    lists: int
+    members: tuple[str, ...]
+    keys: tuple[str, ...]
+
+
+def _leaves(
+    form: Form, shape: tuple[int, ...] = (), lists: int = 0, members: tuple[str, ...] = (), keys: tuple[str, ...] = ()
+) -> Iterator[_Leaf]:
+    """Yield the numbers in a form; ``shape`` to ``keys`` are what was met above it."""
+    container = form.parameter("__array__")
+    if isinstance(form, NumpyForm) and container is None:
+        kind = np.dtype(form.primitive)
+        if kind.kind in "biuf":
+            yield _Leaf(kind.name, (*shape, *form.inner_shape), lists, members, keys)
+    elif isinstance(form, RegularForm) and container is None:
+        yield from _leaves(form.content, (*shape, form.size), lists, members, keys)
+    elif isinstance(form, ListOffsetForm) and container in _LISTS:
+        yield from _leaves(form.content, shape, lists + 1, members, keys)
+    elif isinstance(form, RecordForm):
+        names = _PAIR if form.is_tuple and len(form.contents) == len(_PAIR) else form.fields
+        for name, key, content in zip(names, form.fields, form.contents, strict=True):
+            if not is_inherited(name):
+                yield from _leaves(content, shape, lists, (*members, name), (*keys, key))
+
+
+def is_inherited(member: str) -> bool:
+    """Tell whether every ROOT object has a member of this name, which says nothing about an event."""
+    return _INHERITED.fullmatch(member) is not None

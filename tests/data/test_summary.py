@@ -1,0 +1,191 @@
+"""What a file is said to hold, and how to begin with it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import awkward as ak
+import numpy as np
+import pytest
+import uproot
+
+from calomlp.data.reader import open_file
+from calomlp.data.sources import Source
+from calomlp.data.suggestions import PLACEHOLDER, Suggestions, suggest
+from calomlp.data.summary import BranchSummary, TreeSummary, summarise
+from calomlp.errors import InputError
+from calomlp.interrupt import Interrupt
+
+Make = Callable[..., Source]
+
+N = 400
+RNG = np.random.default_rng(1)
+HITS = ak.Array([RNG.exponential(1, number) for number in RNG.poisson(3, N)])
+SHOWERS = {
+    "event": np.arange(N),
+    "true_energy": np.repeat([10.0, 20.0, 50.0, 100.0], N // 4),
+    "layer_energy": RNG.exponential(1, (N, 5)),
+    "hit_energy": HITS,
+    "hit_x": HITS * 2,
+}
+
+
+def look(source: Source) -> list[TreeSummary]:
+    with open_file(source) as file:
+        return summarise(file, Interrupt())
+
+
+def branches(source: Source) -> dict[str, BranchSummary]:
+    (tree,) = look(source)
+    return {branch.name: branch for branch in tree.branches}
+
+
+def suggestions(source: Source) -> Suggestions:
+    found = suggest(look(source), "f.root", named=source.tree is not None)
+    assert found is not None
+    return found
+
+
+def test_what_is_counted(make_root: Make) -> None:
+    values = np.array([0.0, 0.0, 3.0, np.nan, np.inf, 1.0, 1.0, 1.0])
+    found = branches(make_root({"x": values, "k": np.full(8, 7), "h": ak.Array([[1.0, 2.0], [], [6.0], *[[]] * 5])}))
+    x, k, h = (found[name].values for name in "xkh")
+    assert x is not None
+    assert (x.numbers, x.min, x.mean, x.max, x.non_finite, x.zeros) == (8, 0, 1, 3, 2, 0.25)
+    assert (x.distinct, x.repeats, x.constant) == (3, 3 / 8, False)
+    assert k is not None
+    assert k.constant
+    assert h is not None
+    assert (h.numbers, h.mean, h.per_event, h.distinct) == (3, 3, 3 / 8, None)
+
+
+def test_layouts(tmp_path: Path) -> None:
+    path = tmp_path / "f.root"
+    with uproot.recreate(path) as file:
+        regular = {"number": np.zeros(2), "array": np.zeros((2, 3)), "image": np.zeros((2, 3, 4))}
+        columns = {name: ak.from_numpy(values, regulararray=True) for name, values in regular.items()}
+        others = {"text": ["a", "b"], "list": ak.Array([[1.0], []]), "nested": ak.Array([[[1.0], []], []])}
+        file.mkrntuple("events", ak.Array(columns | others))
+    found = branches(Source(str(path), None, "f.root"))
+    layouts = {name: branch.layout for name, branch in found.items()}
+    assert layouts == {
+        "number": "number",
+        "array": "3",
+        "image": "3x4",
+        "text": "not numeric",
+        "list": "list",
+        "nested": "list of lists",
+    }
+    assert found["text"].type == "std::string"
+
+
+def test_a_bounded_number_of_events_is_read(make_root: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("calomlp.data.summary.MAX_EVENTS", 100)
+    (tree,) = look(make_root(SHOWERS))
+    assert (tree.events, tree.events_read) == (N, 100)
+    monkeypatch.setattr("calomlp.data.summary._MAX_BYTES", 1000)
+    (tree,) = look(make_root(SHOWERS))
+    assert tree.events_read is not None
+    assert 1 <= tree.events_read < 20
+
+
+def test_an_empty_tree(make_root: Make) -> None:
+    (tree,) = look(make_root({"x": np.zeros(0)}))
+    assert (tree.events, tree.events_read) == (0, 0)
+    assert [branch.values for branch in tree.branches] == [None]
+
+
+def test_a_branch_that_cannot_be_read_is_marked_and_stops_nothing(make_root: Make) -> None:
+    found = branches(make_root({"x": np.ones(3), "odd[3]": np.ones(3)}))  # uproot writes this one so that it is damaged
+    assert found["odd[3]"].layout == "unreadable"
+    assert "wrong number of entries" in found["odd[3]"].problem
+    assert found["x"].values is not None
+
+
+@pytest.fixture
+def several(tmp_path: Path) -> Source:
+    path = tmp_path / "f.root"
+    with uproot.recreate(path) as file:
+        file.mktree("run/hits", {"Event": np.repeat(np.arange(50), 4), "Energy": np.ones(200)})
+        file.mktree("run/info", {"x": np.zeros(1)})
+    return Source(str(path), None, "f.root")
+
+
+def test_which_trees_are_looked_into(several: Source) -> None:
+    assert [tree.events_read for tree in look(several)] == [200, 1]
+    named = Source(several.path, "run/info", "f.root")
+    assert [tree.events_read for tree in look(named)] == [None, 1]
+    with uproot.update(several.path) as file:
+        file.mktree("events", {"x": np.zeros(7)})
+    assert {tree.name: tree.events_read for tree in look(several)}["events"] == 7
+    assert sum(tree.events_read is None for tree in look(several)) == 2
+    with pytest.raises(InputError, match="no tree 'rum/info': did you mean 'run/info'"):
+        look(Source(several.path, "rum/info", "f.root"))
+
+
+def test_rows_that_are_hits_are_told(several: Source) -> None:
+    found = suggestions(several)
+    assert found.tree == "run/hits"
+    assert "many rows share their Event: a row may be a hit, and not an event" in found.notes
+    assert shlex.split(found.command)[2] == "f.root:run/hits"
+
+
+def test_a_data_set_of_showers(make_root: Make) -> None:
+    found = suggestions(make_root(SHOWERS))
+    assert (found.target, found.unit, found.layers, found.hits) == (
+        "true_energy",
+        "GeV",
+        ("layer_energy",),
+        ("hit_energy",),
+    )
+    assert found.command == "calomlp train f.root -t true_energy -o model.safetensors"
+    assert found.notes == ("true_energy takes 4 values, as at a test beam",)
+
+
+@pytest.mark.parametrize(
+    ("columns", "target"),
+    [
+        ({"mc_energy": SHOWERS["true_energy"] * 1000}, "mc_energy / 1000"),
+        ({"E_true": SHOWERS["true_energy"]}, "E_true"),
+        ({"Beam Energy": SHOWERS["true_energy"]}, 'branch("Beam Energy")'),
+        ({"beam_energy": np.full(N, 7.0), "gen.e": SHOWERS["true_energy"]}, "gen.e"),
+        ({"beam_energy": np.full(N, 7.0)}, "beam_energy"),
+        ({"true_energy": np.zeros(N)}, None),
+        ({"true_energy": np.full(N, np.nan)}, None),
+        ({"true_energy": -SHOWERS["true_energy"]}, None),
+        ({"mc_energy": HITS, "hit_energy": HITS}, "max(mc_energy)"),
+        ({"total_energy": SHOWERS["true_energy"], "true_nhit": np.ones(N)}, None),
+        ({"ntrue_energy": np.ones(N)}, None),
+    ],
+)
+def test_what_looks_like_the_true_energy(make_root: Make, columns: dict[str, Any], target: str | None) -> None:
+    found = suggestions(make_root(columns))
+    assert found.target == target
+    assert shlex.split(found.command)[4] == (target or PLACEHOLDER)
+    assert target or any(PLACEHOLDER in note for note in found.notes)
+
+
+def test_what_is_suspicious_is_named(make_root: Make) -> None:
+    adc = np.where(np.arange(N) % 9, 5.0, -999.0)
+    gaps = np.where(np.arange(N) % 9, 5.0, np.nan)
+    columns = SHOWERS | {"adc": adc, "edep": gaps, "voltage": np.full(N, 3.0), "run": np.ones(N), "odd[3]": np.ones(N)}
+    found = suggestions(make_root(columns))
+    assert found.notes[1:] == (
+        "adc has -999, which looks like a mark for a missing value",
+        "cannot be read: odd[3]",
+        "not always finite: edep",
+        "the same in all events that were read: voltage",
+    )
+    words = shlex.split(found.command)
+    features = [after for word, after in pairwise(words) if word == "--features"]
+    assert features == ["layer_energy", "sum(hit_energy)", "count(hit_energy)", "adc"]
+
+
+def test_energies_in_mev_are_told(make_root: Make) -> None:
+    found = suggestions(make_root({"true_energy": SHOWERS["true_energy"] * 1000}))
+    assert found.unit == "MeV"
+    assert found.notes[0] == "true_energy goes up to 100000, which looks like MeV: the command divides it by 1000"
