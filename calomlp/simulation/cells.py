@@ -21,8 +21,6 @@ from calomlp.simulation.layers import Span, spans, steps_per_readout
 from calomlp.simulation.sampling import InLayers, sample, share_sideways
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from calomlp.simulation.deposits import Component, Showers
     from calomlp.simulation.detector import Detector
     from calomlp.simulation.layers import Layers
@@ -198,7 +196,7 @@ class Hits:
     energy: Tensor
 
     @classmethod
-    def join(cls, parts: Iterator[Hits] | list[Hits]) -> Hits:
+    def join(cls, parts: list[Hits]) -> Hits:
         """Join hits and order them by event."""
         columns = [torch.cat(column) for column in zip(*(part.columns for part in parts), strict=True)]
         order = columns[0].argsort(stable=True)

@@ -84,8 +84,8 @@ class Layers:
             device: Where the tensors are.
             node_distance: Steps between the depths at which the sideways profile is evaluated; 1 for cells.
         """
-        sections = detector.sections
-        steps = [section.n_readouts * steps_per_readout(section) for section in sections]
+        sections, placed = detector.sections, spans(detector)
+        steps = [span.steps.stop - span.steps.start for span in placed]
         device = torch.device(device)
 
         def each_step(values: list[float]) -> Tensor:
@@ -128,7 +128,7 @@ class Layers:
             spots=each_layer(
                 [93.0 * math.log(section.medium.Z) if section.homogeneous else 0.0 for section in sections]
             ),
-            section_front=(torch.tensor(steps).cumsum(0) - torch.tensor(steps)).to(device),
+            section_front=torch.tensor([span.steps.start for span in placed], device=device),
             section_slopes=torch.tensor(
                 [
                     (
