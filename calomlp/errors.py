@@ -6,6 +6,7 @@
     ├── OutputError               1  an output that cannot be written: disk full, no permission
     ├── UsageError                2  a flag, a setting or a request that makes no sense
     ├── InputError                3  data that cannot be used: missing, truncated, no such branch, non-finite, empty
+    │   └── BadValueError             the file can be read, its values cannot be used
     ├── ArtefactError             4  a model, report or checkpoint that does not fit: schema, features, configuration
     ├── TrainingError             5  training diverged or became non-finite
     ├── QualityError              6  a quality gate was not met
@@ -72,6 +73,10 @@ class InputError(CalomlpError):
     """Input data that cannot be used."""
 
     exit_code = ExitCode.INPUT
+
+
+class BadValueError(InputError):
+    """A file that can be read, but holds values that cannot be used."""
 
 
 class ArtefactError(CalomlpError):

@@ -1,15 +1,21 @@
-"""Counts, durations and quantities as people write them: ``200k``, ``1h30m``, ``1.4 mm``."""
+"""Counts, sizes, durations and quantities as people write them: ``200k``, ``2GB``, ``1h30m``, ``1.4 mm``."""
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 from calomlp.errors import UsageError, did_you_mean
 
 _MULTIPLIER = {"": 1, "k": 1_000, "M": 1_000_000, "G": 1_000_000_000}
+_BYTES = {"": 1} | {
+    prefix + binary: (1024 if binary else 1000) ** power
+    for power, prefix in enumerate("kMGT", start=1)
+    for binary in ("", "i")
+}
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _UNITS = {  # as written: the unit it is converted to, and the factor
     "mm": ("cm", "0.1"),
@@ -88,6 +94,24 @@ def parse_count(text: str | int) -> int:
     return int(value)
 
 
+def parse_size(text: str | int) -> int:
+    """Read a size in bytes: ``512MB``, ``2GB``, ``1.5GiB``, ``800000000``.
+
+    Raises:
+        UsageError: If the text is not a size of at least one megabyte.
+    """
+    match = re.fullmatch(r"([0-9]+\.?[0-9]*) *(?:([kMGT]i?)?B?)", str(text).strip())
+    size = round(float(match[1]) * _BYTES[match[2] or ""]) if match else 0
+    if size < _BYTES["M"]:
+        raise UsageError(f"{text!r} is not a size of memory: legal are sizes from 1MB on, such as 512MB, 2GB, 1.5GiB")
+    return size
+
+
+def format_size(size: float) -> str:
+    """Write a size briefly: ``512 MB``, ``2.1 GB``."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+
+
 def parse_duration(text: str | float) -> float:
     """Read a duration in seconds: ``90``, ``90s``, ``30m``, ``1h30m``, ``2d``.
 
@@ -120,3 +144,9 @@ def format_duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def listed(names: Sequence[str], limit: int = 6) -> str:
+    """Write names one after the other, the first few of them."""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more

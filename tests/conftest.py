@@ -12,7 +12,16 @@ import numpy as np
 import pytest
 import uproot
 
+from calomlp.data.load import Data, Reading, load
+from calomlp.data.sample import Recipe, Sample
 from calomlp.data.sources import Source
+from calomlp.data.store import Room
+from calomlp.interrupt import Interrupt
+from calomlp.model.file import Model
+from calomlp.progress import Progress
+from calomlp.training.settings import TrainingSettings
+from calomlp.training.train import train
+from calomlp.training.watch import Watch
 
 ROOT = Path(__file__).parents[1]
 SAMPLE_DATA = ROOT / "sample_data"
@@ -64,6 +73,30 @@ def make_root(tmp_path: Path) -> Callable[..., Source]:
         return Source(str(path), None, name)
 
     return make
+
+
+ROOM = Room(1 << 30, Path("/nonexistent"))
+"""Enough memory for any test, and no disk."""
+
+
+def fitted(
+    sources: Source | list[Source], settings: TrainingSettings, watch: Watch | None = None, room: Room = ROOM
+) -> Model:
+    """Train without a word."""
+    sources = [sources] if isinstance(sources, Source) else sources
+    return train(sources, settings, room=room, watch=watch or Watch(Interrupt()), progress=Progress())
+
+
+def read(sources: list[Source], recipe: Recipe, *, room: Room = ROOM, skip_bad_files: bool = False) -> Data:
+    """Read files without a word."""
+    return load(sources, recipe, Reading(room, skip_bad_files, Progress(), Interrupt()))
+
+
+def together(data: Data) -> Sample:
+    """Return all events that were read, in one piece."""
+    parts = [part for _, part in data.events.parts()]
+    names = ("features", "true_energy", "weight", "key")
+    return Sample(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 def linear_showers(n_events: int, n_layers: int = 6, seed: int = 1) -> dict[str, np.ndarray]:

@@ -15,36 +15,50 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from calomlp.data.settings import DATA, DataSettings
+from calomlp.errors import UsageError
 from calomlp.settings import setting
 from calomlp.streams import Record
 
 if TYPE_CHECKING:
     from calomlp.cli.session import Session
+    from calomlp.data.sample import Recipe
+    from calomlp.data.sources import Source
     from calomlp.evaluation.report import Report
+    from calomlp.model.file import Model
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateSettings:
+class EvaluateSettings(DataSettings):
     """What ``calomlp evaluate`` can be asked for."""
 
     model: str = setting("", "Model file, or - for a pipe.", positional=True, metavar="MODEL")
     data: tuple[str, ...] = setting(
         (),
-        "ROOT files: paths, quoted patterns, file.root:tree, @list.txt, URLs, or - for a pipe.",
+        "ROOT files: paths, quoted patterns, file.root:tree, 10GeV=file.root, @list.txt, URLs, or - for a pipe.",
         positional=True,
         metavar="FILE...",
     )
     output: str = setting("-", "Report; - is standard output, a table on a terminal.", "-o", metavar="FILE")
     format: str = setting("json", "Form of the report; plot reads json.", choices=("json", "md"))
-    tree: str | None = setting(None, "Tree or RNTuple to read. Default: the one that the model was trained on.")
     target: str | None = setting(
         None,
-        "True energy [GeV] in these files: a branch or an expression. Default: as in training.",
+        "True energy in these files: a branch or an expression. Default: as in training.",
         "-t",
+        panel=DATA,
         metavar="EXPR",
     )
     cut: str | None = setting(
-        None, "Use only events that meet this condition; '' for all. Default: as in training.", metavar="EXPR"
+        None,
+        "Use only events that meet this condition; '' for all. Default: as in training.",
+        panel=DATA,
+        metavar="EXPR",
+    )
+    on_bad: str = setting(
+        "as-trained",
+        "A value that is missing or not finite: stop, leave the event out, or take zero; what is left out is counted.",
+        choices=("as-trained", "refuse", "skip", "zero"),
+        panel=DATA,
     )
     all: bool = setting(False, "Use all events of files that the model was trained on, not only their test side.")
     seed: int = setting(1, "Seed of the bootstrap errors.")
@@ -58,26 +72,20 @@ def run(session: Session, settings: EvaluateSettings) -> None:
     on_screen = settings.output == "-" and not session.json and settings.format == "json"
     session.streams.check_output(settings.output, binary=False, force=session.force)
 
-    from calomlp.data.expressions import Expression
-    from calomlp.data.sample import parse_cut
-    from calomlp.data.sources import resolve
-    from calomlp.evaluation.evaluate import evaluate, training_sources
+    from calomlp.evaluation.evaluate import evaluate
     from calomlp.model.file import read_model
 
     path, label = session.one_path(settings.model, "model")
     model = read_model(path, label)
-    if settings.target is not None:
-        model = replace(model, recipe=replace(model.recipe, target=Expression.parse(settings.target)))
-    if settings.cut is not None:
-        model = replace(model, recipe=replace(model.recipe, cut=parse_cut(settings.cut)))
-    tree = settings.tree or model.files[0].tree
-    sources = (
-        resolve(settings.data, session.streams, tree=tree)
-        if settings.data
-        else training_sources(model, Path(path).parent)
-    )
+    model = replace(model, recipe=_recipe(model, settings))
     report = evaluate(
-        model, sources, use_all=settings.all, seed=settings.seed, progress=session.progress, interrupt=session.interrupt
+        model,
+        _sources(session, settings, model, Path(path).parent),
+        use_all=settings.all,
+        skip_bad_files=settings.on_bad_file == "skip",
+        seed=settings.seed,
+        progress=session.progress,
+        interrupt=session.interrupt,
     )
     if on_screen:
         _show(report)
@@ -90,6 +98,35 @@ def run(session: Session, settings: EvaluateSettings) -> None:
         Record("evaluate", "report", settings.output, _summary(report, session)),
         f"{settings.output}: {report.events} events in {len(report.curves[0].bins)} bins of energy",
     )
+
+
+def _recipe(model: Model, settings: EvaluateSettings) -> Recipe:
+    """Return the recipe of the model with what the user said of these files."""
+    from calomlp.data.sample import parse_cut, parse_target
+
+    recipe = model.recipe
+    if settings.target is not None:
+        recipe = replace(recipe, target=parse_target(settings.target, settings.unit))
+    elif settings.unit != "GeV":
+        raise UsageError("--unit is that of --target, which is not given")
+    if settings.cut is not None:
+        recipe = replace(recipe, cut=parse_cut(settings.cut))
+    return recipe if settings.on_bad == "as-trained" else replace(recipe, on_bad=settings.on_bad)
+
+
+def _sources(session: Session, settings: EvaluateSettings, model: Model, folder: Path) -> list[Source]:
+    """Return the files that were named, or those that the model was trained on."""
+    from calomlp.data.sources import befriend, energies_from_names, resolve
+    from calomlp.evaluation.evaluate import training_sources
+
+    if not settings.data:
+        return training_sources(model, folder)
+    sources = resolve(settings.data, session.streams, tree=settings.tree or model.files[0].tree)
+    sources = befriend(sources, settings.friend, session.streams)
+    pattern = settings.target_from_name
+    if pattern is None and settings.target is None:
+        pattern = model.settings["target_from_name"]
+    return sources if pattern is None else energies_from_names(sources, pattern)
 
 
 def _text(report: Report, form: str) -> str:

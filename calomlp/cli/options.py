@@ -101,13 +101,13 @@ def _metavar(kind: Any) -> str | None:
     """Return the placeholder of a value in help texts; a flag takes none."""
     if kind is bool:
         return ""
-    return {int: "N", float: "X"}.get(kind, "NAME")
+    return {int: "N", float: "X", list[float]: "X"}.get(kind, "NAME")
 
 
 def _cli_type(kind: Any, setting: Setting) -> Any:
     if setting.choices:
         return Literal[setting.choices]
-    return list[str] if kind == tuple[str, ...] else kind
+    return {tuple[str, ...]: list[str], tuple[float, ...]: list[float]}.get(kind, kind)
 
 
 def _plain(value: Any) -> Any:

@@ -11,15 +11,18 @@ calomlp simulate siw-ecal -o s.root | calomlp train - -o model.safetensors
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from calomlp.data.settings import DATA
 from calomlp.errors import UsageError
+from calomlp.memory import default_memory
 from calomlp.settings import setting
 from calomlp.streams import Record, ensure_folder
 from calomlp.training.settings import TrainingSettings
-from calomlp.units import format_duration, parse_duration
+from calomlp.units import format_duration, parse_duration, parse_size
 
 if TYPE_CHECKING:
     from calomlp.cli.session import Session
@@ -33,12 +36,21 @@ class TrainSettings(TrainingSettings):
 
     data: tuple[str, ...] = setting(
         (),
-        "ROOT files: paths, quoted patterns, file.root:tree, @list.txt, URLs, or - for a pipe.",
+        "ROOT files: paths, quoted patterns, file.root:tree, 10GeV=file.root, @list.txt, URLs, or - for a pipe.",
         positional=True,
         metavar="FILE...",
     )
     output: str = setting("-", "Model file; - is standard output.", "-o", metavar="FILE")
-    tree: str | None = setting(None, "Tree or RNTuple to read. Default: events, or the only one.")
+    memory: int | None = setting(
+        None,
+        "Memory for events, such as 2GB; what does not fit is kept on disk. Default: a quarter of what the job has.",
+        parse=parse_size,
+        panel=DATA,
+        metavar="SIZE",
+    )
+    cache: str | None = setting(
+        None, "Where events go that do not fit. Default: ~/.cache/calomlp.", panel=DATA, metavar="FOLDER"
+    )
     max_time: float | None = setting(
         None,
         "Write a checkpoint and stop after this time, such as 90s, 30m or 1h30m, with exit code 85.",
@@ -68,15 +80,19 @@ def run(session: Session, settings: TrainSettings) -> None:
     elif settings.max_time is not None:
         raise UsageError("--max-time needs a place for the checkpoint: name a file with -o or --checkpoint")
 
-    from calomlp.data.sources import resolve
+    from calomlp.data.sources import befriend, energies_from_names, resolve
+    from calomlp.data.store import Room
     from calomlp.model.file import write_model
     from calomlp.training.train import train
     from calomlp.training.watch import Watch
 
     hyperparameters = TrainingSettings(**{item.name: getattr(settings, item.name) for item in fields(TrainingSettings)})
-    sources = resolve(settings.data, session.streams, tree=settings.tree)
+    sources = befriend(resolve(settings.data, session.streams, tree=settings.tree), settings.friend, session.streams)
+    if settings.target_from_name is not None:
+        sources = energies_from_names(sources, settings.target_from_name)
+    room = Room(settings.memory or default_memory(), Path(settings.cache) if settings.cache else _default_cache())
     watch = Watch(session.interrupt, checkpoint, settings.checkpoint_every, settings.max_time)
-    model = train(sources, hyperparameters, watch=watch, progress=session.progress)
+    model = train(sources, hyperparameters, room=room, watch=watch, progress=session.progress)
     with session.streams.artefact(settings.output) as path:
         write_model(path, model)
     if checkpoint is not None:
@@ -97,6 +113,11 @@ def run(session: Session, settings: TrainSettings) -> None:
         f"{model.summary['best_epoch']} ({model.summary['ended']}), trained on {model.envelope.n_train} events of "
         f"{model.envelope.energy_min:.3g} to {model.envelope.energy_max:.3g} GeV, {format_duration(session.seconds)}",
     )
+
+
+def _default_cache() -> Path:
+    """Where programs keep what they can make again."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "calomlp")
 
 
 def _checkpoint(settings: TrainSettings) -> Path | None:

@@ -14,8 +14,9 @@ import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
+from calomlp.data.columns import Column
 from calomlp.data.expressions import Expression, branch_name, quote_branch
-from calomlp.data.reader import Column, Table
+from calomlp.data.rows import Rows
 from calomlp.errors import InputError, UsageError
 
 logger = logging.getLogger(__name__)
@@ -81,7 +82,12 @@ class FeatureSet(Sequence[Feature]):
     @cached_property
     def branches(self) -> frozenset[str]:
         """The branches that the features read."""
-        return frozenset().union(*(expression.branches for expression in self._expressions))
+        return frozenset().union(*self.branches_of_each)
+
+    @cached_property
+    def branches_of_each(self) -> list[frozenset[str]]:
+        """The branches that each feature reads."""
+        return [expression.branches for expression in self._expressions]
 
     @cached_property
     def energy_columns(self) -> NDArray[np.int64]:
@@ -136,7 +142,7 @@ def per_event(expression: Expression, branches: Mapping[str, Any], events: int) 
 
 
 def choose(
-    table: Table,
+    table: Rows,
     target: Expression,
     wanted: Sequence[str],
     energies: Sequence[str],
@@ -148,7 +154,7 @@ def choose(
     truth, or that only count events, are left out and named in the log.
 
     Args:
-        table: An open table; the features' shapes are read off its first events.
+        table: An open file; the features' shapes are read off its first events.
         target: The target, which must not be a feature.
         wanted: Expressions that were asked for; empty for the automatic choice.
         energies: Expressions that are energies; empty for those that look like it.
@@ -200,7 +206,7 @@ def _is_energy(node: ast.expr) -> bool:
     return False
 
 
-def _automatic(table: Table, target: Expression, reserved: frozenset[str] | set[str]) -> list[str]:
+def _automatic(table: Rows, target: Expression, reserved: frozenset[str] | set[str]) -> list[str]:
     truth = [name for name in table.columns if TRUTH_LIKE.search(name) or name in target.branches]
     counters = [name for name in table.columns if BOOKKEEPING.match(name)]
     lengths = [f"n{name}" for name, column in table.columns.items() if column.jagged]  # count() says the same
@@ -220,7 +226,7 @@ def _expressions(column: Column) -> list[str]:
     return [f"{function}({name})" for function in ("sum", "count")] if column.jagged else [name]
 
 
-def _shapes(table: Table, expressions: Sequence[Expression]) -> list[tuple[int, ...]]:
+def _shapes(table: Rows, expressions: Sequence[Expression]) -> list[tuple[int, ...]]:
     names = frozenset().union(*(expression.branches for expression in expressions))
     for _, branches in table.chunks(names):
         events = len(next(iter(branches.values())))

@@ -76,21 +76,25 @@ class Table:
                 columns.setdefault(column.name, column)
         return columns
 
-    def require(self, names: Iterable[str]) -> None:
+    def require(self, names: Iterable[str], alternatives: Iterable[str] = ()) -> None:
         """Refuse branches that are not there, not numeric or damaged.
+
+        Args:
+            names: The branches.
+            alternatives: What else may be proposed in the place of one that is not there.
 
         Raises:
             InputError: With a did-you-mean.
         """
         for name in sorted(names):
             if name not in self.columns:
-                raise InputError(f"{self.source}: {self._refusal(name)}")
+                raise InputError(f"{self.source}: {self._refusal(name, alternatives)}")
             try:
                 self._reader.check(self.columns[name])
             except Exception as error:
                 raise InputError(f"{self.source}: branch {name!r} cannot be read: {brief(error)}") from error
 
-    def _refusal(self, name: str) -> str:
+    def _refusal(self, name: str, alternatives: Iterable[str]) -> str:
         for branch in self.branches:
             if branch.name == name and branch.problem:
                 return f"branch {name!r} cannot be read: {branch.typename}: {branch.problem}"
@@ -99,7 +103,7 @@ class Table:
         members = [column for column in self.columns if column.startswith(f"{name}.")]
         if members:
             return f"branch {name!r} is a collection: {did_you_mean('', members)}"
-        return f"branch {name!r} is not there: {did_you_mean(name, self.columns)}"
+        return f"branch {name!r} is not there: {did_you_mean(name, [*self.columns, *alternatives])}"
 
     def chunks(self, names: Iterable[str], stop: int | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
         """Read columns in chunks of bounded memory.
@@ -134,14 +138,14 @@ class Table:
         if start != stop:
             raise InputError(f"{self.source}: declares {self.entries} events, but only {start} can be read")
 
-    def read(self, name: str, stop: int) -> Any:
-        """Return one column of the first events, all at once.
+    def read(self, name: str, start: int, stop: int) -> Any:
+        """Return one column of the events from ``start`` to ``stop``, all at once.
 
         Raises:
             InputError: If it is damaged.
         """
         try:
-            values = self._reader.read(self.columns[name], 0, min(stop, self.entries))
+            values = self._reader.read(self.columns[name], start, min(stop, self.entries))
         except CalomlpError:
             raise
         except Exception as error:

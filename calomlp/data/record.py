@@ -14,9 +14,13 @@ class FileRecord:
         tree: The tree that was read.
         identity: UUID and tree; the same wherever the file is copied.
         events: Number of events in it.
+        true_energy: True energy of all its events [GeV], where it was given for the file.
+        friends: Trees with the same entries that were read beside it, as ``file.root:tree``.
     """
 
     path: str
     tree: str
     identity: str
     events: int
+    true_energy: float | None = None
+    friends: tuple[str, ...] = ()

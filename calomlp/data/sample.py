@@ -1,29 +1,31 @@
-"""From files to arrays: features, target and side of the split, chunk by chunk or all at once."""
+"""From rows to arrays: features, true energy, weight and what decides the side of the split, chunk by chunk."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from calomlp.data.cleaning import SKIP, ZERO, mark_missing, zero_bad
 from calomlp.data.expressions import Expression
 from calomlp.data.features import FeatureSet, per_event
-from calomlp.data.reader import Table, open_table
+from calomlp.data.reader import Table
 from calomlp.data.record import FileRecord
-from calomlp.data.sources import Source
+from calomlp.data.rows import Layout, Rows
 from calomlp.data.split import Split
-from calomlp.errors import ArtefactError, InputError, UsageError
-from calomlp.interrupt import Interrupt
-from calomlp.progress import Progress
-
-logger = logging.getLogger(__name__)
+from calomlp.data.tally import Tally
+from calomlp.errors import ArtefactError, BadValueError, InputError, UsageError
 
 MAX_BEAM_ENERGIES = 50
 """Up to this many distinct true energies are taken for the energies of a test beam, more for a spectrum."""
+
+_GEV = {"GeV": 1.0, "MeV": 1e-3, "keV": 1e-6, "TeV": 1e3}
+
+BY_ENERGY = "energy"
+"""Splitting by this keeps the events of one true energy on one side."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,12 @@ class Recipe:
         features: The columns of the matrix.
         target: Expression for the true energy [GeV].
         split: Shares of training, validation and test.
-        split_by: Branch whose equal values stay on one side; ``None`` to split event by event.
+        split_by: Branch whose equal values stay on one side, or :data:`BY_ENERGY`; ``None`` to split event by event.
         cut: Condition that events must meet; ``None`` for all events.
+        weight: Expression for the weight of an event; ``None`` if all weigh the same.
+        layout: What one event is.
+        missing: Values that stand for a missing one.
+        on_bad: One of :data:`~calomlp.data.cleaning.POLICIES`.
     """
 
     features: FeatureSet
@@ -43,59 +49,70 @@ class Recipe:
     split: Split
     split_by: str | None = None
     cut: Expression | None = None
+    weight: Expression | None = None
+    layout: Layout = field(default_factory=Layout)
+    missing: tuple[float, ...] = ()
+    on_bad: str = "refuse"
 
     @property
     def branches(self) -> frozenset[str]:
         """Every branch that is read."""
-        grouped = {self.split_by} if self.split_by else set()
-        return self.features.branches | self.true_branches | grouped
+        grouped = {self.split_by} if self.split_by not in (None, BY_ENERGY) else set()
+        weighing = self.weight.branches if self.weight else frozenset()
+        return self.features.branches | self.true_branches | weighing | grouped
 
     @property
     def true_branches(self) -> frozenset[str]:
         """The branches that the true energy and the cut need."""
         return self.target.branches | (self.cut.branches if self.cut else frozenset())
 
-    def check(self, table: Table) -> None:
+    def check(self, rows: Rows) -> None:
         """Refuse a file that lacks a branch of the recipe.
 
         Raises:
             ArtefactError: Naming the branch.
         """
         try:
-            table.require(self.branches)
+            rows.require(self.branches)
         except InputError as error:
             raise ArtefactError(f"the model does not fit this file: {error}") from error
+
+    def sides(self, identity: str, sample: Sample) -> NDArray[np.uint8]:
+        """Return the :class:`~calomlp.data.split.Side` of each event of a file."""
+        if self.split_by == BY_ENERGY:
+            return self.split.sides_by_energy(sample.true_energy)
+        return self.split.sides(identity if self.split_by is None else "", sample.key)
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Events in memory.
+    """Events as arrays.
 
     Attributes:
         features: Shape [events, columns].
         true_energy: Shape [events], in GeV.
-        side: :class:`~calomlp.data.split.Side` of each event, shape [events].
+        weight: Shape [events].
+        key: What decides the side of the split, shape [events].
     """
 
     features: NDArray[np.float32]
     true_energy: NDArray[np.float32]
-    side: NDArray[np.uint8]
+    weight: NDArray[np.float32]
+    key: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.true_energy)
 
-    def first(self, events: int) -> Sample:
-        """Return the first events."""
-        return Sample(self.features[:events], self.true_energy[:events], self.side[:events])
-
-    def select(self, mask: NDArray[np.bool_]) -> Sample:
-        """Return the events where the mask is true."""
-        return Sample(self.features[mask], self.true_energy[mask], self.side[mask])
+    def __getitem__(self, rows: Any) -> Sample:
+        """Return some of the events: a slice, a mask, or positions."""
+        return Sample(self.features[rows], self.true_energy[rows], self.weight[rows], self.key[rows])
 
 
-def describe(table: Table) -> FileRecord:
+def describe(rows: Rows | Table) -> FileRecord:
     """Return what is remembered of an open file."""
-    return FileRecord(table.source.label, table.source.tree or "", table.identity, table.entries)
+    source = rows.source
+    friends = tuple(map(str, source.friends))
+    return FileRecord(source.label, source.tree or "", rows.identity, rows.entries, source.true_energy, friends)
 
 
 def remember(records: list[FileRecord], record: FileRecord) -> None:
@@ -110,26 +127,47 @@ def remember(records: list[FileRecord], record: FileRecord) -> None:
     records.append(record)
 
 
-def read_chunks(table: Table, recipe: Recipe) -> Iterator[tuple[int, Sample]]:
+def read_chunks(rows: Rows, recipe: Recipe, tally: Tally) -> Iterator[tuple[int, Sample]]:
     """Read a file chunk by chunk.
 
+    Args:
+        rows: The open file.
+        recipe: What is made of it.
+        tally: Counts what is read and what is left out.
+
     Yields:
-        The number of events that were read, and those of them that pass the cut.
+        The number of events that were read, and those of them that are used.
 
     Raises:
-        InputError: If a value is not finite, or a true energy not above zero, in an event that passes the cut.
+        InputError: If an event that passes the cut has a bad value, and the recipe says to refuse it.
     """
-    for start, everything in table.chunks(recipe.branches):
-        entries, branches = select(table, recipe.cut, start, everything)
-        energy = read_target(table, recipe.target, branches, len(entries))
-        features = recipe.features.matrix(branches)
-        _check_finite(table, features, recipe.features.columns, entries)
-        _check_energy(table, recipe.target.text, energy, entries)
-        if recipe.split_by is None:
-            side = recipe.split.sides(table.identity, entries)
-        else:
-            side = recipe.split.sides("", _group_keys(branches[recipe.split_by], recipe.split_by))
-        yield len(next(iter(everything.values()))), Sample(features, energy, side)
+    for events, entries, branches in selected(rows, recipe, recipe.branches):
+        tally.events += events
+        tally.cut += events - len(entries)
+        energy = read_target(rows, recipe.target, branches, len(entries))
+        cleaned, touched = zero_bad(branches, tally) if recipe.on_bad == ZERO else (branches, False)
+        group = recipe.split_by if recipe.split_by != BY_ENERGY else None
+        sample = Sample(
+            recipe.features.matrix(cleaned),
+            energy,
+            _weights(rows, recipe, cleaned, len(entries)),
+            entries if group is None else _group_keys(cleaned[group], group),
+        )
+        sample = _without_bad(rows, recipe, sample, entries, tally, touched)
+        tally.empty += int(np.count_nonzero(~sample.features[:, recipe.features.energy_columns].any(axis=1)))
+        yield events, sample
+
+
+def parse_target(text: str, unit: str) -> Expression:
+    """Read the true energy, and turn it into GeV.
+
+    Raises:
+        UsageError: If it is not in the feature language or reads no branch.
+    """
+    target = Expression.parse(text if unit == "GeV" else f"({text}) * {_GEV[unit]:g}")
+    if not target.branches:
+        raise UsageError(f"target {text!r} reads no branch: it must depend on the event")
+    return target
 
 
 def parse_cut(text: str | None) -> Expression | None:
@@ -146,115 +184,111 @@ def parse_cut(text: str | None) -> Expression | None:
     return cut
 
 
-def select(
-    table: Table, cut: Expression | None, start: int, branches: Mapping[str, Any]
-) -> tuple[NDArray[np.int64], Mapping[str, Any]]:
-    """Return the entry numbers of the events of a chunk that pass a cut, and their branches.
+def selected(
+    rows: Rows, recipe: Recipe, names: Iterable[str]
+) -> Iterator[tuple[int, NDArray[np.int64], Mapping[str, Any]]]:
+    """Read branches of the events that pass the cut, with NaN in the place of what is missing.
 
     Args:
-        table: Where the chunk comes from.
-        cut: The condition; ``None`` lets all events pass.
-        start: Entry number of the chunk's first event.
-        branches: Branches by name.
+        rows: The open file.
+        recipe: Holds the cut.
+        names: The branches, among them those of the cut.
+
+    Yields:
+        The number of events that were read, the entry numbers of those that pass, and their branches by name.
 
     Raises:
         InputError: If the cut is not true or false in each event.
     """
-    entries = np.arange(start, start + len(next(iter(branches.values()))))
-    if cut is None:
-        return entries, branches
-    passes = per_event(cut, branches, len(entries))
-    if passes.ndim != 1 or passes.dtype.kind != "b":
-        raise InputError(f"{table.source}: cut {cut.text!r} is not one condition in each event, such as e_sum > 1")
-    return entries[passes], {name: values[passes] for name, values in branches.items()}
+    cut = recipe.cut
+    for entries, read in rows.chunks(names):
+        branches = mark_missing(read, recipe.missing) if recipe.missing else read
+        if cut is None:
+            yield len(entries), entries, branches
+            continue
+        passes = per_event(cut, branches, len(entries))
+        if passes.ndim != 1 or passes.dtype.kind != "b":
+            raise BadValueError(
+                f"{rows.source}: cut {cut.text!r} is not one condition in each event, such as e_sum > 1"
+            )
+        yield len(entries), entries[passes], {name: values[passes] for name, values in branches.items()}
 
 
-def read_target(table: Table, target: Expression, branches: Mapping[str, Any], events: int) -> NDArray[np.float32]:
+def read_target(rows: Rows, target: Expression, branches: Mapping[str, Any], events: int) -> NDArray[np.float32]:
     """Return the true energies [GeV] of a chunk, shape [events], in the precision that they are kept in.
 
     Raises:
         InputError: If the target is an array in each event.
     """
-    energy = per_event(target, branches, events)
-    if energy.ndim != 1:
-        raise InputError(f"{table.source}: target {target.text!r} is an array in each event: choose one element")
+    return _number(rows, target, branches, events, "target")
+
+
+def _number(
+    rows: Rows, expression: Expression, branches: Mapping[str, Any], events: int, what: str
+) -> NDArray[np.float32]:
+    values = per_event(expression, branches, events)
+    if values.ndim != 1:
+        raise BadValueError(f"{rows.source}: {what} {expression.text!r} is an array in each event: choose one element")
     with np.errstate(over="ignore"):  # what overflows is found and named by the check for finite values
-        return energy.astype(np.float32)
+        return values.astype(np.float32)
 
 
-def load(
-    sources: Sequence[Source], recipe: Recipe, *, progress: Progress, interrupt: Interrupt
-) -> tuple[Sample, tuple[FileRecord, ...]]:
-    """Read files into memory, each into its place in one preallocated matrix.
-
-    Args:
-        sources: The files.
-        recipe: What to read from them.
-        progress: Told of every chunk.
-        interrupt: Looked at after every chunk.
-
-    Raises:
-        InputError: If a file cannot be used.
-    """
-    records: list[FileRecord] = []
-    for source in sources:  # every file is opened and checked before the first is read
-        with open_table(source) as table:
-            table.require(recipe.branches)
-            remember(records, describe(table))
-    total = sum(record.events for record in records)
-    if not total:
-        raise InputError(f"{', '.join(record.path for record in records)}: no events")
-    sample = Sample(
-        np.empty((total, len(recipe.features.columns)), dtype=np.float32),
-        np.empty(total, dtype=np.float32),
-        np.empty(total, dtype=np.uint8),
-    )
-    progress.start("reading", total, "events")
-    start = 0
-    for source in sources:
-        with open_table(source) as table:
-            for events, chunk in read_chunks(table, recipe):
-                rows = slice(start, start + len(chunk))
-                sample.features[rows] = chunk.features
-                sample.true_energy[rows] = chunk.true_energy
-                sample.side[rows] = chunk.side
-                start = rows.stop
-                progress.advance(events)
-                interrupt.check()
-    progress.finish()
-    if recipe.cut:
-        logger.info("%d of %d events pass the cut %s", start, total, recipe.cut.text)
-    if not start:
-        raise InputError(f"{', '.join(record.path for record in records)}: no event passes the cut")
-    return sample.first(start), tuple(records)
+def _weights(rows: Rows, recipe: Recipe, branches: Mapping[str, Any], events: int) -> NDArray[np.float32]:
+    if recipe.weight is None:
+        return np.ones(events, dtype=np.float32)
+    return _number(rows, recipe.weight, branches, events, "weight")
 
 
 def _group_keys(values: NDArray[np.generic], branch: str) -> NDArray[np.int64]:
     if values.ndim != 1:
-        raise InputError(f"events cannot be split by {branch!r}: it is an array in each event")
+        raise BadValueError(f"events cannot be split by {branch!r}: it is an array in each event")
     if values.dtype.kind == "f":
         return np.ascontiguousarray(values, dtype=np.float64).view(np.int64)
     return values.astype(np.int64)
 
 
-def _check_finite(
-    table: Table, features: NDArray[np.float32], columns: Sequence[str], entries: NDArray[np.int64]
-) -> None:
-    finite = np.isfinite(features)
-    if finite.all():
-        return
-    column = int(np.flatnonzero(~finite.all(axis=0))[0])
-    rows = np.flatnonzero(~finite[:, column])
-    raise InputError(
-        f"{table.source}: feature {columns[column]!r} is not finite in {len(rows)} of events "
-        f"{entries[0]} to {entries[-1]}, first in event {entries[rows[0]]}"
-    )
+def _without_bad(
+    rows: Rows, recipe: Recipe, sample: Sample, entries: NDArray[np.int64], tally: Tally, touched: Any
+) -> Sample:
+    """Find bad values, and refuse them, leave their events out, or take zero for them.
 
-
-def _check_energy(table: Table, target: str, energy: NDArray[np.floating], entries: NDArray[np.int64]) -> None:
-    bad = np.flatnonzero(~(np.isfinite(energy) & (energy > 0)))
-    if len(bad):
-        raise InputError(
-            f"{table.source}: true energy {target!r} is not finite and above zero in {len(bad)} of events "
-            f"{entries[0]} to {entries[-1]}, first in event {entries[bad[0]]} ({energy[bad[0]]:g})"
+    Args:
+        rows: Where the events come from.
+        recipe: Says what is to be done.
+        sample: The events.
+        entries: Their entry numbers.
+        tally: Counts them.
+        touched: Events in which a branch has been set to zero already.
+    """
+    bad_features = ~np.isfinite(sample.features)
+    if recipe.on_bad == ZERO and (bad_features.any() or np.any(touched)):
+        for column in np.flatnonzero(bad_features.any(axis=0)):
+            tally.count_bad(recipe.features.columns[column], int(np.count_nonzero(bad_features[:, column])))
+        tally.replaced += int(np.count_nonzero(touched | bad_features.any(axis=1)))
+        sample.features[bad_features] = 0
+        bad_features[:] = False
+    found = []  # what is wrong, of what, where, and the values
+    for column in np.flatnonzero(bad_features.any(axis=0)):
+        name = recipe.features.columns[column]
+        found.append((f"feature {name!r} is not finite", name, bad_features[:, column], sample.features[:, column]))
+    for what, expression, values, least in (
+        ("true energy {!r} is not finite and above zero", recipe.target, sample.true_energy, np.nextafter(0, 1)),
+        ("weight {!r} is not finite and at least zero", recipe.weight, sample.weight, 0),
+    ):
+        bad = ~(np.isfinite(values) & (values >= least))
+        if expression is not None and bad.any():
+            found.append((what.format(expression.text), expression.text, bad, values))
+    if not found:
+        return sample
+    if recipe.on_bad != SKIP:
+        problem, _, bad, values = found[0]
+        first = np.argmax(bad)
+        raise BadValueError(
+            f"{rows.source}: {problem} in {np.count_nonzero(bad)} of events {entries[0]} to {entries[-1]}, first in "
+            f"event {entries[first]} ({values[first]:g}); --on-bad skip leaves such events out"
         )
+    for _, name, bad, _ in found:
+        tally.count_bad(name, int(np.count_nonzero(bad)))
+    good = ~np.logical_or.reduce([bad for _, _, bad, _ in found])
+    tally.left_out += int(np.count_nonzero(~good))
+    return sample[good]

@@ -1,17 +1,19 @@
-"""Inputs by name: paths, globs, ``file.root:tree``, ``@list.txt``, URLs and ``-``."""
+"""Inputs by name: paths, globs, ``file.root:tree``, ``@list.txt``, URLs and ``-``; what is known of each beside it."""
 
 from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
 
-from calomlp.errors import InputError
+from calomlp.errors import InputError, UsageError
 from calomlp.streams import STDIN, Streams
+from calomlp.units import parse_quantity
 
 _URL = re.compile(r"^[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+_ENERGY_PREFIX = re.compile(r"^(?P<energy>[0-9.]+ ?[kMGT]eV)=(?P<name>.+)$")
 _TREE_SUFFIX = re.compile(r"^(?P<path>.*\.root[^:/]*):(?P<tree>[^:]+)$")
 
 
@@ -23,11 +25,15 @@ class Source:
         path: Path or URL.
         tree: Name of the tree, or ``None`` for the only suitable one.
         label: What messages call the file.
+        true_energy: True energy of all its events [GeV], where it is known of the file and not of each event.
+        friends: Trees with the same entries, whose branches go with those of this one.
     """
 
     path: str
     tree: str | None
     label: str
+    true_energy: float | None = None
+    friends: tuple[Source, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.label}:{self.tree}" if self.tree else self.label
@@ -37,7 +43,8 @@ def resolve(names: Iterable[str], streams: Streams, *, tree: str | None = None) 
     """Turn what a user wrote into the files to read, in order and without repeats.
 
     Args:
-        names: Paths, quoted globs, ``file.root:tree``, ``@list.txt`` (one name per line, ``#`` comments), URLs, ``-``.
+        names: Paths, quoted globs, ``file.root:tree``, ``@list.txt`` (one name per line, ``#`` comments), URLs, ``-``;
+            each may begin with the true energy of its events, ``10GeV=run7.root``.
         streams: Where ``-`` is read.
         tree: Tree for all the names that do not say one themselves.
 
@@ -46,11 +53,77 @@ def resolve(names: Iterable[str], streams: Streams, *, tree: str | None = None) 
     """
     found: dict[tuple[str, str | None], Source] = {}
     for name in names:
-        for source in _resolve_one(name, streams, tree):
+        for source in _resolve_with_energy(name, streams, tree):
             found[(source.path, source.tree)] = source
     if not found:
         raise InputError("no input file was named")
     return list(found.values())
+
+
+def befriend(sources: Sequence[Source], names: Sequence[str], streams: Streams) -> list[Source]:
+    """Give every file its friends: trees with the same entries.
+
+    Args:
+        sources: The files.
+        names: ``:tree`` is a tree of the same file; anything else stands for as many trees as there are files, in the
+            same order.
+        streams: Needed to resolve them.
+
+    Raises:
+        UsageError: If their number is another.
+        InputError: If a file does not exist.
+    """
+    friends: list[tuple[Source, ...]] = [() for _ in sources]
+    for name in names:
+        found = [Source(source.path, name[1:], source.label) for source in sources]
+        if not name.startswith(":"):
+            found = resolve([name], streams)
+        if len(found) != len(sources):
+            raise UsageError(f"friend {name!r} stands for {len(found)} files, but there are {len(sources)} with data")
+        friends = [(*known, friend) for known, friend in zip(friends, found, strict=True)]
+    return [replace(source, friends=known) for source, known in zip(sources, friends, strict=True)]
+
+
+def energies_from_names(sources: Sequence[Source], pattern: str) -> list[Source]:
+    """Read the true energy of every file off its name, unless it is known already.
+
+    Args:
+        sources: The files.
+        pattern: A regular expression, searched for in the name of the file, else in those of its folders. Its one group
+            is the energy in GeV, or in the unit that the group is named after; ``p`` may stand for the decimal point.
+
+    Raises:
+        UsageError: If this is not such a pattern.
+        InputError: If a name does not match.
+    """
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise UsageError(f"pattern {pattern!r} is not a regular expression: {error}") from error
+    if compiled.groups != 1:
+        raise UsageError(f"pattern {pattern!r} has {compiled.groups} groups: one is wanted, such as '_([0-9.]+)GeV'")
+    unit = next(iter(compiled.groupindex), "GeV")
+    named = []
+    for source in sources:
+        if source.true_energy is not None:
+            named.append(source)
+            continue
+        path = PurePath(source.label)
+        match = compiled.search(path.name) or compiled.search(str(path.parent))
+        if match is None:
+            raise InputError(f"{source.label}: its name does not match {pattern!r}, so its true energy is unknown")
+        text = f"{match[1].replace('p', '.')} {unit}"
+        energy = parse_quantity(text, "GeV", where=f"{source.label}: energy in the name")
+        named.append(replace(source, true_energy=energy.value))
+    return named
+
+
+def _resolve_with_energy(name: str, streams: Streams, tree: str | None) -> list[Source]:
+    match = None if Path(name).is_file() else _ENERGY_PREFIX.match(name)
+    if match is None:
+        return _resolve_one(name, streams, tree)
+    energy = parse_quantity(match["energy"], "GeV", where=f"energy of {match['name']}").value
+    return [replace(source, true_energy=energy) for source in _resolve_one(match["name"], streams, tree)]
 
 
 def _resolve_one(name: str, streams: Streams, tree: str | None) -> list[Source]:
@@ -79,7 +152,7 @@ def _resolve_one(name: str, streams: Streams, tree: str | None) -> list[Source]:
 def _resolve_listed(name: str, streams: Streams, tree: str | None) -> list[Source]:
     if name == "-" or name.startswith("@"):
         raise InputError(f"{name}: a list of files cannot name another list")
-    return _resolve_one(name, streams, tree)
+    return _resolve_with_energy(name, streams, tree)
 
 
 def _lines(path: str) -> list[str]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
-from calomlp.errors import UsageError
+from calomlp.errors import InputError, UsageError
 
 
 class Side(IntEnum):
@@ -29,12 +29,16 @@ class Split:
         validation: Share that decides when to stop.
         test: Share that nothing but the evaluation sees.
         seed: Another seed gives another, independent split.
+        validation_energies: True energies [GeV] whose events are for validation, where events are split by energy.
+        test_energies: True energies [GeV] whose events are for the test then.
     """
 
     train: float = 0.7
     validation: float = 0.1
     test: float = 0.2
     seed: int = 0
+    validation_energies: tuple[float, ...] = ()
+    test_energies: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         shares = (self.train, self.validation, self.test)
@@ -69,6 +73,39 @@ class Split:
         salt = np.uint64(int.from_bytes(digest[:8], "little"))
         fraction = _mix(keys.astype(np.uint64) ^ salt).astype(np.float64) / 2.0**64
         return np.searchsorted([self.train, self.train + self.validation], fraction, side="right").astype(np.uint8)
+
+    def by_energy(self, distinct: NDArray[np.float32]) -> Split:
+        """Decide which true energies are for validation and for the test.
+
+        The lowest and the highest are for training, so that nothing is tested beyond the range; the others are taken
+        evenly, and another seed takes others.
+
+        Args:
+            distinct: The true energies [GeV] in ascending order.
+
+        Raises:
+            InputError: If these are too few.
+        """
+        inner = distinct[1:-1]
+        n_validation, n_test = (
+            max(1, round(share * len(distinct))) if share else 0 for share in (self.validation, self.test)
+        )
+        held = n_validation + n_test
+        if held > len(inner):
+            raise InputError(
+                f"{len(distinct)} true energies are too few to split by energy: {held + 2} are needed, two to train on"
+            )
+        taken = [float(inner[(self.seed + i * len(inner) // held) % len(inner)]) for i in range(held)]
+        validation = taken[:: max(1, held // n_validation)][:n_validation]
+        test = [energy for energy in taken if energy not in validation]
+        return replace(self, validation_energies=tuple(sorted(validation)), test_energies=tuple(sorted(test)))
+
+    def sides_by_energy(self, true_energy: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Return the :class:`Side` of each event by its true energy [GeV], shape [events]."""
+        side = np.full(len(true_energy), Side.TRAIN, dtype=np.uint8)
+        side[np.isin(true_energy, np.array(self.validation_energies, np.float32))] = Side.VALIDATION
+        side[np.isin(true_energy, np.array(self.test_energies, np.float32))] = Side.TEST
+        return side
 
 
 def _mix(value: NDArray[np.uint64]) -> NDArray[np.uint64]:

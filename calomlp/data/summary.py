@@ -190,7 +190,7 @@ def _look(table: Table, column: Column, events: int) -> BranchSummary:
     if not events:
         return BranchSummary(column.name, column.kind, column)
     try:
-        return BranchSummary(column.name, column.kind, column, _values(table.read(column.name, events)))
+        return BranchSummary(column.name, column.kind, column, _values(table.read(column.name, 0, events)))
     except InputError as error:
         return BranchSummary(column.name, column.kind, problem=str(error).removeprefix(f"{table.source}: "))
 

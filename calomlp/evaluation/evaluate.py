@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calomlp.compute import threads
-from calomlp.data.reader import Table, open_table
 from calomlp.data.record import FileRecord
-from calomlp.data.sample import MAX_BEAM_ENERGIES, Recipe, describe, read_chunks, read_target, remember, select
-from calomlp.data.sources import Source
+from calomlp.data.rows import Rows, open_rows
+from calomlp.data.sample import MAX_BEAM_ENERGIES, Recipe, describe, read_chunks, read_target, remember, selected
+from calomlp.data.sources import Source, is_url
 from calomlp.data.split import Side
+from calomlp.data.tally import Tally
 from calomlp.errors import InputError
 from calomlp.evaluation.bins import POINTS, EnergyBins
 from calomlp.evaluation.estimators import estimate_all
@@ -49,9 +51,11 @@ def training_sources(model: Model, folder: Path) -> list[Source]:
     for record in model.files:
         if record.path == STDIN:
             raise InputError("the model was trained on data from a pipe, which are gone: name the data to evaluate on")
-        places = [record.path] if "://" in record.path else [record.path, str(folder / record.path)]
-        found = [Source(place, record.tree, record.path) for place in places if "://" in place or Path(place).is_file()]
-        same = [source for source in found if _identity(source) == record.identity]
+        found = [
+            Source(place, record.tree, record.path, record.true_energy, _friends(record, folder))
+            for place in _places(record.path, folder)
+        ]
+        same = [source for source in found if _identity(source, model) == record.identity]
         if not same:
             reason = "has been replaced by another" if found else "is not there"
             raise InputError(f"{record.path}: the model was trained on this file, which {reason}: name the data")
@@ -59,13 +63,30 @@ def training_sources(model: Model, folder: Path) -> list[Source]:
     return sources
 
 
-def _identity(source: Source) -> str:
-    with open_table(source) as table:
-        return table.identity
+def _places(path: str, folder: Path) -> list[str]:
+    """Return where a file lies that was recorded by its path: as seen from here, or from the folder of the model."""
+    return [path] if is_url(path) else [place for place in (path, str(folder / path)) if Path(place).is_file()]
+
+
+def _friends(record: FileRecord, folder: Path) -> tuple[Source, ...]:
+    named = [friend.rpartition(":") for friend in record.friends]
+    return tuple(Source((_places(path, folder) or [path])[0], tree, path) for path, _, tree in named)
+
+
+def _identity(source: Source, model: Model) -> str:
+    with open_rows(source, model.recipe.layout) as rows:
+        return rows.identity
 
 
 def evaluate(
-    model: Model, sources: Sequence[Source], *, use_all: bool, seed: int, progress: Progress, interrupt: Interrupt
+    model: Model,
+    sources: Sequence[Source],
+    *,
+    use_all: bool,
+    skip_bad_files: bool,
+    seed: int,
+    progress: Progress,
+    interrupt: Interrupt,
 ) -> Report:
     """Evaluate a model and its baselines on files.
 
@@ -76,6 +97,7 @@ def evaluate(
         model: The model.
         sources: The files.
         use_all: Evaluate the training and validation sides of the training files too.
+        skip_bad_files: Whether to go on without a file that cannot be read.
         seed: Seed of the bootstrap errors.
         progress: Told of every chunk.
         interrupt: Looked at after every chunk.
@@ -84,24 +106,22 @@ def evaluate(
         InputError: If a file cannot be used, or no event is left.
         ArtefactError: If a file lacks a branch of the model.
     """
-    records = _check(model, sources)
-    accumulator = Accumulator(_bins(model, sources), tuple(LABELS))
+    tally = Tally()
+    good, records = _check(model, sources, tally, skip_bad_files=skip_bad_files)
+    accumulator = Accumulator(_bins(model, good), tuple(LABELS))
     progress.start("evaluating", sum(record.events for record in records), "events")
-    left_out = cut_away = 0
-    for source in sources:
-        with open_table(source) as table:
-            known = _is_known(model, table)
-            for events, chunk in read_chunks(table, _recipe(model, table)):
-                used = chunk.select(chunk.side == Side.TEST) if known and not use_all else chunk
-                left_out += len(chunk) - len(used)
-                cut_away += events - len(chunk)
-                with threads(1):
-                    estimates = model.regressor.estimates(used.features)
-                accumulator.fill(
-                    used.true_energy, {name: getattr(estimates, name).cpu().numpy() for name in accumulator.curves}
-                )
-                progress.advance(events)
-                interrupt.check()
+    left_out = 0
+    used = []
+    for source, record in zip(good, records, strict=True):
+        of_file, tally_of_file = Accumulator(accumulator.bins, accumulator.curves), Tally()
+        try:
+            left_out += _fill(of_file, model, source, tally_of_file, progress, interrupt, use_all=use_all)
+        except InputError as error:
+            tally.skip(source, error, allowed=skip_bad_files)
+            continue
+        accumulator.merge(of_file)
+        tally.add(tally_of_file)
+        used.append(record)
     progress.finish()
     if not accumulator.content:
         raise InputError(
@@ -109,11 +129,37 @@ def evaluate(
             if left_out
             else "no event is left to evaluate"
         )
-    report = summarise(accumulator, model, records, left_out=left_out, use_all=use_all, seed=seed)
-    if model.recipe.cut:
-        note = f"{cut_away} events did not pass the cut {model.recipe.cut.text} and were left out"
-        return replace(report, notes=(note, *report.notes))
-    return report
+    report = summarise(accumulator, model, used, left_out=left_out, use_all=use_all, seed=seed)
+    cut = model.recipe.cut.text if model.recipe.cut else None
+    return replace(report, notes=(*tally.sentences(cut), *report.notes))
+
+
+def _fill(
+    accumulator: Accumulator,
+    model: Model,
+    source: Source,
+    tally: Tally,
+    progress: Progress,
+    interrupt: Interrupt,
+    *,
+    use_all: bool,
+) -> int:
+    """Evaluate one file; return how many of its events belong to the training."""
+    left_out = 0
+    with open_rows(source, model.recipe.layout, model.recipe.branches) as rows:
+        known = _is_known(model, rows)
+        recipe = _recipe(model, rows)
+        for events, chunk in read_chunks(rows, recipe, tally):
+            used = chunk[recipe.sides(rows.identity, chunk) == Side.TEST] if known and not use_all else chunk
+            left_out += len(chunk) - len(used)
+            with threads(1):
+                estimates = model.regressor.estimates(used.features)
+            accumulator.fill(
+                used.true_energy, {name: getattr(estimates, name).cpu().numpy() for name in accumulator.curves}
+            )
+            progress.advance(events)
+            interrupt.check()
+    return left_out
 
 
 def summarise(
@@ -141,24 +187,35 @@ def summarise(
     )
 
 
-def _check(model: Model, sources: Sequence[Source]) -> list[FileRecord]:
-    """Open every file before long work begins."""
+def _check(
+    model: Model, sources: Sequence[Source], tally: Tally, *, skip_bad_files: bool
+) -> tuple[list[Source], list[FileRecord]]:
+    """Open every file before long work begins; return those that are used."""
+    good: list[Source] = []
     records: list[FileRecord] = []
     for source in sources:
-        with open_table(source) as table:
-            _recipe(model, table).check(table)
-            remember(records, describe(table))
-    return records
+        try:
+            with open_rows(source, model.recipe.layout, model.recipe.branches) as rows:
+                _recipe(model, rows).check(rows)
+                record = describe(rows)
+        except InputError as error:
+            tally.skip(source, error, allowed=skip_bad_files)
+            continue
+        remember(records, record)
+        good.append(source)
+    if not good:
+        raise InputError(f"none of {len(sources)} files can be read: {next(iter(tally.files.values()))}")
+    return good, records
 
 
-def _is_known(model: Model, table: Table) -> bool:
+def _is_known(model: Model, rows: Rows) -> bool:
     """Whether the model was trained on this file."""
-    return table.identity in {record.identity for record in model.files}
+    return rows.identity in {record.identity for record in model.files}
 
 
-def _recipe(model: Model, table: Table) -> Recipe:
-    """Return what is read from a file; only those that the model was trained on have sides."""
-    return model.recipe if _is_known(model, table) else replace(model.recipe, split_by=None)
+def _recipe(model: Model, rows: Rows) -> Recipe:
+    """Return what is read from a file: no weights, which are for training, and sides only if it was trained on."""
+    return replace(model.recipe, weight=None, split_by=model.recipe.split_by if _is_known(model, rows) else None)
 
 
 def _bins(model: Model, sources: Sequence[Source]) -> EnergyBins:
@@ -175,11 +232,10 @@ def _distinct_energies(recipe: Recipe, sources: Sequence[Source]) -> tuple[NDArr
     distinct: NDArray[np.floating] = np.empty(0)
     events = 0
     for source in sources:
-        with open_table(source) as table:
-            for start, everything in table.chunks(recipe.true_branches):
-                entries, branches = select(table, recipe.cut, start, everything)
+        with suppress(InputError), open_rows(source, recipe.layout, recipe.branches) as rows:
+            for _, entries, branches in selected(rows, recipe, recipe.true_branches):
                 events += len(entries)
-                energy = read_target(table, recipe.target, branches, len(entries))
+                energy = read_target(rows, recipe.target, branches, len(entries))
                 distinct = np.unique(np.concatenate([distinct, energy]))
                 if len(distinct) > MAX_BEAM_ENERGIES:
                     return distinct, events

@@ -158,7 +158,7 @@ def read_report(path: str, label: str) -> Report:
         tuple(_curve(item) for item in document["curves"]),
         document["events"],
         document["left_out"],
-        tuple(FileRecord(**item) for item in document["files"]),
+        tuple(FileRecord(**{**item, "friends": tuple(item["friends"])}) for item in document["files"]),
         Envelope(**document["envelope"]),
         document["training"],
         document["provenance"],

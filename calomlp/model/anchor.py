@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,7 @@ _ITERATIONS = 5
 _SPECTRUM_BINS = 40
 _EVENTS_PER_BIN = 100
 _MAX_SPECTRUM_RATIO = 100.0
+_PART = 16_384
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,8 @@ class Anchor:
     spread: Spread
 
 
-def spectrum_weights(true_energy: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return weights that turn any training spectrum into E^(-2/3), with mean one.
+class SpectrumWeights:
+    """Weights that turn any training spectrum into E^(-2/3), with mean one.
 
     The spectrum acts as a prior. For sigma^2 ~ E and a squared residual that is not divided by the true energy, a
     spectrum E^-s leaves the bias (1 - s) (sigma/E)^2 in the mean response, none for s = 1. But what a calorimeter
@@ -50,16 +52,25 @@ def spectrum_weights(true_energy: NDArray[np.floating]) -> NDArray[np.float64]:
     No event weighs more than a hundred times the least one before that, so that a handful cannot rule the fit.
 
     Args:
-        true_energy: In GeV, shape [events].
+        true_energy: Energies of the spectrum [GeV], shape [events].
+        weight: What the events weigh, shape [events].
     """
-    log_energy = np.log(true_energy.astype(np.float64))
-    n_bins = int(np.clip(len(log_energy) // _EVENTS_PER_BIN, 1, _SPECTRUM_BINS))
-    counts, edges = np.histogram(log_energy, bins=n_bins)
-    index = np.clip(np.searchsorted(edges, log_energy, side="right") - 1, 0, n_bins - 1)
-    weights = 1.0 / counts[index]
-    weights = np.minimum(weights, _MAX_SPECTRUM_RATIO * weights.min())
-    weights *= np.exp((1 - SPECTRUM_POWER) * log_energy)
-    return np.asarray(weights / weights.mean())
+
+    def __init__(self, true_energy: NDArray[np.floating], weight: NDArray[np.floating]) -> None:
+        log_energy = np.log(true_energy.astype(np.float64))
+        n_bins = int(np.clip(len(log_energy) // _EVENTS_PER_BIN, 1, _SPECTRUM_BINS))
+        counts, self._edges = np.histogram(log_energy, bins=n_bins, weights=weight)
+        filled = counts > 0
+        density = np.where(filled, counts, counts[filled].min(initial=np.inf))
+        self._factor = np.minimum(1 / density, _MAX_SPECTRUM_RATIO / density.max())
+        self._factor /= np.average(self(true_energy), weights=weight)
+
+    def __call__(self, true_energy: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return the weights at these energies [GeV], shape [events]."""
+        log_energy = np.log(true_energy.astype(np.float64))
+        index = np.clip(np.searchsorted(self._edges, log_energy, side="right") - 1, 0, len(self._factor) - 1)
+        weights: NDArray[np.float64] = self._factor[index] * np.exp((1 - SPECTRUM_POWER) * log_energy)
+        return weights
 
 
 def fit_anchor(energies: NDArray[np.float32], true_energy: NDArray[np.float32], weights: NDArray[np.float64]) -> Anchor:
@@ -79,9 +90,8 @@ def fit_anchor(energies: NDArray[np.float32], true_energy: NDArray[np.float32], 
     Raises:
         InputError: If the energies add up to nothing.
     """
-    x = energies.astype(np.float64)
     y = true_energy.astype(np.float64)
-    total = x.sum(axis=1)
+    total = energies.sum(axis=1, dtype=np.float64)
     # dividing by the true energy makes every energy count alike, whatever the spectrum
     mean_response = float(np.average(total / y, weights=weights))
     if not np.isfinite(mean_response) or mean_response <= 0:
@@ -90,10 +100,24 @@ def fit_anchor(energies: NDArray[np.float32], true_energy: NDArray[np.float32], 
     sum_energy = scale * total
     sigma = np.sqrt(fit_spread(sum_energy, y).variance(sum_energy))  # [events]
     strength = 1.0 / (PRIOR_WIDTH * scale) ** 2
-    fitted = np.full(x.shape[1], scale)
+    n_energies = energies.shape[1]
+    fitted = np.full(n_energies, scale)
+    estimate = sum_energy
     for _ in range(_ITERATIONS):
-        distance = np.abs(x @ fitted - y) / sigma
+        distance = np.abs(estimate - y) / sigma
         precision = weights / sigma**2 * np.minimum(1.0, HUBER_SIGMAS / np.maximum(distance, HUBER_SIGMAS))
-        normal = (x * precision[:, None]).T @ x + strength * np.eye(x.shape[1])
-        fitted = np.linalg.solve(normal, x.T @ (precision * y) + strength * scale)
-    return Anchor(scale, fitted, fit_spread(x @ fitted, y))
+        normal, moment = strength * np.eye(n_energies), np.full(n_energies, strength * scale)
+        for rows, x in _in_double_precision(energies):
+            weighted = x * precision[rows, None]
+            normal += weighted.T @ x
+            moment += weighted.T @ y[rows]
+        fitted = np.linalg.solve(normal, moment)
+        estimate = np.concatenate([x @ fitted for _, x in _in_double_precision(energies)])
+    return Anchor(scale, fitted, fit_spread(estimate, y))
+
+
+def _in_double_precision(energies: NDArray[np.float32]) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+    """Yield some events at a time, so that the whole sample is never there twice."""
+    for start in range(0, len(energies), _PART):
+        rows = slice(start, start + _PART)
+        yield rows, energies[rows].astype(np.float64)

@@ -14,6 +14,7 @@ import safetensors.torch
 from calomlp.data.expressions import Expression
 from calomlp.data.features import Feature, FeatureSet
 from calomlp.data.record import FileRecord
+from calomlp.data.rows import Layout
 from calomlp.data.sample import Recipe, parse_cut
 from calomlp.data.split import Split
 from calomlp.errors import ArtefactError, InputError
@@ -60,6 +61,10 @@ def write_model(path: Path, model: Model) -> None:
         "split": asdict(recipe.split),
         "split_by": recipe.split_by,
         "cut": recipe.cut.text if recipe.cut else None,
+        "weight": recipe.weight.text if recipe.weight else None,
+        "layout": asdict(recipe.layout),
+        "missing": list(recipe.missing),
+        "on_bad": recipe.on_bad,
         "architecture": asdict(model.regressor.architecture),
         "files": [asdict(record) for record in model.files],
         "envelope": asdict(model.envelope),
@@ -119,12 +124,23 @@ def _build(document: Mapping[str, Any], tensors: Mapping[str, Any]) -> Model:
     features = FeatureSet(
         Feature(item["expression"], tuple(item["shape"]), item["energy"]) for item in document["features"]
     )
-    target, cut = Expression.parse(document["target"]), parse_cut(document["cut"])
-    recipe = Recipe(features, target, Split(**document["split"]), document["split_by"], cut)
+    split: dict[str, Any] = document["split"]
+    held = {name: tuple(split[name]) for name in ("validation_energies", "test_energies")}
+    recipe = Recipe(
+        features,
+        Expression.parse(document["target"]),
+        Split(**{**split, **held}),
+        document["split_by"],
+        parse_cut(document["cut"]),
+        Expression.parse(document["weight"]) if document["weight"] else None,
+        Layout(**document["layout"]),
+        tuple(document["missing"]),
+        document["on_bad"],
+    )
     return Model(
         regressor,
         recipe,
-        tuple(FileRecord(**record) for record in document["files"]),
+        tuple(FileRecord(**{**record, "friends": tuple(record["friends"])}) for record in document["files"]),
         Envelope(**document["envelope"]),
         tuple(document["history"]),
         document["summary"],

@@ -17,6 +17,7 @@ TARGETS = ("ratio", "direct", "log")
 """What the network stands for: a factor on the anchor (``exp`` of its output), the energy itself, or its logarithm."""
 
 _STANDARD_FLOOR = 1e-6
+_PART = 16_384
 
 
 @dataclass(frozen=True)
@@ -104,15 +105,27 @@ class Regressor(nn.Module):
         self.anchor_weights.copy_(torch.from_numpy(anchor.weights))
         self.sum_scale.fill_(anchor.sum_scale)
         self.floor.fill_(0.5 * float(true_energy.min()))
-        inputs = self.raw_inputs(features, self.anchor(features))
-        self.input_mean.copy_(inputs.mean(dim=0))
-        scale = inputs.std(dim=0) if len(inputs) > 1 else torch.zeros_like(self.input_scale)
-        varies = scale > _STANDARD_FLOOR * inputs.abs().amax(dim=0)  # relative: a charge may be in coulomb
-        self.input_scale.copy_(torch.where(varies, scale, torch.ones_like(scale)))
+        mean, scale, largest = self._moments(features)
+        self.input_mean.copy_(mean)
+        varies = scale > _STANDARD_FLOOR * largest  # relative: a charge may be in coulomb
+        self.input_scale.copy_(torch.where(varies, scale, torch.inf))  # what never varied in training says nothing
         if self.architecture.target != "ratio":
             wanted = true_energy.log() if self.architecture.target == "log" else true_energy
             self.output_mean.fill_(float(wanted.mean()))
             self.output_scale.fill_(max(float(wanted.std()), _STANDARD_FLOOR) if len(wanted) > 1 else 1.0)
+
+    def _moments(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return mean, standard deviation and largest size of the raw inputs, shape [inputs] each."""
+        total, squares, largest = (torch.zeros_like(self.input_mean, dtype=torch.float64) for _ in range(3))
+        centre = self.raw_inputs(features[:1], self.anchor(features[:1]))[0].double()
+        for part in features.split(_PART):  # type: ignore[no-untyped-call]
+            inputs = self.raw_inputs(part, self.anchor(part)).double()
+            largest = torch.maximum(largest, inputs.abs().amax(dim=0))
+            total += (inputs - centre).sum(dim=0)
+            squares += (inputs - centre).square().sum(dim=0)
+        n = len(features)
+        variance = (squares - total.square() / n).clamp(min=0) / max(n - 1, 1)
+        return centre + total / n, variance.sqrt(), largest
 
     def plain_sum(self, features: Tensor) -> Tensor:
         """Return the calibrated sum of the energies [GeV], shape [events]."""

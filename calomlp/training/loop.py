@@ -12,38 +12,10 @@ from torch import Tensor
 from calomlp.errors import TrainingError
 from calomlp.model.losses import LOSSES
 from calomlp.model.regressor import Regressor
+from calomlp.training.events import Events
 from calomlp.training.optimiser import Optimiser, rate_factor
 from calomlp.training.plan import Plan
 from calomlp.training.settings import TrainingSettings
-
-
-class Events:
-    """Events as the loop needs them: everything that no weight changes is computed once and kept in one table.
-
-    Attributes:
-        inputs: Standardised inputs of the network, shape [events, inputs].
-        anchor: Linear anchor [GeV], shape [events].
-        sigma: Spread expected at the anchor [GeV], shape [events].
-        true_energy: In GeV, shape [events].
-        weight: Spectrum weight, shape [events].
-    """
-
-    def __init__(self, table: Tensor) -> None:
-        self._table = table  # [events, inputs + 4]; one gather makes a batch
-        self.inputs = table[:, :-4]
-        self.anchor, self.sigma, self.true_energy, self.weight = table[:, -4:].unbind(dim=1)
-
-    @classmethod
-    def of(cls, inputs: Tensor, anchor: Tensor, sigma: Tensor, true_energy: Tensor, weight: Tensor) -> Events:
-        """Put the columns together."""
-        return cls(torch.cat([inputs, torch.stack([anchor, sigma, true_energy, weight], dim=1)], dim=1))
-
-    def __len__(self) -> int:
-        return len(self._table)
-
-    def take(self, rows: Tensor) -> Events:
-        """Return some of the events."""
-        return Events(self._table[rows.to(self._table.device)])
 
 
 @dataclass
@@ -109,13 +81,12 @@ def run(
     steps_per_epoch = math.ceil(len(train) / plan.batch_size)
     while not (reason := _finished(state, settings, plan)):
         network.train()
-        batches = _order(len(train), settings.seed, state.epoch).split(plan.batch_size)  # type: ignore[no-untyped-call]
-        for rows in batches[state.step :]:
+        for batch in train.batches(plan.batch_size, settings.seed, state.epoch, skip=state.step):
             done = (state.epoch * steps_per_epoch + state.step) / (plan.epochs * steps_per_epoch)
-            loss = mean_loss(state.regressor, train.take(rows), settings.loss, state.generator)
+            loss = mean_loss(state.regressor, batch, settings.loss, state.generator)
             loss.backward()  # type: ignore[no-untyped-call]
             state.optimiser.step(plan.learning_rate * rate_factor(settings.schedule, done))
-            state.loss_sum += _finite(float(loss.detach()), f"in epoch {state.epoch + 1}") * len(rows)
+            state.loss_sum += _finite(float(loss.detach()), f"in epoch {state.epoch + 1}") * len(batch)
             state.step += 1
             after_step(state)
         _close_epoch(state, train, validation, settings.loss)
@@ -160,9 +131,13 @@ def _finite(loss: float, when: str) -> float:
 def _validate(regressor: Regressor, events: Events, loss: str) -> tuple[float, float]:
     """Return the loss and the sigma_68 of the response E_reco/E_true."""
     regressor.network.train(mode=False)
-    value = float(mean_loss(regressor, events, loss))
-    response = regressor.energy(regressor.network(events.inputs), events.anchor) / events.true_energy
-    ordered = response.sort().values
+    total, responses = 0.0, []
+    for part in events.parts():
+        energy = regressor.energy(regressor.network(part.inputs), part.anchor)
+        total += float((part.weight * LOSSES[loss].per_event(energy, part.true_energy, part.sigma)).sum())
+        responses.append(energy / part.true_energy)
+    value = total / len(events)
+    ordered = torch.cat(responses).sort().values
     low, high = (ordered[min(int(share * len(ordered)), len(ordered) - 1)] for share in (0.1587, 0.8413))
     return value, float(high - low) / 2
 
@@ -187,8 +162,3 @@ def _finished(state: State, settings: TrainingSettings, plan: Plan) -> str:
         if abs(now - before) < settings.epsilon:
             return f"training loss changed by less than {settings.epsilon:g}"
     return ""
-
-
-def _order(n_events: int, seed: int, epoch: int) -> Tensor:
-    """Return the order of the events in an epoch: it depends on nothing that happened before."""
-    return torch.randperm(n_events, generator=torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63))

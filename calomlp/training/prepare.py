@@ -1,37 +1,42 @@
-"""From files to what the loop needs: recipe, sample, calibrated regressor, events."""
+"""From files to what the loop needs: recipe, events, calibrated regressor, table of inputs."""
 
 from __future__ import annotations
 
 import logging
 import math
 from collections.abc import Sequence
+from dataclasses import fields, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from calomlp.data.expressions import Expression
-from calomlp.data.features import choose
-from calomlp.data.reader import open_table
-from calomlp.data.record import FileRecord
-from calomlp.data.sample import MAX_BEAM_ENERGIES, Recipe, Sample, load, parse_cut
+from calomlp.data.features import FeatureSet, choose
+from calomlp.data.load import Data, Reading, load
+from calomlp.data.rows import Layout, open_rows
+from calomlp.data.sample import BY_ENERGY, MAX_BEAM_ENERGIES, Recipe, Sample, parse_cut, parse_target
 from calomlp.data.sources import Source
 from calomlp.data.split import Side, Split
-from calomlp.errors import InputError, UsageError
-from calomlp.interrupt import Interrupt
-from calomlp.model.anchor import Anchor, fit_anchor, spectrum_weights
+from calomlp.data.store import Room
+from calomlp.errors import InputError
+from calomlp.model.anchor import Anchor, SpectrumWeights, fit_anchor
 from calomlp.model.regressor import Architecture, Regressor
-from calomlp.progress import Progress
-from calomlp.training.loop import Events, State
+from calomlp.training.events import Events, EventsInMemory, EventsOnDisk
+from calomlp.training.loop import State
 from calomlp.training.optimiser import Optimiser
 from calomlp.training.plan import Plan
 from calomlp.training.settings import TrainingSettings
+from calomlp.units import listed
 
 logger = logging.getLogger(__name__)
 
+CALIBRATION_EVENTS = 1 << 20
+"""Anchor, spread, spectrum and scaler are determined with so many training events at most, evenly taken from all. What
+a million events leave uncertain of a line is far below what the network corrects."""
+
 _MIN_EVENTS = 20
 _MIN_KEPT = 0.5
-_SUSPICIOUS_ENERGY = 10_000.0
 
 
 def plan_recipe(sources: Sequence[Source], settings: TrainingSettings) -> Recipe:
@@ -39,57 +44,107 @@ def plan_recipe(sources: Sequence[Source], settings: TrainingSettings) -> Recipe
 
     Raises:
         UsageError: If an expression or the split is not legal.
-        InputError: If the first file cannot be used.
+        InputError: If no file can be used.
     """
-    target = Expression.parse(settings.target)
-    if not target.branches:
-        raise UsageError(f"target {target.text!r} reads no branch: it must depend on the event")
+    target = parse_target(settings.target, settings.unit)
     split = Split.parse(settings.split, settings.seed)
     cut = parse_cut(settings.cut)
-    reserved = {settings.split_by} if settings.split_by else set()
+    weight = Expression.parse(settings.weight) if settings.weight else None
+    layout = Layout(settings.explode, settings.group_by)
+    grouped = {settings.split_by} if settings.split_by and settings.split_by != BY_ENERGY else set()
+    reserved = grouped | (weight.branches if weight else set())
+    needed = target.branches | reserved | (cut.branches if cut else set())
     for source in sources:
-        with open_table(source) as table:
-            table.require(target.branches | reserved | (cut.branches if cut else set()))
-            if table.entries or source is sources[-1]:  # the first file with events tells the shapes
-                features = choose(table, target, settings.features, settings.energies, reserved)
+        last = source is sources[-1]
+        try:
+            with open_rows(source, layout, needed) as rows:
+                rows.require(needed)
+                if not (rows.entries or last):  # the first file with events tells the shapes
+                    continue
+                features = choose(rows, target, settings.features, settings.energies, reserved | {settings.group_by})
                 break
-    return Recipe(features, target, split, settings.split_by, cut)
+        except InputError:
+            if last or settings.on_bad_file != "skip":
+                raise
+    return Recipe(features, target, split, settings.split_by, cut, weight, layout, settings.missing, settings.on_bad)
 
 
-def load_sample(
-    sources: Sequence[Source], recipe: Recipe, progress: Progress, interrupt: Interrupt
-) -> tuple[Sample, tuple[FileRecord, ...]]:
-    """Read the files into memory.
+def load_data(sources: Sequence[Source], recipe: Recipe, reading: Reading) -> Data:
+    """Read the files.
 
     Raises:
         InputError: If a file cannot be used, or there are too few events.
     """
-    sample, files = load(sources, recipe, progress=progress, interrupt=interrupt)
+    data = load(sources, recipe, reading)
     for side in (Side.TRAIN, Side.VALIDATION):
-        if (count := np.count_nonzero(sample.side == side)) < _MIN_EVENTS:
+        if (count := np.count_nonzero(data.side == side)) < _MIN_EVENTS:
             raise InputError(
-                f"{count} of {len(sample)} events are on the {side.name.lower()} side, where {_MIN_EVENTS} are needed"
+                f"{count} of {len(data.events)} events are on the {side.name.lower()} side, where {_MIN_EVENTS} are "
+                "needed"
             )
-    if (highest := sample.true_energy.max()) > _SUSPICIOUS_ENERGY:
-        logger.warning(
-            "true energies go up to %g GeV: if these are MeV, say --target '%s / 1000'", highest, recipe.target.text
-        )
-    return sample, files
+    return data
+
+
+def calibration_sample(data: Data) -> Sample:
+    """Return training events, evenly taken from all, that fit into memory."""
+    stride = math.ceil(np.count_nonzero(data.side == Side.TRAIN) / CALIBRATION_EVENTS)
+    seen = 0
+    taken = []
+    for rows, part in data.events.parts():
+        train = np.flatnonzero(data.side[rows] == Side.TRAIN)
+        taken.append(part[train[-seen % stride :: stride]])
+        seen += len(train)
+    arrays = ([getattr(part, item.name) for part in taken] for item in fields(Sample))
+    return Sample(*map(np.concatenate, arrays))
+
+
+def without_constants(data: Data, sample: Sample) -> tuple[Data, Sample]:
+    """Drop features that are the same in all events, and name them."""
+    constant = (sample.features == sample.features[0]).all(axis=0)
+    features, kept, dropped, idle = [], [], [], []
+    stop = 0
+    for feature in data.recipe.features:
+        start, stop = stop, stop + feature.width
+        same = constant[start:stop]
+        kept += [not same.all()] * feature.width
+        if same.all():
+            dropped.append(f"{feature.expression} (always {sample.features[0, start]:g})")
+        else:
+            features.append(feature)
+            idle += [name for name, alike in zip(feature.columns, same, strict=True) if alike]
+    if idle:
+        logger.info("always the same, and nothing for the network: %s", listed(idle))
+    if not dropped:
+        return data, sample
+    if not any(feature.energy for feature in features):
+        raise InputError(f"no energy is left: features that are the same in all events are {listed(dropped)}")
+    logger.warning("features that are the same in all events are dropped: %s", listed(dropped))
+    columns = np.array(kept)
+    data.events.narrow(columns)
+    recipe = replace(data.recipe, features=FeatureSet(features))
+    return replace(data, recipe=recipe), replace(sample, features=sample.features[:, columns])
 
 
 def prepare(
-    sample: Sample, recipe: Recipe, settings: TrainingSettings, plan: Plan, device: torch.device
+    data: Data, sample: Sample, settings: TrainingSettings, plan: Plan, room: Room, device: torch.device
 ) -> tuple[State, tuple[Events, Events], Anchor]:
-    """Fit the anchor, build the regressor, and compute once what the loop needs of every event."""
-    train = sample.select(sample.side == Side.TRAIN)
-    validation = sample.select(sample.side == Side.VALIDATION)
-    columns = recipe.features.energy_columns
-    energy = np.concatenate([train.true_energy, validation.true_energy])
-    weights = spectrum_weights(energy) if settings.weighting == "auto" else np.ones(len(energy))
-    anchor = fit_anchor(train.features[:, columns], train.true_energy, weights[: len(train)])
+    """Fit the anchor, build the regressor, and compute once what the loop needs of every event.
+
+    Args:
+        data: The events.
+        sample: Those of them that anchor and scaler are determined with.
+        settings: The settings.
+        plan: The numbers.
+        room: Where the table goes if it does not fit into memory.
+        device: Where the training runs.
+    """
+    columns = data.recipe.features.energy_columns
+    spectrum = SpectrumWeights(sample.true_energy, sample.weight) if settings.weighting == "auto" else _unweighted
+    weight = sample.weight * spectrum(sample.true_energy)
+    anchor = fit_anchor(sample.features[:, columns], sample.true_energy, weight)
     generator = torch.Generator().manual_seed(settings.seed)
     architecture = Architecture(
-        len(recipe.features.columns),
+        len(data.recipe.features.columns),
         tuple(columns.tolist()),
         plan.hidden,
         settings.activation,
@@ -97,19 +152,27 @@ def prepare(
         settings.regress,
     )
     regressor = Regressor(architecture, generator)
-    regressor.calibrate(anchor, torch.from_numpy(train.features), torch.from_numpy(train.true_energy))
+    regressor.calibrate(anchor, torch.from_numpy(sample.features), torch.from_numpy(sample.true_energy))
     regressor.to(device)
-    region = learning_region(train.true_energy, anchor)
-    events = (
-        _events(regressor, anchor, train, weights[: len(train)], region),
-        _events(regressor, anchor, validation, weights[len(train) :], region),
-    )
-    left_out = len(train) - len(events[0])
-    if left_out:
-        logger.info("%d of %d training events are near the edges of the range and left out", left_out, len(train))
+    region = learning_region(sample.true_energy, anchor)
+    tables = []
+    for side in (Side.TRAIN, Side.VALIDATION):
+        count = int(np.count_nonzero(data.side == side))
+        table = EventsOnDisk(room.folder) if data.events.on_disk else EventsInMemory(count, device)
+        for rows, part in data.events.parts():
+            chosen = part[data.side[rows] == side]
+            table.add(_events(regressor, anchor, chosen, chosen.weight * spectrum(chosen.true_energy), region))
+        tables.append(table.collected())
+        if left_out := count - len(tables[-1]):
+            name = "training" if side == Side.TRAIN else "validation"
+            logger.info("%d of %d %s events are near the edges of the range and left out", left_out, count, name)
     optimiser = Optimiser(settings.optimiser, regressor.network, weight_decay=settings.weight_decay)
     masks = torch.Generator(device).manual_seed(settings.seed)
-    return State(regressor, optimiser, masks), events, anchor
+    return State(regressor, optimiser, masks), (tables[0], tables[1]), anchor
+
+
+def _unweighted(true_energy: NDArray[np.floating]) -> NDArray[np.float64]:
+    return np.ones(len(true_energy))
 
 
 def learning_region(true_energy: NDArray[np.float32], anchor: Anchor) -> tuple[float, float]:
@@ -121,11 +184,7 @@ def learning_region(true_energy: NDArray[np.float32], anchor: Anchor) -> tuple[f
     energies, or a range that is hardly wider than the resolution, there would be too little left, and all are used.
     """
     everything = (-math.inf, math.inf)
-    if (distinct := len(np.unique(true_energy))) <= MAX_BEAM_ENERGIES:
-        logger.warning(
-            "only %d distinct true energies: a network can learn them by heart; evaluate on others, not in training",
-            distinct,
-        )
+    if len(np.unique(true_energy)) <= MAX_BEAM_ENERGIES:
         return everything
     low, high = anchor.spread.inner_range(float(true_energy.min()), float(true_energy.max()))
     kept = np.count_nonzero((true_energy > low) & (true_energy < high)) / len(true_energy)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from calomlp.data.settings import DATA, DataSettings
 from calomlp.settings import setting
 
 NETWORK = "Network and loss"
 OPTIMISATION = "Optimisation"
-DATA = "Data"
 
 REGRESS = ("ratio", "direct", "log")
 LOSSES = ("huber", "chi2", "mse", "stochastic", "relative", "log", "mae")
@@ -18,13 +18,14 @@ OPTIMISERS = ("gd", "sgd", "momentum", "nesterov", "adam", "adamw")
 SCHEDULES = ("one-cycle", "cosine", "constant")
 
 
+ON_BAD = ("refuse", "skip", "zero")
+
+
 @dataclass(frozen=True, kw_only=True)
-class TrainingSettings:
+class TrainingSettings(DataSettings):
     """Everything that decides what a training run ends with."""
 
-    target: str = setting(
-        "true_energy", "True energy [GeV]: a branch or an expression.", "-t", panel=DATA, metavar="EXPR"
-    )
+    target: str = setting("true_energy", "True energy: a branch or an expression.", "-t", panel=DATA, metavar="EXPR")
     features: tuple[str, ...] = setting(
         (),
         "Features: branches or expressions; repeat the flag. Default: every numeric branch but truth.",
@@ -40,9 +41,31 @@ class TrainingSettings:
     cut: str | None = setting(
         None, "Use only events that meet this condition: 'n_hits > 10'.", metavar="EXPR", panel=DATA
     )
+    weight: str | None = setting(None, "Weight of an event: a branch or an expression.", metavar="EXPR", panel=DATA)
+    explode: str = setting(
+        "",
+        "Calibrate the objects of a collection one by one: Photon, for Photon_pt or Photon.pt.",
+        panel=DATA,
+        metavar="NAME",
+    )
+    group_by: str = setting(
+        "", "Entries that follow each other with the same value are one event: eventID.", panel=DATA, metavar="BRANCH"
+    )
+    missing: tuple[float, ...] = setting(
+        (), "Value that stands for a missing one, such as -999; repeatable.", panel=DATA, metavar="X"
+    )
+    on_bad: str = setting(
+        "refuse",
+        "A value that is missing or not finite: stop, leave the event out, or take zero; what is left out is counted.",
+        choices=ON_BAD,
+        panel=DATA,
+    )
     split: str = setting("0.7,0.1,0.2", "Shares of training, validation and test.", metavar="A,B,C", panel=DATA)
     split_by: str | None = setting(
-        None, "Keep events with equal values of this branch on one side.", panel=DATA, metavar="BRANCH"
+        None,
+        "Keep events with equal values of this branch on one side; 'energy' stands for the true energy.",
+        panel=DATA,
+        metavar="BRANCH",
     )
 
     regress: str = setting(

@@ -11,32 +11,37 @@ import torch
 
 from calomlp import __version__
 from calomlp.compute import find_device, threads
-from calomlp.data.record import FileRecord
-from calomlp.data.sample import Recipe, Sample
+from calomlp.data.load import Data, Reading
 from calomlp.data.sources import Source
 from calomlp.data.split import Side
-from calomlp.errors import CheckpointWritten, Interrupted
+from calomlp.data.store import Room
+from calomlp.errors import CheckpointWritten, Interrupted, UsageError
 from calomlp.model.anchor import Anchor
 from calomlp.model.envelope import Envelope
 from calomlp.model.file import Model
 from calomlp.progress import Progress
 from calomlp.provenance import fingerprint, provenance
 from calomlp.training.checkpoint import load_checkpoint
-from calomlp.training.loop import Events, State, run
+from calomlp.training.events import Events
+from calomlp.training.loop import State, run
 from calomlp.training.plan import Plan, check_settings, make_plan
-from calomlp.training.prepare import load_sample, plan_recipe, prepare
+from calomlp.training.prepare import calibration_sample, load_data, plan_recipe, prepare, without_constants
 from calomlp.training.settings import TrainingSettings
+from calomlp.training.suspicions import look_at
 from calomlp.training.watch import Watch
 
 logger = logging.getLogger(__name__)
 
 
-def train(sources: Sequence[Source], settings: TrainingSettings, *, watch: Watch, progress: Progress) -> Model:
+def train(
+    sources: Sequence[Source], settings: TrainingSettings, *, room: Room, watch: Watch, progress: Progress
+) -> Model:
     """Train a regressor on files.
 
     Args:
         sources: The files.
         settings: The settings.
+        room: What may be used to keep events; the result does not depend on it.
         watch: When to save and when to stop; a checkpoint that is there is gone on from.
         progress: Told of chunks and epochs.
 
@@ -50,30 +55,36 @@ def train(sources: Sequence[Source], settings: TrainingSettings, *, watch: Watch
     check_settings(settings)
     device = find_device(settings.device)
     recipe = plan_recipe(sources, settings)
+    reading = Reading(room, settings.on_bad_file == "skip", progress, watch.interrupt)
     try:
-        sample, files = load_sample(sources, recipe, progress, watch.interrupt)
+        data = load_data(sources, recipe, reading)
     except Interrupted as error:
         if watch.checkpoint is None or not watch.checkpoint.exists():
             raise
         raise CheckpointWritten(
             f"interrupted while reading; {watch.checkpoint} holds the state as it was: run the same command again"
         ) from error
+    sample = calibration_sample(data)
+    data, sample = without_constants(data, sample)
+    look_at(data, sample, sources)
     plan = make_plan(
         settings,
-        int(np.count_nonzero(sample.side == Side.TRAIN)),
-        len(recipe.features.columns) + (settings.regress == "ratio"),
+        int(np.count_nonzero(data.side == Side.TRAIN)),
+        len(data.recipe.features.columns) + (settings.regress == "ratio"),
     )
+    if settings.optimiser == "gd" and data.events.on_disk:
+        raise UsageError("--optimiser gd takes all events in one step, and they do not fit: raise --memory")
     with threads(plan.threads):
-        state, events, anchor = prepare(sample, recipe, settings, plan, device)
+        state, events, anchor = prepare(data, sample, settings, plan, room, device)
         mark = fingerprint(
-            [__version__, torch.__version__, asdict(settings), asdict(plan), [f.identity for f in files]]
+            [__version__, torch.__version__, asdict(settings), asdict(plan), [f.identity for f in data.files]]
         )
         if watch.checkpoint is not None and watch.checkpoint.exists():
             load_checkpoint(watch.checkpoint, state, mark)
             logger.info("going on from %s, epoch %d", watch.checkpoint, state.epoch + 1)
         reason = _run(state, events, settings, plan, watch, mark, progress)
     state.regressor.train(mode=False)
-    return _model(state, sample, recipe, files, settings, plan, anchor, reason)
+    return _model(state, data, settings, plan, anchor, reason)
 
 
 def _run(
@@ -122,18 +133,11 @@ def _epoch_line(entry: dict[str, float], epochs: int) -> str:
     )
 
 
-def _model(
-    state: State,
-    sample: Sample,
-    recipe: Recipe,
-    files: tuple[FileRecord, ...],
-    settings: TrainingSettings,
-    plan: Plan,
-    anchor: Anchor,
-    reason: str,
-) -> Model:
-    n_train, _, n_test = np.bincount(sample.side, minlength=len(Side)).tolist()
-    envelope = Envelope(float(sample.true_energy.min()), float(sample.true_energy.max()), n_train, n_test)
+def _model(state: State, data: Data, settings: TrainingSettings, plan: Plan, anchor: Anchor, reason: str) -> Model:
+    n_train, _, n_test = np.bincount(data.side, minlength=len(Side)).tolist()
+    extremes = [(part.true_energy.min(), part.true_energy.max()) for _, part in data.events.parts()]
+    lowest, highest = min(low for low, _ in extremes), max(high for _, high in extremes)
+    envelope = Envelope(float(lowest), float(highest), n_train, n_test)
     summary = {
         "loss": settings.loss,
         "epochs": state.epoch,
@@ -146,14 +150,15 @@ def _model(
         "threads": plan.threads,
         "sum_scale": anchor.sum_scale,
         "anchor_spread": asdict(anchor.spread),
+        "data": data.tally.as_dict(),
     }
     if state.best_epoch == 0:
         start = "linear anchor" if settings.regress == "ratio" else "untrained network"
         logger.warning("no epoch was better than the start: the model is the %s itself", start)
     return Model(
         state.regressor,
-        recipe,
-        files,
+        data.recipe,
+        data.files,
         envelope,
         tuple(state.history),
         summary,

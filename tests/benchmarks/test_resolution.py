@@ -13,8 +13,7 @@ from calomlp.interrupt import Interrupt
 from calomlp.plotting.tables import fit_table, linearity_table, resolution_table
 from calomlp.progress import Progress
 from calomlp.training.settings import TrainingSettings
-from calomlp.training.train import train
-from calomlp.training.watch import Watch
+from tests.conftest import fitted
 
 pytestmark = [pytest.mark.slow, pytest.mark.physics]
 
@@ -22,8 +21,10 @@ Simulated = Callable[..., Source]
 
 
 def report_of(training: Source, test: Source) -> Report:
-    model = train([training], TrainingSettings(), watch=Watch(Interrupt()), progress=Progress())
-    report = evaluate(model, [test], use_all=False, seed=1, progress=Progress(), interrupt=Interrupt())
+    model = fitted(training, TrainingSettings())
+    report = evaluate(
+        model, [test], use_all=False, skip_bad_files=False, seed=1, progress=Progress(), interrupt=Interrupt()
+    )
     for table in (resolution_table(report), fit_table(report), linearity_table(report)):
         print("\n".join(" | ".join(row) for row in ("", table.header, *table.rows)))
     return report

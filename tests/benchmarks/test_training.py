@@ -9,17 +9,13 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from calomlp.data.sample import load
 from calomlp.data.sources import Source
 from calomlp.data.split import Side
 from calomlp.evaluation.bins import EnergyBins
 from calomlp.evaluation.estimators import estimate_all
 from calomlp.evaluation.response import Accumulator, BinContent
-from calomlp.interrupt import Interrupt
-from calomlp.progress import Progress
 from calomlp.training.settings import TrainingSettings
-from calomlp.training.train import train
-from calomlp.training.watch import Watch
+from tests.conftest import fitted, read, together
 
 lightgbm = pytest.importorskip("lightgbm")
 pytestmark = pytest.mark.benchmark
@@ -32,23 +28,22 @@ def test_faster_than_boosted_trees_and_no_worse(
     simulated: Callable[..., Source], detector: str, particle: str, energies: str
 ) -> None:
     training, test = (simulated(detector, particle, energies, 200_000, seed) for seed in (1, 2))
-    quiet = Watch(Interrupt())
     ratios = []
     for _ in range(ROUNDS):
         start = time.perf_counter()
-        model = train([training], TrainingSettings(), watch=quiet, progress=Progress())  # reads the file, too
+        model = fitted(training, TrainingSettings())  # reads the file, too
         ours = time.perf_counter() - start
-        sample, _ = load([training], model.recipe, progress=Progress(), interrupt=Interrupt())
-        fitted = sample.select(sample.side == Side.TRAIN)
+        data = read([training], model.recipe)
+        sample = together(data)[data.side == Side.TRAIN]
         trees = lightgbm.LGBMRegressor(n_estimators=400, num_leaves=31, n_jobs=os.cpu_count(), verbose=-1)
         start = time.perf_counter()
-        trees.fit(fitted.features, fitted.true_energy)
+        trees.fit(sample.features, sample.true_energy)
         theirs = time.perf_counter() - start
         ratios.append(ours / theirs)
         print(f"\n{detector}: calomlp train {ours:.2f} s, LightGBM fit {theirs:.2f} s, ratio {ratios[-1]:.2f}", end="")
     assert np.median(ratios) < 1
 
-    events, _ = load([test], model.recipe, progress=Progress(), interrupt=Interrupt())
+    events = together(read([test], model.recipe))
     low, high = map(float, energies.split(":"))
     accumulator = Accumulator(EnergyBins.over(low, high, 200_000), ("calomlp", "lightgbm"))
     energy = model.regressor.estimates(events.features).regressor.numpy()

@@ -10,7 +10,7 @@ import pytest
 
 from calomlp.data.expressions import Expression
 from calomlp.data.features import Feature, FeatureSet, choose, is_energy
-from calomlp.data.reader import open_table
+from calomlp.data.rows import Layout, open_rows
 from calomlp.data.sources import Source
 from calomlp.errors import InputError, UsageError
 
@@ -28,7 +28,7 @@ COLUMNS = {
 
 
 def chosen(make_root: Make, columns: dict[str, Any] = COLUMNS, **options: Any) -> FeatureSet:
-    with open_table(make_root(columns)) as table:
+    with open_rows(make_root(columns), Layout()) as table:
         return choose(table, TARGET, options.get("wanted", []), options.get("energies", []))
 
 

@@ -9,21 +9,19 @@ import pytest
 
 from calomlp.data.expressions import Expression
 from calomlp.data.features import Feature, FeatureSet
-from calomlp.data.reader import open_table
-from calomlp.data.sample import Recipe, Sample, load
+from calomlp.data.rows import Layout, open_rows
+from calomlp.data.sample import Recipe, Sample
 from calomlp.data.sources import Source
 from calomlp.data.split import Split
 from calomlp.errors import ArtefactError, InputError
-from calomlp.interrupt import Interrupt
-from calomlp.progress import Progress
-from tests.conftest import linear_showers
+from tests.conftest import linear_showers, read, together
 
 Make = Callable[..., Source]
 RECIPE = Recipe(FeatureSet([Feature("layer_energy", (6,), energy=True)]), Expression.parse("true_energy"), Split())
 
 
 def loaded(sources: list[Source], recipe: Recipe = RECIPE) -> Sample:
-    return load(sources, recipe, progress=Progress(), interrupt=Interrupt())[0]
+    return together(read(sources, recipe))
 
 
 def test_files_are_read_into_one_matrix(make_root: Make) -> None:
@@ -35,16 +33,17 @@ def test_files_are_read_into_one_matrix(make_root: Make) -> None:
 
 def test_an_event_is_on_the_same_side_however_it_is_read(make_root: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     sources = [make_root(linear_showers(3000, seed=n), name=f"{n}.root") for n in (1, 2)]
-    whole = loaded(sources)
+    whole = read(sources, RECIPE)
     monkeypatch.setattr("calomlp.data.reader._CHUNK_BYTES", 1)
-    assert (loaded(sources).side == whole.side).all()
-    assert (loaded(sources[::-1]).side == np.concatenate([whole.side[3000:], whole.side[:3000]])).all()
+    monkeypatch.setattr("calomlp.data.store.PART", 1234)  # no whole number of parts in a file
+    assert (read(sources, RECIPE).side == whole.side).all()
+    assert (read(sources[::-1], RECIPE).side == np.concatenate([whole.side[3000:], whole.side[:3000]])).all()
 
 
 def test_a_group_stays_together_across_files(make_root: Make) -> None:
     runs = np.arange(1000) % 40
     sources = [make_root({**linear_showers(1000, seed=n), "run": runs}, name=f"{n}.root") for n in (1, 2)]
-    side = loaded(sources, Recipe(RECIPE.features, RECIPE.target, RECIPE.split, "run")).side
+    side = read(sources, replace(RECIPE, split_by="run")).side
     for run in range(40):
         assert len(set(side[np.concatenate([runs, runs]) == run])) == 1
     assert len(set(side)) == 3
@@ -69,8 +68,9 @@ def test_values_that_cannot_be_used_are_named(make_root: Make, name: str, value:
 
 def test_a_file_that_the_model_does_not_fit(make_root: Make) -> None:
     message = "'layer_energy' is not there"
-    with open_table(make_root({"true_energy": np.ones(3)})) as table, pytest.raises(ArtefactError, match=message):
-        RECIPE.check(table)
+    source = make_root({"true_energy": np.ones(3)})
+    with open_rows(source, Layout()) as rows, pytest.raises(ArtefactError, match=message):
+        RECIPE.check(rows)
 
 
 def test_files_without_events(make_root: Make) -> None:
@@ -81,11 +81,12 @@ def test_files_without_events(make_root: Make) -> None:
 
 def test_a_cut_leaves_every_other_event_where_it_was(make_root: Make) -> None:
     source = make_root(linear_showers(3000, seed=1))
-    whole, cut = loaded([source]), loaded([source], replace(RECIPE, cut=Expression.parse("layer_energy[2] > 1")))
-    passes = whole.features[:, 2] > 1
+    whole = read([source], RECIPE)
+    cut = read([source], replace(RECIPE, cut=Expression.parse("layer_energy[2] > 1")))
+    passes = together(whole).features[:, 2] > 1
     assert 0 < np.count_nonzero(passes) < 3000
-    for kept, everything in ((cut.features, whole.features), (cut.side, whole.side)):
-        assert (kept == everything[passes]).all()
+    assert (together(cut).features == together(whole).features[passes]).all()
+    assert (cut.side == whole.side[passes]).all()
 
 
 def test_what_a_cut_leaves_out_may_be_broken(make_root: Make) -> None:

@@ -19,15 +19,13 @@ from calomlp.interrupt import Interrupt
 from calomlp.model.file import Model
 from calomlp.progress import Progress
 from calomlp.training.settings import TrainingSettings
-from calomlp.training.train import train
-from calomlp.training.watch import Watch
-from tests.conftest import linear_showers
+from tests.conftest import fitted, linear_showers
 
 Make = Callable[..., Source]
 
 
 def evaluated(model: Model, sources: list[Source], **options: Any) -> Report:
-    options = {"use_all": False, "seed": 1} | options
+    options = {"use_all": False, "skip_bad_files": False, "seed": 1} | options
     return evaluate(model, sources, progress=Progress(), interrupt=Interrupt(), **options)
 
 
@@ -39,7 +37,7 @@ def source(make_root: Make) -> Source:
 @pytest.fixture
 def model(source: Source) -> Model:
     settings = TrainingSettings(hidden="8", epochs=2)
-    return train([source], settings, watch=Watch(Interrupt()), progress=Progress())
+    return fitted(source, settings)
 
 
 @pytest.fixture
@@ -176,5 +174,5 @@ def test_an_array_is_no_target(model: Model, source: Source) -> None:
 def test_a_file_that_was_not_trained_on_needs_no_split(make_root: Make) -> None:
     spills = make_root({**linear_showers(3000), "spill": np.arange(3000) % 50}, name="spills.root")
     settings = TrainingSettings(hidden="8", epochs=1, split_by="spill")
-    model = train([spills], settings, watch=Watch(Interrupt()), progress=Progress())
+    model = fitted(spills, settings)
     assert evaluated(model, [make_root(linear_showers(500), name="beam.root")]).events == 500

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from calomlp.errors import InputError
-from calomlp.model.anchor import SPECTRUM_POWER, fit_anchor, spectrum_weights
+from calomlp.model.anchor import SPECTRUM_POWER, SpectrumWeights, fit_anchor
 from calomlp.model.spread import Spread, fit_spread, non_negative_least_squares
 from tests.conftest import linear_showers
 
@@ -12,7 +12,7 @@ from tests.conftest import linear_showers
 def test_weights_turn_any_spectrum_into_the_same() -> None:
     rng = np.random.default_rng(1)
     for energy in (rng.uniform(1, 100, 100_000), np.exp(rng.uniform(0, np.log(100), 100_000))):
-        weights = spectrum_weights(energy)
+        weights = SpectrumWeights(energy, np.ones(len(energy)))(energy)
         assert weights.mean() == pytest.approx(1)
         density, edges = np.histogram(np.log(energy), bins=10, weights=weights)
         centres = np.exp((edges[1:] + edges[:-1]) / 2)
@@ -29,7 +29,7 @@ def test_the_median_of_a_gamma_variate_is_a_third_of_its_scale_below_the_mean() 
 
 def test_a_rare_event_does_not_rule() -> None:
     energy = np.append(np.full(100_000, 50.0), 1.0)
-    weights = spectrum_weights(energy)
+    weights = SpectrumWeights(energy, np.ones(len(energy)))(energy)
     assert weights.max() / weights.min() == pytest.approx(100, rel=0.75)
 
 

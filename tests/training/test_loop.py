@@ -7,7 +7,8 @@ import torch
 from calomlp.model.anchor import Anchor
 from calomlp.model.regressor import Architecture, Regressor
 from calomlp.model.spread import Spread
-from calomlp.training.loop import Events, State, run
+from calomlp.training.events import Events
+from calomlp.training.loop import State, run
 from calomlp.training.optimiser import Optimiser
 from calomlp.training.plan import make_plan
 from calomlp.training.settings import TrainingSettings
@@ -71,7 +72,7 @@ def test_every_event_is_seen_once_in_an_epoch() -> None:
             seen.extend(rows.tolist())
             return original(rows)
 
-    counted = Counted(events._table)
+    counted = Counted(events.table)
     run(
         state,
         counted,

@@ -14,18 +14,16 @@ from calomlp.data.sources import Source
 from calomlp.errors import ArtefactError, CheckpointWritten, InputError, TrainingError
 from calomlp.interrupt import Interrupt
 from calomlp.model.file import Model, write_model
-from calomlp.progress import Progress
 from calomlp.training.settings import TrainingSettings
-from calomlp.training.train import train
 from calomlp.training.watch import Watch
-from tests.conftest import linear_showers
+from tests.conftest import fitted, linear_showers
 
 Make = Callable[..., Source]
 QUICK = TrainingSettings(hidden="16", epochs=4)
 
 
 def trained(source: Source, settings: TrainingSettings = QUICK, watch: Watch | None = None) -> Model:
-    return train([source], settings, watch=watch or Watch(Interrupt()), progress=Progress())
+    return fitted(source, settings, watch)
 
 
 @pytest.fixture
@@ -240,10 +238,10 @@ def test_an_empty_first_file_does_no_harm(make_root: Make) -> None:
     columns = linear_showers(2000)
     empty = make_root({name: values[:0] for name, values in columns.items()}, name="empty.root")
     full = make_root(columns, name="full.root")
-    train([empty, full], QUICK, watch=Watch(Interrupt()), progress=Progress())
+    fitted([empty, full], QUICK)
 
 
 def test_the_same_file_is_named_once(showers: Source) -> None:
     other = Source(showers.path, "events", "again.root")
     with pytest.raises(InputError, match=r"again\.root: this is the same file as data\.root"):
-        train([showers, other], QUICK, watch=Watch(Interrupt()), progress=Progress())
+        fitted([showers, other], QUICK)

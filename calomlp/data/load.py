@@ -1,0 +1,239 @@
+"""Read files for a training: all of them are checked first, then read into memory or into the cache."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calomlp.data.record import FileRecord
+from calomlp.data.rows import Rows, open_rows
+from calomlp.data.sample import BY_ENERGY, MAX_BEAM_ENERGIES, Recipe, describe, read_chunks, remember
+from calomlp.data.sources import Source, stamp
+from calomlp.data.store import Cache, InMemory, Keeper, Kept, OnDisk, Room
+from calomlp.data.tally import Tally
+from calomlp.errors import InputError
+from calomlp.interrupt import Interrupt
+from calomlp.progress import Progress
+from calomlp.units import format_size
+
+logger = logging.getLogger(__name__)
+
+_CACHE_SCHEMA = "calomlp.events/1"
+
+
+@dataclass(frozen=True)
+class Data:
+    """Everything that was read.
+
+    Attributes:
+        events: The events.
+        side: :class:`~calomlp.data.split.Side` of each, shape [events].
+        recipe: What they were made with; if they are split by energy, it knows how now.
+        files: Where they come from.
+        tally: What was left out.
+    """
+
+    events: Kept
+    side: NDArray[np.uint8]
+    recipe: Recipe
+    files: tuple[FileRecord, ...]
+    tally: Tally
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How files are read, whatever is in them.
+
+    Attributes:
+        room: What may be used to keep events.
+        skip_bad_files: Whether to go on without a file that cannot be read.
+        progress: Told of every chunk.
+        interrupt: Looked at after every chunk.
+    """
+
+    room: Room
+    skip_bad_files: bool
+    progress: Progress
+    interrupt: Interrupt
+
+
+def load(sources: Sequence[Source], recipe: Recipe, reading: Reading) -> Data:
+    """Read files.
+
+    Args:
+        sources: The files.
+        recipe: What to read from them.
+        reading: How.
+
+    Raises:
+        InputError: If a file cannot be used, or no event is left.
+        OutputError: If events do not fit into memory, and there is no place for them on the disk.
+    """
+    tally = Tally()
+    good, records = _check(sources, recipe, reading, tally)
+    total = sum(record.events for record in records)
+    if not total:
+        raise InputError(f"{', '.join(record.path for record in records)}: no events")
+    columns = len(recipe.features.columns)
+    size = total * 4 * (2 * columns + 12)  # features and what the network sees of them, both with a few numbers beside
+    if size <= reading.room.memory:
+        keeper = InMemory(total, columns)
+        counts = _read(good, records, recipe, reading, tally, keeper)
+        kept = keeper.kept()
+    else:
+        kept, counts, tally = _through_cache(good, records, recipe, reading, tally, size)
+    for sentence in tally.sentences(recipe.cut.text if recipe.cut else None):
+        logger.warning("%s", sentence)
+    if not len(kept):
+        raise InputError(f"{', '.join(record.path for record in records)}: no event is left")
+    used = [(record, count) for record, count in zip(records, counts, strict=True) if count is not None]
+    recipe, side = _sides(recipe, kept, used)
+    return Data(kept, side, recipe, tuple(record for record, _ in used), tally)
+
+
+def _check(
+    sources: Sequence[Source], recipe: Recipe, reading: Reading, tally: Tally
+) -> tuple[list[Source], list[FileRecord]]:
+    """Open and check every file before the first is read."""
+    good: list[Source] = []
+    records: list[FileRecord] = []
+    for source in sources:
+        try:
+            with open_rows(source, recipe.layout, recipe.branches) as rows:
+                rows.require(recipe.branches)
+                record = describe(rows)
+        except InputError as error:
+            tally.skip(source, error, allowed=reading.skip_bad_files)
+            continue
+        remember(records, record)
+        good.append(source)
+        reading.interrupt.check()
+    if not good:
+        raise InputError(f"none of {len(sources)} files can be read: {next(iter(tally.files.values()))}")
+    return good, records
+
+
+def _read(
+    sources: Sequence[Source],
+    records: Sequence[FileRecord],
+    recipe: Recipe,
+    reading: Reading,
+    tally: Tally,
+    keeper: Keeper,
+) -> list[int | None]:
+    """Read files one after the other; return how many events were kept of each, ``None`` if it could not be read."""
+    reading.progress.start("reading", sum(record.events for record in records), "events")
+    counts: list[int | None] = []
+    for source, record in zip(sources, records, strict=True):
+        before, of_file = keeper.events, Tally()
+        try:
+            with open_rows(source, recipe.layout, recipe.branches) as rows:
+                _check_unchanged(rows, record)
+                for events, chunk in read_chunks(rows, recipe, of_file):
+                    keeper.add(chunk)
+                    reading.progress.advance(events)
+                    reading.interrupt.check()
+        except InputError as error:
+            tally.skip(source, error, allowed=reading.skip_bad_files)
+            keeper.shorten(before)
+            counts.append(None)
+            continue
+        tally.add(of_file)
+        counts.append(keeper.events - before)
+    reading.progress.finish()
+    return counts
+
+
+def _check_unchanged(rows: Rows, record: FileRecord) -> None:
+    if describe(rows) != record:
+        raise InputError(f"{rows.source}: has changed since it was checked")
+
+
+def _through_cache(
+    sources: Sequence[Source],
+    records: Sequence[FileRecord],
+    recipe: Recipe,
+    reading: Reading,
+    tally: Tally,
+    size: int,
+) -> tuple[Kept, list[int | None], Tally]:
+    """Take events from the cache, or put them there."""
+    cache = Cache(reading.room.folder, _identity(sources, records, recipe, tally))
+    found = cache.read()
+    if found is None:
+        keeper = OnDisk(cache, len(recipe.features.columns))
+        try:
+            cache.check_space(size)
+            logger.info(
+                "%s do not fit into %s of memory: they are kept in %s",
+                format_size(size),
+                format_size(reading.room.memory),
+                cache.entry,
+            )
+            counts = _read(sources, records, recipe, reading, tally, keeper)
+            keeper.keep({"counts": counts, "tally": tally.as_dict()})
+        finally:
+            keeper.discard()
+        found = cache.read()
+        if found is None:
+            raise InputError(f"{cache.entry}: what was written there cannot be read back")
+        return found[0], counts, tally
+    kept, details = found
+    logger.info("%d events are taken from %s", len(kept), cache.entry)
+    return kept, details["counts"], Tally(**details["tally"])
+
+
+def _identity(sources: Sequence[Source], records: Sequence[FileRecord], recipe: Recipe, tally: Tally) -> Any:
+    """Return all that decides which events are read."""
+    return [
+        _CACHE_SCHEMA,
+        [(asdict(record) | {"path": ""}, stamp(source)) for source, record in zip(sources, records, strict=True)],
+        [(feature.expression, feature.shape) for feature in recipe.features],
+        [part.text if part else None for part in (recipe.target, recipe.cut, recipe.weight)],
+        [recipe.split_by, asdict(recipe.layout), recipe.missing, recipe.on_bad],
+        tally.files,
+    ]
+
+
+def _sides(recipe: Recipe, kept: Kept, files: Sequence[tuple[FileRecord, int]]) -> tuple[Recipe, NDArray[np.uint8]]:
+    """Return the recipe, which knows how events are split by energy now, and the side of each event.
+
+    Args:
+        recipe: What they were made with.
+        kept: The events.
+        files: Where they come from, and how many come from each.
+    """
+    if recipe.split_by == BY_ENERGY:
+        recipe = replace(recipe, split=recipe.split.by_energy(_few_energies(kept)))
+    side = np.empty(len(kept), np.uint8)
+    identities = [record.identity for record, _ in files]
+    stops = np.cumsum([count for _, count in files])
+    for rows, part in kept.parts():
+        edges = np.unique(np.clip([rows.start, *stops, rows.stop], rows.start, rows.stop))
+        for start, stop in pairwise(edges.tolist()):
+            file = int(np.searchsorted(stops, start, side="right"))
+            side[start:stop] = recipe.sides(identities[file], part[start - rows.start : stop - rows.start])
+    return recipe, side
+
+
+def _few_energies(kept: Kept) -> NDArray[np.float32]:
+    """Return the distinct true energies [GeV] in ascending order.
+
+    Raises:
+        InputError: If they are many.
+    """
+    distinct = np.empty(0, np.float32)
+    for _, part in kept.parts():
+        distinct = np.unique(np.concatenate([distinct, part.true_energy]))
+        if len(distinct) > MAX_BEAM_ENERGIES:
+            raise InputError(
+                f"events with more than {MAX_BEAM_ENERGIES} true energies cannot be split by energy: that is for the "
+                "few energies of a test beam"
+            )
+    return distinct

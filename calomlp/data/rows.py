@@ -1,0 +1,320 @@
+"""Rows: what the events are, seen from the rest of the program.
+
+Most often one is an entry of a tree, but a tree may hold an entry for every hit (``group_by``), or a collection of
+objects that are to be calibrated one by one (``explode``).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import awkward as ak
+import numpy as np
+from numpy.typing import NDArray
+
+from calomlp.data.columns import Column
+from calomlp.data.reader import Table, open_table
+from calomlp.data.sources import Source
+from calomlp.errors import InputError, did_you_mean
+
+logger = logging.getLogger(__name__)
+
+TRUE_ENERGY = "true_energy"
+"""Name of the column that is made of the true energy of a whole file."""
+
+_MAX_ROWS_OF_AN_EVENT = 20_000_000
+_ROWS_LOOKED_AT = 2_000_000
+_SUSPICIOUS_DESCENTS = 0.01
+
+Chunk = tuple[NDArray[np.int64], dict[str, Any]]
+"""Entry numbers that decide the split, shape [events], and columns by name."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What one event is.
+
+    Attributes:
+        explode: Collection whose objects are the events; empty if the entries of the tree are.
+        group_by: Branch whose equal values mark the entries that make up one event; empty if each entry is one.
+    """
+
+    explode: str = ""
+    group_by: str = ""
+
+
+class Rows:
+    """The entries of a table, one event each, with the columns of its friends and what is known of the file.
+
+    Attributes:
+        source: Where they lie.
+        identity: Of the file, wherever it is copied.
+        entries: Number of events.
+        columns: By name.
+
+    Raises:
+        InputError: If a friend has another number of entries.
+    """
+
+    def __init__(self, table: Table, friends: Sequence[Table] = ()) -> None:
+        self.source = table.source
+        self.identity = table.identity
+        self.entries = table.entries
+        self.columns: dict[str, Column] = {}
+        self._table = table
+        self._friends: dict[str, tuple[Table, str]] = {}  # by column: the friend, and what it calls the column
+        if self.source.true_energy is not None:
+            self.columns[TRUE_ENERGY] = Column(TRUE_ENERGY)
+        for name, column in table.columns.items():
+            self.columns.setdefault(name, column)
+        for friend in friends:
+            self._befriend(friend)
+
+    def _befriend(self, friend: Table) -> None:
+        if friend.entries != self.entries:
+            raise InputError(
+                f"{friend.source}: has {friend.entries} entries and {self.source} {self.entries}: these are no friends"
+            )
+        tree = str(friend.source.tree).rpartition("/")[2].partition(";")[0]
+        for name, column in friend.columns.items():
+            own = name if name not in self.columns else f"{tree}.{name}"
+            if own not in self.columns:
+                self.columns[own] = replace(column, name=own)
+                self._friends[own] = friend, name
+
+    def require(self, names: Iterable[str]) -> None:
+        """Refuse branches that are not there, not numeric or damaged.
+
+        Raises:
+            InputError: With a did-you-mean.
+        """
+        for name in sorted(names):
+            if name in self._friends:
+                friend, theirs = self._friends[name]
+                friend.require([theirs])
+            elif not self._is_constant(name):
+                self._require_own(name)
+
+    def _require_own(self, name: str) -> None:
+        try:
+            self._table.require([name], self.columns)
+        except InputError as error:
+            if name != TRUE_ENERGY or name in self._table.columns:
+                raise
+            hint = "name another with --target, or the energy of a file with 10GeV=FILE or --target-from-name"
+            raise InputError(f"{error}; {hint}") from error
+
+    def chunks(self, names: Iterable[str]) -> Iterator[Chunk]:
+        """Read columns in chunks of bounded memory.
+
+        Args:
+            names: Some of :attr:`columns`.
+
+        Raises:
+            InputError: If the file is damaged, or changes while it is read.
+        """
+        wanted = set(names)
+        ours = {name for name in wanted if name not in self._friends and not self._is_constant(name)}
+        for start, columns in self._table.chunks(ours or self._cheapest()):
+            stop = start + len(next(iter(columns.values())))
+            for name in wanted & self._friends.keys():
+                friend, theirs = self._friends[name]
+                columns[name] = friend.read(theirs, start, stop)
+            if self._is_constant(TRUE_ENERGY):
+                columns[TRUE_ENERGY] = np.full(stop - start, self.source.true_energy)
+            yield np.arange(start, stop), columns
+
+    def _is_constant(self, name: str) -> bool:
+        return name == TRUE_ENERGY and self.source.true_energy is not None
+
+    def _cheapest(self) -> list[str]:
+        """Return a column to read where only the number of events is asked for."""
+        numbers = [name for name, column in self._table.columns.items() if not column.jagged and not column.shape]
+        return (numbers or list(self._table.columns))[:1]
+
+
+class Exploded(Rows):
+    """The objects of a collection, one event each; what belongs to their whole entry is repeated for each of them.
+
+    The objects of one entry have its entry number, and so are on the same side of the split.
+
+    Args:
+        rows: The entries.
+        collection: ``Photon`` for ``Photon_pt``, ``Photon.pt``.
+
+    Raises:
+        InputError: If there is no such collection.
+    """
+
+    def __init__(self, rows: Rows, collection: str) -> None:
+        self.source, self.identity = rows.source, rows.identity
+        self._rows = rows
+        members = _members(rows.columns, collection)
+        if not members:
+            found = {
+                name.rpartition(mark)[0] for name, column in rows.columns.items() if column.jagged for mark in "._"
+            }
+            raise InputError(f"{self.source}: no collection {collection!r}: {did_you_mean(collection, found - {''})}")
+        self._members = frozenset(members)
+        self._ruler = min(members, key=lambda name: (members[name].nested, np.dtype(members[name].kind).itemsize, name))
+        inner = {name: replace(column, jagged=column.nested, nested=False) for name, column in members.items()}
+        self.columns = rows.columns | inner
+        self.require = rows.require  # type: ignore[method-assign]
+        self.entries = sum(int(ak.num(chunk[self._ruler]).sum()) for _, chunk in rows.chunks([self._ruler]))
+
+    def chunks(self, names: Iterable[str]) -> Iterator[Chunk]:
+        """Read columns, as :meth:`Rows.chunks` does.
+
+        Raises:
+            InputError: If the members of the collection have not the same number of objects.
+        """
+        wanted = sorted(names)
+        for entries, columns in self._rows.chunks({*wanted, self._ruler}):
+            counts = np.asarray(ak.num(columns[self._ruler]))
+            owner = np.arange(len(entries)).repeat(counts)
+            exploded = {}
+            for name in wanted:
+                if name not in self._members:
+                    exploded[name] = columns[name][owner]
+                    continue
+                if not np.array_equal(ak.num(columns[name]), counts):
+                    raise InputError(f"{self.source}: {name} and {self._ruler} have not the same number of objects")
+                flat = ak.flatten(columns[name], axis=1)
+                exploded[name] = flat if self.columns[name].jagged else ak.to_numpy(flat)
+            yield entries[owner], exploded
+
+
+class Grouped(Rows):
+    """Groups of entries that follow each other and have the same value of a branch, one event each.
+
+    Every column but this branch becomes a list: its values in the entries of the group.
+
+    Args:
+        rows: The entries.
+        branch: The branch, a number in each entry.
+
+    Raises:
+        InputError: If there is no such branch.
+    """
+
+    def __init__(self, rows: Rows, branch: str) -> None:
+        self.source, self.identity = rows.source, rows.identity
+        self._rows, self._branch = rows, branch
+        rows.require([branch])
+        key = rows.columns[branch]
+        if key.jagged or key.shape:
+            raise InputError(f"{self.source}: entries cannot be grouped by {branch!r}: it is not one number in each")
+        self.columns = {
+            name: column if name == branch else replace(column, jagged=True, nested=column.jagged)
+            for name, column in rows.columns.items()
+        }
+        self.require = rows.require  # type: ignore[method-assign]
+        self.entries = self._count()
+
+    def _count(self) -> int:
+        """Return the number of groups; warn if one seems to be torn apart."""
+        groups = 0
+        heads = []
+        last = None
+        for entries, columns in self._rows.chunks([self._branch]):
+            values = columns[self._branch]
+            heads_here = values[_heads(values, last)]
+            groups += len(heads_here)
+            last = values[-1]
+            if entries[0] < _ROWS_LOOKED_AT:
+                heads.append(heads_here)
+        if heads:
+            seen = np.concatenate(heads)
+            descents = np.count_nonzero(seen[1:] < seen[:-1])
+            repeated = len(seen) - len(np.unique(seen))
+            if repeated and descents > _SUSPICIOUS_DESCENTS * len(seen):
+                logger.warning(
+                    "%s: %s goes up and down and comes back to %d of %d values: if the entries of an event do not "
+                    "follow each other, sort the file first",
+                    self.source,
+                    self._branch,
+                    repeated,
+                    len(seen),
+                )
+        return groups
+
+    def chunks(self, names: Iterable[str]) -> Iterator[Chunk]:
+        """Read columns, as :meth:`Rows.chunks` does; a group that goes on in the next chunk waits for it.
+
+        Raises:
+            InputError: If a group does not end.
+        """
+        wanted = sorted({*names, self._branch})
+        start = 0
+        pending: dict[str, Any] = {}
+        for _, read in self._rows.chunks(wanted):
+            columns = {name: ak.concatenate([pending[name], read[name]]) for name in wanted} if pending else read
+            heads = np.flatnonzero(_heads(np.asarray(columns[self._branch]), None))
+            last = int(heads[-1])
+            pending = {name: columns[name][last:] for name in wanted}
+            if len(pending[self._branch]) > _MAX_ROWS_OF_AN_EVENT:
+                raise InputError(
+                    f"{self.source}: more than {_MAX_ROWS_OF_AN_EVENT} entries have the same {self._branch}: "
+                    "is this the number of an event?"
+                )
+            if len(heads) > 1:
+                yield self._group({name: columns[name][:last] for name in wanted}, heads, start)
+                start += len(heads) - 1
+        if pending:
+            heads = np.array([0, len(pending[self._branch])])
+            yield self._group(pending, heads, start)
+
+    def _group(self, columns: Mapping[str, Any], heads: NDArray[np.int64], start: int) -> Chunk:
+        """Return what lies between the heads of groups, the last of which is where the next one begins."""
+        counts = np.diff(heads)
+        grouped = {name: ak.unflatten(_as_lists(values), counts) for name, values in columns.items()}
+        grouped[self._branch] = np.asarray(columns[self._branch])[heads[:-1]]
+        return np.arange(start, start + len(counts)), grouped
+
+
+def _heads(values: NDArray[Any], before: Any) -> NDArray[np.bool_]:
+    """Return where another value begins; ``before`` is the one before the first."""
+    heads = np.ones(len(values), dtype=np.bool_)
+    heads[1:] = values[1:] != values[:-1]
+    if before is not None:
+        heads[0] = values[0] != before
+    return heads
+
+
+def _as_lists(values: Any) -> ak.Array:
+    return values if isinstance(values, ak.Array) else ak.from_numpy(values, regulararray=True)
+
+
+def _members(columns: Mapping[str, Column], collection: str) -> dict[str, Column]:
+    """Return the columns of a collection: ``Photon.pt``, or ``Photon_pt`` if there are none of that kind."""
+    for mark in "._":
+        found = {name: col for name, col in columns.items() if col.jagged and name.startswith(f"{collection}{mark}")}
+        if found:
+            return found
+    return {}
+
+
+@contextmanager
+def open_rows(source: Source, layout: Layout, wanted: frozenset[str] = frozenset()) -> Iterator[Rows]:
+    """Open a file, its friends, and see in them the events that a layout says.
+
+    Args:
+        source: The file.
+        layout: What an event is.
+        wanted: Branches that will be asked for; of several trees, the only one that has them all is taken.
+
+    Raises:
+        InputError: If the file cannot be used.
+        MissingDependencyError: If the scheme of a URL needs a package that is not installed.
+    """
+    with ExitStack() as stack:
+        wanted = wanted - {TRUE_ENERGY} if source.true_energy is not None else wanted
+        table = stack.enter_context(open_table(source, frozenset() if source.friends else wanted))
+        rows = Rows(table, [stack.enter_context(open_table(friend)) for friend in source.friends])
+        if layout.group_by:
+            rows = Grouped(rows, layout.group_by)
+        yield Exploded(rows, layout.explode) if layout.explode else rows

@@ -1,0 +1,37 @@
+"""What every command that reads files can be asked for about them. Importing this imports nothing heavy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from calomlp.settings import setting
+
+DATA = "Data"
+
+UNITS = ("GeV", "MeV", "keV", "TeV")
+ON_BAD_FILE = ("refuse", "skip")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSettings:
+    """How files are opened, and where their true energy is."""
+
+    tree: str | None = setting(
+        None, "Tree or RNTuple to read. Default: events, or the only one with the branches.", panel=DATA
+    )
+    friend: tuple[str, ...] = setting(
+        (),
+        "Tree with the same entries, whose branches join: ':truth' in the same file, or file.root:tree; repeatable.",
+        panel=DATA,
+        metavar="TREE",
+    )
+    unit: str = setting("GeV", "Unit of the target.", choices=UNITS, panel=DATA)
+    target_from_name: str | None = setting(
+        None,
+        "Take the true energy from the file's name: '_([0-9.]+)GeV'; for another unit, name the group: '(?P<MeV>...)'.",
+        panel=DATA,
+        metavar="REGEX",
+    )
+    on_bad_file: str = setting(
+        "refuse", "A file that cannot be read: stop, or go on without it and say so.", choices=ON_BAD_FILE, panel=DATA
+    )

@@ -1,0 +1,85 @@
+"""What was read, and what was left out of it and why: nothing that is skipped goes unsaid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from calomlp.data.sources import Source
+from calomlp.errors import BadValueError, InputError
+from calomlp.units import listed
+
+
+@dataclass
+class Tally:
+    """Counts that grow while files are read.
+
+    Attributes:
+        events: Events that were read.
+        cut: Events that did not pass the cut.
+        bad: Events with a value that is missing or not finite, by branch or feature; one event may have several.
+        left_out: Events that were left out because of that.
+        replaced: Events in which such a value was replaced by zero.
+        empty: Events without any energy, among those that were used.
+        files: Files that were left out because they cannot be read, and why.
+    """
+
+    events: int = 0
+    cut: int = 0
+    bad: dict[str, int] = field(default_factory=dict)
+    left_out: int = 0
+    replaced: int = 0
+    empty: int = 0
+    files: dict[str, str] = field(default_factory=dict)
+
+    def count_bad(self, name: str, events: int) -> None:
+        """Count events in which a branch or feature has a bad value."""
+        if events:
+            self.bad[name] = self.bad.get(name, 0) + events
+
+    def skip(self, source: Source, error: InputError, *, allowed: bool) -> None:
+        """Leave a file out that cannot be read.
+
+        Args:
+            source: The file.
+            error: Why it cannot be read.
+            allowed: Whether files may be left out.
+
+        Raises:
+            InputError: If not, or if the file can be read and only its values cannot be used.
+        """
+        if not allowed or isinstance(error, BadValueError):
+            raise error
+        self.files[str(source)] = str(error).removeprefix(f"{source}: ").removeprefix(f"{source.label}: ")
+
+    def add(self, other: Tally) -> None:
+        """Add the counts of some more events."""
+        for name in ("events", "cut", "left_out", "replaced", "empty"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for name, number in other.bad.items():
+            self.count_bad(name, number)
+        self.files |= other.files
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it for JSON."""
+        return asdict(self)
+
+    def sentences(self, cut: str | None = None) -> Iterator[str]:
+        """Say what was left out.
+
+        Args:
+            cut: The condition that events had to pass.
+        """
+        if self.cut:
+            yield f"{self.cut} of {self.events} events do not pass the cut {cut} and are left out"
+        if self.left_out:
+            yield f"{self.left_out} of {self.events} events have a bad value and are left out: {self._bad()}"
+        if self.replaced:
+            yield f"{self.replaced} of {self.events} events have a bad value, which counts as zero: {self._bad()}"
+        for path, reason in self.files.items():
+            yield f"{path} is left out: {reason}"
+
+    def _bad(self) -> str:
+        by_number = sorted(self.bad.items(), key=lambda item: -item[1])
+        return listed([f"{name} in {number}" for name, number in by_number])

@@ -1,0 +1,92 @@
+"""A look at the training data for what would make a result worthless, before a week is lost with it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calomlp.data.features import TRUTH_LIKE
+from calomlp.data.load import Data
+from calomlp.data.rows import open_rows
+from calomlp.data.sample import MAX_BEAM_ENERGIES, Sample
+from calomlp.data.sources import Source
+from calomlp.units import listed
+
+logger = logging.getLogger(__name__)
+
+_SUSPICIOUS_ENERGY = 10_000.0
+_SUSPICIOUS_PRECISION = 1e-3
+"""A feature that follows the true energy to better than a per mille is no measurement."""
+
+
+def look_at(data: Data, sample: Sample, sources: Sequence[Source]) -> None:
+    """Warn of what looks wrong.
+
+    Args:
+        data: What was read.
+        sample: Training events.
+        sources: The files.
+    """
+    for sentence in (*_target(data, sample, sources), *_features(data, sample), *_empty(data)):
+        logger.warning("%s", sentence)
+
+
+def _target(data: Data, sample: Sample, sources: Sequence[Source]) -> Iterator[str]:
+    distinct = np.unique(sample.true_energy)
+    if distinct[-1] > _SUSPICIOUS_ENERGY:
+        yield f"true energies go up to {distinct[-1]:g} GeV: if these are MeV, say --unit MeV"
+    if len(distinct) == 1:
+        yield (
+            f"all events have the true energy {distinct[0]:g} GeV: the result is this number for whatever comes"
+            + _others(data, sources)
+        )
+    elif len(distinct) <= MAX_BEAM_ENERGIES and data.recipe.split_by is None:
+        yield (
+            f"only {len(distinct)} distinct true energies: a network can learn them by heart, and the test does not "
+            "show it; --split-by energy tests at energies that were not trained on"
+        )
+
+
+def _others(data: Data, sources: Sequence[Source]) -> str:
+    """Say what else might be the true energy."""
+    with open_rows(sources[0], data.recipe.layout) as rows:
+        truth = [name for name in rows.columns if TRUTH_LIKE.search(name) and name not in data.recipe.target.branches]
+    return f"; {data.recipe.target.text} may not be the truth: there is also {listed(truth)}" if truth else ""
+
+
+def _features(data: Data, sample: Sample) -> Iterator[str]:
+    truth = [
+        feature.expression
+        for feature, branches in zip(data.recipe.features, data.recipe.features.branches_of_each, strict=True)
+        if any(TRUTH_LIKE.search(branch) for branch in branches)
+    ]
+    if truth:
+        yield f"features that look like truth: {listed(truth)}; a network that sees them learns nothing of the detector"
+    if len(np.unique(sample.true_energy)) > 1:
+        columns = zip(data.recipe.features.columns, sample.features.T, strict=True)
+        exact = [name for name, values in columns if _follows(values, sample.true_energy)]
+        if exact:
+            yield f"{listed(exact)} follow the true energy to a per mille: is this a measurement?"
+
+
+def _follows(values: NDArray[np.float32], true_energy: NDArray[np.float32]) -> bool:
+    """Tell whether a straight line turns values into true energies to better than any calorimeter could."""
+    x, y = values.astype(np.float64), true_energy.astype(np.float64)
+    spread = np.mean((x - x.mean()) ** 2)
+    if not spread:
+        return False
+    slope = np.mean((x - x.mean()) * (y - y.mean())) / spread
+    residual = np.abs(y.mean() + slope * (x - x.mean()) - y) / y
+    return bool(np.median(residual) < _SUSPICIOUS_PRECISION)
+
+
+def _empty(data: Data) -> Iterator[str]:
+    if data.tally.empty:
+        energy = next(feature.expression for feature in data.recipe.features if feature.energy)
+        yield (
+            f"{data.tally.empty} of {len(data.events)} events have no energy at all, which no calibration can mend: "
+            f"--cut 'sum({energy}) > 0' leaves them out"
+        )
