@@ -8,6 +8,7 @@ from pathlib import Path
 
 _CGROUP_LIMITS = ("memory.max", "memory.limit_in_bytes")  # of the second and the first version
 _CGROUPS = Path("/sys/fs/cgroup")
+_OWN_CGROUPS = Path("/proc/self/cgroup")
 _UNLIMITED = 1 << 60  # the first version writes a huge number where there is no limit
 _SHARE = 4
 
@@ -36,7 +37,7 @@ def _own_cgroups() -> Iterator[Path]:
     """Yield the folders of the control groups of this process, and of those above them."""
     yield from (_CGROUPS, _CGROUPS / "memory")  # all there is in a container
     try:
-        lines = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+        lines = _OWN_CGROUPS.read_text(encoding="utf-8").splitlines()
     except OSError:
         return
     for line in lines:

@@ -15,6 +15,8 @@ from typing import Any
 
 from calomlp.errors import UsageError, did_you_mean
 
+_FILE_KEYS = ("files", "true_energy", "tree")
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -60,7 +62,15 @@ def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
 
 
 def load_config(path: str, command: str, tables: Mapping[str, type[Any]]) -> dict[str, Any]:
-    """Read one command's table of a TOML configuration file.
+    """Read one command's table of a TOML configuration file, and the files that it names for all commands.
+
+    Tables ``[[data]]`` name files and say what is known of them; they stand for the ``data`` of every command whose own
+    table has none::
+
+        [[data]]
+        files = "run10*.root"  # or several
+        true_energy = 10       # of all their events, in GeV
+        tree = "hits"
 
     Args:
         path: The file.
@@ -79,6 +89,7 @@ def load_config(path: str, command: str, tables: Mapping[str, type[Any]]) -> dic
         raise UsageError(f"{path}: cannot read this configuration file ({error})") from error
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path}: not valid TOML: {error}") from error
+    files = _files(path, document.pop("data", []))
     several = {table: {item.name for item in fields(kind) if item.default == ()} for table, kind in tables.items()}
     for table, values in document.items():
         if table not in tables or not isinstance(values, dict):
@@ -90,7 +101,31 @@ def load_config(path: str, command: str, tables: Mapping[str, type[Any]]) -> dic
             if key in several[table] and not isinstance(values[key], list):
                 raise UsageError(f'{path}: {key} in [{table}] is a list: write {key} = ["..."]')
     found: dict[str, Any] = document.get(command, {})
-    return found
+    takes_files = "data" in declared(tables[command])
+    return {"data": files} | found if files and takes_files else found
+
+
+def _files(path: str, entries: Any) -> list[str]:
+    """Return what tables ``[[data]]`` name, as it is written on the command line: ``10GeV=run10*.root:hits``."""
+    names = []
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise UsageError(f"{path}: files are named in tables that begin with [[data]]")
+    for entry in entries:
+        for key in entry:
+            if key not in _FILE_KEYS:
+                raise UsageError(f"{path}: unknown key {key!r} in [[data]]: {did_you_mean(key, _FILE_KEYS)}")
+        files = entry.get("files", [])
+        energy, tree = entry.get("true_energy"), entry.get("tree", "")
+        files = [files] if isinstance(files, str) else files
+        if not files or not isinstance(files, list) or not all(isinstance(name, str) for name in files):
+            raise UsageError(f'{path}: files in [[data]] is a name or a list of names: write files = "run10*.root"')
+        if energy is not None and (isinstance(energy, bool) or not isinstance(energy, (int, float)) or energy <= 0):
+            raise UsageError(f"{path}: true_energy in [[data]] is a number above zero, in GeV, and not {energy!r}")
+        if not isinstance(tree, str):
+            raise UsageError(f"{path}: tree in [[data]] is a name, and not {tree!r}")
+        prefix = "" if energy is None else f"{energy}GeV="
+        names += [f"{prefix}{name}{':' * bool(tree)}{tree}" for name in files]
+    return names
 
 
 def dump_config(command: str, settings: Any) -> str:

@@ -74,3 +74,54 @@ def test_the_example_configuration_is_legal() -> None:
     path = Path(__file__).parents[1] / "sample_data" / "calomlp.toml"
     for command in tomllib.loads(path.read_text()):
         assert load_config(str(path), command, TABLES)
+
+
+@dataclass(frozen=True)
+class Reader:
+    data: tuple[str, ...] = setting((), "Files.", positional=True)
+
+
+DATA = """
+[[data]]
+files = "run10*.root"
+true_energy = 10
+
+[[data]]
+files = ["a.root", "b.root"]
+true_energy = 2.5
+tree = "hits"
+
+[[data]]
+files = "plain.root"
+"""
+
+
+def test_files_in_a_configuration(tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text(DATA)
+    tables = TABLE | {"train": Reader, "evaluate": Reader}
+    files = ["10GeV=run10*.root", "2.5GeV=a.root:hits", "2.5GeV=b.root:hits", "plain.root"]
+    assert load_config(str(path), "train", tables) == {"data": files}
+    assert load_config(str(path), "simulate", tables) == {}
+    path.write_text(f'{DATA}\n[train]\ndata = ["other.root"]')
+    assert load_config(str(path), "train", tables) == {"data": ["other.root"]}
+    assert load_config(str(path), "evaluate", tables) == {"data": files}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('[[data]]\nfile = "x"', r"unknown key 'file' in \[\[data\]\]: did you mean 'files'"),
+        ('[data]\nfiles = "x"', r"begin with \[\[data\]\]"),
+        ("[[data]]\ntrue_energy = 3", r"files in \[\[data\]\] is a name or a list of names"),
+        ("[[data]]\nfiles = [3]", "a name or a list of names"),
+        ('[[data]]\nfiles = "x"\ntrue_energy = "10 GeV"', "a number above zero, in GeV, and not '10 GeV'"),
+        ('[[data]]\nfiles = "x"\ntrue_energy = -1', "a number above zero"),
+        ('[[data]]\nfiles = "x"\ntree = 1', "tree in .* is a name, and not 1"),
+    ],
+)
+def test_mistakes_in_files_of_a_configuration(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text(content)
+    with pytest.raises(UsageError, match=message):
+        load_config(str(path), "train", {"train": Reader})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from typing import Any
 
 import awkward as ak
@@ -21,7 +23,7 @@ def mark_missing(branches: Mapping[str, Any], marks: Sequence[float]) -> dict[st
 
 
 def _without(values: Any, marks: Sequence[float]) -> Any:
-    marked = np.logical_or.reduce([values == mark for mark in marks]) if len(marks) > 1 else values == marks[0]
+    marked = reduce(operator.or_, (values == mark for mark in marks))
     if isinstance(values, ak.Array):
         return ak.where(marked, np.nan, values) if ak.any(marked, axis=None) else values
     return np.where(marked, np.nan, values) if marked.any() else values

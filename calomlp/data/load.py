@@ -15,9 +15,9 @@ from calomlp.data.record import FileRecord
 from calomlp.data.rows import Rows, open_rows
 from calomlp.data.sample import BY_ENERGY, MAX_BEAM_ENERGIES, Recipe, describe, read_chunks, remember
 from calomlp.data.sources import Source, stamp
-from calomlp.data.store import Cache, InMemory, Keeper, Kept, OnDisk, Room
+from calomlp.data.store import Cache, InMemory, Keeper, Kept, OnDisk, Room, writing
 from calomlp.data.tally import Tally
-from calomlp.errors import InputError
+from calomlp.errors import InputError, OutputError
 from calomlp.interrupt import Interrupt
 from calomlp.progress import Progress
 from calomlp.units import format_size
@@ -165,28 +165,41 @@ def _through_cache(
 ) -> tuple[Kept, list[int | None], Tally]:
     """Take events from the cache, or put them there."""
     cache = Cache(reading.room.folder, _identity(sources, records, recipe, tally))
-    found = cache.read()
-    if found is None:
-        keeper = OnDisk(cache, len(recipe.features.columns))
-        try:
-            cache.check_space(size)
-            logger.info(
-                "%s do not fit into %s of memory: they are kept in %s",
-                format_size(size),
-                format_size(reading.room.memory),
-                cache.entry,
-            )
-            counts = _read(sources, records, recipe, reading, tally, keeper)
-            keeper.keep({"counts": counts, "tally": tally.as_dict()})
-        finally:
-            keeper.discard()
+    if (found := cache.read()) is None:
+        logger.info(
+            "%s do not fit into %s of memory: they are kept in %s",
+            format_size(size),
+            format_size(reading.room.memory),
+            cache.entry,
+        )
+        with writing(cache.folder):
+            _fill(cache, sources, records, recipe, reading, tally, size)
         found = cache.read()
-        if found is None:
-            raise InputError(f"{cache.entry}: what was written there cannot be read back")
-        return found[0], counts, tally
+    else:
+        logger.info("%d events are taken from %s", len(found[0]), cache.entry)
+    if found is None:
+        raise OutputError(f"{cache.entry}: what was written there cannot be read back")
     kept, details = found
-    logger.info("%d events are taken from %s", len(kept), cache.entry)
     return kept, details["counts"], Tally(**details["tally"])
+
+
+def _fill(
+    cache: Cache,
+    sources: Sequence[Source],
+    records: Sequence[FileRecord],
+    recipe: Recipe,
+    reading: Reading,
+    tally: Tally,
+    size: int,
+) -> None:
+    """Read files into the cache."""
+    keeper = OnDisk(cache, len(recipe.features.columns))
+    try:
+        cache.check_space(size)
+        counts = _read(sources, records, recipe, reading, tally, keeper)
+        keeper.keep({"counts": counts, "tally": tally.as_dict()})
+    finally:
+        keeper.discard()
 
 
 def _identity(sources: Sequence[Source], records: Sequence[FileRecord], recipe: Recipe, tally: Tally) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -225,7 +226,7 @@ class RootFile:
             legal = [f"{plain};{number}" for number in cycles] if cycles else self.trees
             raise InputError(f"{self.source.label}: no tree {name!r}: {did_you_mean(name, legal)}")
         if name not in self._tables:
-            self._tables[name] = self._open(Source(self.source.path, name, self.source.label), cycles, number)
+            self._tables[name] = self._open(replace(self.source, tree=name), cycles, number)
         return self._tables[name]
 
     def _open(self, source: Source, cycles: dict[int, Any], number: int) -> Table:

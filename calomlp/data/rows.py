@@ -164,7 +164,7 @@ class Exploded(Rows):
         inner = {name: replace(column, jagged=column.nested, nested=False) for name, column in members.items()}
         self.columns = rows.columns | inner
         self.require = rows.require  # type: ignore[method-assign]
-        self.entries = sum(int(ak.num(chunk[self._ruler]).sum()) for _, chunk in rows.chunks([self._ruler]))
+        self.entries = sum(int(np.sum(ak.num(chunk[self._ruler]))) for _, chunk in rows.chunks([self._ruler]))
 
     def chunks(self, names: Iterable[str]) -> Iterator[Chunk]:
         """Read columns, as :meth:`Rows.chunks` does.

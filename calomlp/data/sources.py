@@ -13,7 +13,7 @@ from calomlp.streams import STDIN, Streams
 from calomlp.units import parse_quantity
 
 _URL = re.compile(r"^[a-z][a-z0-9+.-]*://", re.IGNORECASE)
-_ENERGY_PREFIX = re.compile(r"^(?P<energy>[0-9.]+ ?[kMGT]eV)=(?P<name>.+)$")
+_ENERGY_PREFIX = re.compile(r"^(?P<energy>[0-9.]+(?:e[+-]?[0-9]+)? ?[kMGT]eV)=(?P<name>.+)$")
 _TREE_SUFFIX = re.compile(r"^(?P<path>.*\.root[^:/]*):(?P<tree>[^:]+)$")
 
 

@@ -16,6 +16,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -235,21 +236,13 @@ class Cache:
         return Kept(Sample(*(file.array for file in files)), tuple(files)), manifest["details"]
 
     def make_room(self) -> None:
-        """Make the folder, and remove entries that nobody has used for a month.
-
-        Raises:
-            OutputError: If the folder cannot be made.
-        """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            for entry in self.folder.iterdir():
+        """Make the folder, and remove entries that nobody has used for a month."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for entry in self.folder.iterdir():
+            with suppress(FileNotFoundError):  # another job has removed it first
                 seen = entry / _MANIFEST if (entry / _MANIFEST).exists() else entry
                 if time.time() - seen.stat().st_mtime > _UNUSED_AFTER:
                     shutil.rmtree(entry, ignore_errors=True)
-        except FileNotFoundError:  # another job has removed an entry first
-            return
-        except OSError as error:
-            raise OutputError(f"{self.folder}: cannot be used as cache: {error.strerror or error}") from error
 
     def check_space(self, size: int) -> None:
         """Refuse to begin what cannot be finished.
@@ -263,6 +256,19 @@ class Cache:
                 f"{self.folder}: {format_size(size)} are needed for what does not fit into memory, and "
                 f"{format_size(free)} are free: name another folder with --cache, or allow more memory with --memory"
             )
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Say what went wrong with a folder for events inside the block.
+
+    Raises:
+        OutputError: If something did.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{folder}: events cannot be kept there: {error.strerror or error}") from error
 
 
 def scratch(folder: Path) -> IO[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -51,7 +52,7 @@ class Tally:
         """
         if not allowed or isinstance(error, BadValueError):
             raise error
-        self.files[str(source)] = str(error).removeprefix(f"{source}: ").removeprefix(f"{source.label}: ")
+        self.files[source.label] = re.sub(rf"^{re.escape(source.label)}(:[^:]+)?: ", "", str(error))
 
     def add(self, other: Tally) -> None:
         """Add the counts of some more events."""

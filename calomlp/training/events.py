@@ -7,19 +7,23 @@ read in pieces that a disk likes, and a batch still comes from thousands of plac
 
 from __future__ import annotations
 
+import os
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from calomlp.data.store import PART, MappedFile, scratch
+from calomlp.data.store import PART, scratch, writing
 
 _WINDOW_BYTES = 1 << 27
 _BLOCK_BYTES = 1 << 15
 _MAX_WINDOW = 1 << 20
+_OTHERS = 4  # numbers of an event beside the inputs
 
 
 class Events:
@@ -35,14 +39,12 @@ class Events:
 
     Args:
         table: The columns.
-        file: What the table lies in, if it is not in memory.
     """
 
-    def __init__(self, table: Tensor, file: MappedFile | None = None) -> None:
+    def __init__(self, table: Tensor) -> None:
         self.table = table  # one gather makes a batch
-        self._file = file
-        self.inputs = table[:, :-4]
-        self.anchor, self.sigma, self.true_energy, self.weight = table[:, -4:].unbind(dim=1)
+        self.inputs = table[:, :-_OTHERS]
+        self.anchor, self.sigma, self.true_energy, self.weight = table[:, -_OTHERS:].unbind(dim=1)
 
     @classmethod
     def of(cls, inputs: Tensor, anchor: Tensor, sigma: Tensor, true_energy: Tensor, weight: Tensor) -> Events:
@@ -52,15 +54,18 @@ class Events:
     def __len__(self) -> int:
         return len(self.table)
 
+    @property
+    def n_inputs(self) -> int:
+        """Number of inputs of the network."""
+        return self.table.shape[1] - _OTHERS
+
     def take(self, rows: Tensor) -> Events:
         """Return some of the events, in memory."""
         return Events(self.table[rows.to(self.table.device)])
 
     def parts(self) -> Iterator[Events]:
         """Yield all events in their order, some at a time."""
-        for part in self.table.split(PART):  # type: ignore[no-untyped-call]
-            yield Events(part)
-            self._release()
+        yield from map(Events, self.table.split(PART))  # type: ignore[no-untyped-call]
 
     def batches(self, batch_size: int, seed: int, epoch: int, skip: int = 0) -> Iterator[Events]:
         """Yield the batches of an epoch.
@@ -71,22 +76,63 @@ class Events:
             epoch: Number of the epoch; its order depends on nothing that happened before.
             skip: Batches to leave out at the beginning.
         """
-        generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
-        for rows in _windows(len(self), self.table.shape[1], batch_size, generator):
-            batches = rows.split(batch_size)  # type: ignore[no-untyped-call]
-            left, skip = batches[skip:], max(0, skip - len(batches))
-            if not left:
-                continue
-            if self._file is None:
-                yield from map(self.take, left)
-                continue
-            window = self.take(torch.cat(left))
-            self._release()
-            yield from map(Events, window.table.split(batch_size))  # type: ignore[no-untyped-call]
+        for batches in _windows(len(self), self.table.shape[1], batch_size, seed, epoch, skip):
+            yield from map(self.take, batches)
 
-    def _release(self) -> None:
-        if self._file is not None:
-            self._file.release()
+
+class EventsInFile:
+    """Events like :class:`Events`, in a file that is read with every use.
+
+    A mapping of the file would be simpler, but what is read of it counts as memory of the program, and systems map far
+    more around each place that is touched.
+
+    Args:
+        file: Numbers of the table, event by event.
+        events: How many there are.
+        width: Numbers of each.
+    """
+
+    def __init__(self, file: IO[bytes], events: int, width: int) -> None:
+        self._file, self._events, self._width = file, events, width
+        weakref.finalize(self, file.close)
+
+    @property
+    def n_inputs(self) -> int:
+        """Number of inputs of the network."""
+        return self._width - _OTHERS
+
+    def __len__(self) -> int:
+        return self._events
+
+    def parts(self) -> Iterator[Events]:
+        """Yield all events in their order, some at a time."""
+        for start in range(0, len(self), PART):
+            yield self._read(np.array([[start, min(start + PART, len(self))]]))
+
+    def batches(self, batch_size: int, seed: int, epoch: int, skip: int = 0) -> Iterator[Events]:
+        """Yield the batches of an epoch, the same as those of :meth:`Events.batches`."""
+        for batches in _windows(len(self), self._width, batch_size, seed, epoch, skip):
+            rows, place = torch.cat(batches).sort()
+            edges = np.flatnonzero(np.diff(rows.numpy(), prepend=-2, append=len(self) + 1) != 1)
+            runs = np.stack([rows.numpy()[edges[:-1]], rows.numpy()[edges[1:] - 1] + 1], axis=1)
+            found = self._read(runs).table
+            window = torch.empty_like(found)
+            window[place] = found
+            del found
+            yield from map(Events, window.split(batch_size))  # type: ignore[no-untyped-call]
+
+    def _read(self, runs: NDArray[np.int64]) -> Events:
+        """Return the events between some pairs of numbers."""
+        table = np.empty((int(np.sum(runs[:, 1] - runs[:, 0])), self._width), dtype=np.float32)
+        filled = 0
+        for start, stop in runs.tolist():
+            piece = table[filled : filled + stop - start]
+            os.preadv(self._file.fileno(), [piece.data], 4 * self._width * start)
+            filled += len(piece)
+        return Events(torch.from_numpy(table))
+
+
+Table = Events | EventsInFile
 
 
 class EventsInMemory:
@@ -122,34 +168,50 @@ class EventsOnDisk:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._file: IO[bytes] = scratch(folder)
+        self._folder = folder
+        with writing(folder):
+            self._file: IO[bytes] = scratch(folder)
         self._filled = self._width = 0
 
     def add(self, events: Events) -> None:
         """Take some more events."""
         self._width = events.table.shape[1]
-        self._file.write(events.table.cpu().numpy().data)
+        with writing(self._folder):
+            self._file.write(events.table.cpu().numpy().data)
         self._filled += len(events)
 
-    def collected(self) -> Events:
+    def collected(self) -> EventsInFile:
         """Return all of them."""
-        self._file.flush()
-        mapped = MappedFile(self._file, np.float32, (self._filled, self._width))
-        self._file.close()  # the mapping holds it
-        return Events(torch.from_numpy(mapped.array), mapped)
+        with writing(self._folder):
+            self._file.flush()
+        return EventsInFile(self._file, self._filled, self._width)
 
 
-def _windows(events: int, width: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Yield the numbers of the events in random order, in windows that are whole batches but for the last.
+def _windows(
+    events: int, width: int, batch_size: int, seed: int, epoch: int, skip: int
+) -> Iterator[tuple[Tensor, ...]]:
+    """Yield the numbers of the events in random order: batches, in windows that are whole batches but for the last.
 
     Args:
         events: How many there are.
         width: Numbers that each has.
         batch_size: Events in a batch.
-        generator: Source of the order.
+        seed: Seed of the order.
+        epoch: Number of the epoch.
+        skip: Batches to leave out at the beginning.
     """
+    generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
     most = min(_MAX_WINDOW, _WINDOW_BYTES // (4 * width))
     window = batch_size * max(1, most // batch_size)
+    for rows in _shuffled(events, window, width, generator):
+        batches = rows.split(batch_size)  # type: ignore[no-untyped-call]
+        if skip < len(batches):
+            yield batches[skip:]
+        skip = max(0, skip - len(batches))
+
+
+def _shuffled(events: int, window: int, width: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Yield the numbers of the events in random order, a window of them at a time."""
     if events <= window:
         yield torch.randperm(events, generator=generator)
         return

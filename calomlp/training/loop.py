@@ -12,7 +12,7 @@ from torch import Tensor
 from calomlp.errors import TrainingError
 from calomlp.model.losses import LOSSES
 from calomlp.model.regressor import Regressor
-from calomlp.training.events import Events
+from calomlp.training.events import Events, Table
 from calomlp.training.optimiser import Optimiser, rate_factor
 from calomlp.training.plan import Plan
 from calomlp.training.settings import TrainingSettings
@@ -49,8 +49,8 @@ class State:
 
 def run(
     state: State,
-    train: Events,
-    validation: Events,
+    train: Table,
+    validation: Table,
     settings: TrainingSettings,
     plan: Plan,
     *,
@@ -101,7 +101,7 @@ def mean_loss(regressor: Regressor, events: Events, loss: str, generator: torch.
     return (events.weight * LOSSES[loss].per_event(energy, events.true_energy, events.sigma)).mean()
 
 
-def _close_epoch(state: State, train: Events, validation: Events, loss: str) -> None:
+def _close_epoch(state: State, train: Table, validation: Table, loss: str) -> None:
     train_loss = state.loss_sum / len(train)
     validation_loss, resolution = _validate(state.regressor, validation, loss)
     _finite(validation_loss, f"in epoch {state.epoch + 1}")
@@ -128,7 +128,7 @@ def _finite(loss: float, when: str) -> float:
 
 
 @torch.inference_mode()
-def _validate(regressor: Regressor, events: Events, loss: str) -> tuple[float, float]:
+def _validate(regressor: Regressor, events: Table, loss: str) -> tuple[float, float]:
     """Return the loss and the sigma_68 of the response E_reco/E_true."""
     regressor.network.train(mode=False)
     total, responses = 0.0, []

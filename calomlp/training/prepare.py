@@ -22,7 +22,7 @@ from calomlp.data.store import Room
 from calomlp.errors import InputError
 from calomlp.model.anchor import Anchor, SpectrumWeights, fit_anchor
 from calomlp.model.regressor import Architecture, Regressor
-from calomlp.training.events import Events, EventsInMemory, EventsOnDisk
+from calomlp.training.events import Events, EventsInMemory, EventsOnDisk, Table
 from calomlp.training.loop import State
 from calomlp.training.optimiser import Optimiser
 from calomlp.training.plan import Plan
@@ -127,7 +127,7 @@ def without_constants(data: Data, sample: Sample) -> tuple[Data, Sample]:
 
 def prepare(
     data: Data, sample: Sample, settings: TrainingSettings, plan: Plan, room: Room, device: torch.device
-) -> tuple[State, tuple[Events, Events], Anchor]:
+) -> tuple[State, tuple[Table, Table], Anchor]:
     """Fit the anchor, build the regressor, and compute once what the loop needs of every event.
 
     Args:
@@ -155,14 +155,14 @@ def prepare(
     regressor.calibrate(anchor, torch.from_numpy(sample.features), torch.from_numpy(sample.true_energy))
     regressor.to(device)
     region = learning_region(sample.true_energy, anchor)
-    tables = []
+    tables: list[Table] = []
     for side in (Side.TRAIN, Side.VALIDATION):
         count = int(np.count_nonzero(data.side == side))
-        table = EventsOnDisk(room.folder) if data.events.on_disk else EventsInMemory(count, device)
+        collector = EventsOnDisk(room.folder) if data.events.on_disk else EventsInMemory(count, device)
         for rows, part in data.events.parts():
             chosen = part[data.side[rows] == side]
-            table.add(_events(regressor, anchor, chosen, chosen.weight * spectrum(chosen.true_energy), region))
-        tables.append(table.collected())
+            collector.add(_events(regressor, anchor, chosen, chosen.weight * spectrum(chosen.true_energy), region))
+        tables.append(collector.collected())
         if left_out := count - len(tables[-1]):
             name = "training" if side == Side.TRAIN else "validation"
             logger.info("%d of %d %s events are near the edges of the range and left out", left_out, count, name)

@@ -22,7 +22,7 @@ from calomlp.model.file import Model
 from calomlp.progress import Progress
 from calomlp.provenance import fingerprint, provenance
 from calomlp.training.checkpoint import load_checkpoint
-from calomlp.training.events import Events
+from calomlp.training.events import Table
 from calomlp.training.loop import State, run
 from calomlp.training.plan import Plan, check_settings, make_plan
 from calomlp.training.prepare import calibration_sample, load_data, plan_recipe, prepare, without_constants
@@ -89,7 +89,7 @@ def train(
 
 def _run(
     state: State,
-    events: tuple[Events, Events],
+    events: tuple[Table, Table],
     settings: TrainingSettings,
     plan: Plan,
     watch: Watch,
@@ -102,7 +102,7 @@ def _run(
         "learning rate %g, %d thread%s",
         len(train),
         len(validation),
-        train.inputs.shape[1],
+        train.n_inputs,
         settings.hidden,
         plan.parameters,
         plan.batch_size,

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from calomlp.data.sources import resolve
-from calomlp.errors import InputError
+from calomlp.data.sources import Source, befriend, energies_from_names, resolve
+from calomlp.errors import InputError, UsageError
 from calomlp.streams import STDIN, Streams
 
 
@@ -97,3 +97,61 @@ def test_a_list_names_no_lists(folder: Path, streams: Streams) -> None:
 def test_a_path_may_begin_as_a_root_file_does() -> None:
     streams = Streams(io.BytesIO(b"root://host//store/a.root\n"), io.BytesIO(), io.BytesIO())
     assert resolve(["-"], streams)[0].path == "root://host//store/a.root"
+
+
+def test_a_file_may_come_with_its_energy(folder: Path, streams: Streams, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    (folder / "run_5MeV=x.root").touch()
+    names = ["10GeV=a.root", "7.5e-1 TeV=*b.root:hits", "run_5MeV=x.root"]
+    found = {source.path: (source.true_energy, source.tree) for source in resolve(names, streams)}
+    assert found["a.root"] == (10.0, None)
+    assert found["b.root"] == (750.0, "hits")
+    assert found["run_5MeV=x.root"] == (None, None)  # a file of that name comes first
+
+
+@pytest.mark.parametrize(
+    ("pattern", "label", "energy"),
+    [
+        ("_([0-9.]+)GeV", "data/e_10GeV.root", 10.0),
+        ("_(?P<GeV>[0-9.]+)GeV", "x/e_2.5GeV_run3.root", 2.5),
+        ("([0-9p]+)GeV", "pi_7p5GeV.root", 7.5),
+        ("(?P<MeV>[0-9]+)MeV", "e_500MeV.root", 0.5),
+        ("([0-9]+)GeV", "scan/80GeV/run1.root", 80.0),
+        ("([0-9]+)GeV", "scan/80GeV/run1_20GeV.root", 20.0),
+    ],
+)
+def test_the_energy_in_a_name(pattern: str, label: str, energy: float) -> None:
+    (source,) = energies_from_names([Source(label, None, label)], pattern)
+    assert source.true_energy == pytest.approx(energy)
+
+
+def test_an_energy_that_is_known_already_is_kept() -> None:
+    known = Source("e_10GeV.root", None, "e_10GeV.root", true_energy=9.8)
+    assert energies_from_names([known], "([0-9]+)GeV") == [known]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "error", "message"),
+    [
+        ("([0-9]+)GeV", InputError, r"^run.root: its name does not match '\(\[0-9\]\+\)GeV'"),
+        ("run", UsageError, "has 0 groups: one is wanted"),
+        ("(r)(u)n", UsageError, "has 2 groups"),
+        ("(r", UsageError, "is not a regular expression"),
+        ("(?P<furlong>run)", UsageError, "run furlong|not a finite number"),
+        ("(run)", UsageError, "run.root: energy in the name = 'run GeV' is not a finite number"),
+    ],
+)
+def test_patterns_that_give_no_energy(pattern: str, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        energies_from_names([Source("run.root", None, "run.root")], pattern)
+
+
+def test_friends(folder: Path, streams: Streams, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    sources = resolve(["a.root", "b.root"], streams)
+    inside = befriend(sources, [":truth"], streams)
+    assert [str(source.friends[0]) for source in inside] == ["a.root:truth", "b.root:truth"]
+    outside = befriend(sources, [":truth", "*.root:mc"], streams)
+    assert [len(source.friends) for source in outside] == [2, 2]
+    with pytest.raises(UsageError, match=r"friend 'a.root' stands for 1 files, but there are 2 with data"):
+        befriend(sources, ["a.root"], streams)
