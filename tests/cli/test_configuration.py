@@ -99,7 +99,7 @@ def test_a_cut_is_remembered_and_can_be_replaced(calomlp: Run) -> None:
         notes.append([note for note in report["notes"] if "cut" in note])
         events.append(report["events"])
     assert events[1] > events[0] > events[2] > 0
-    assert "did not pass the cut sum(layer_energy) > 5" in notes[0][0]
+    assert "do not pass the cut sum(layer_energy) > 5" in notes[0][0]
     assert notes[1] == []
     refused = calomlp("train", electrons, "--cut", "1 > 0", "-o", "n.safetensors")
     assert refused.returncode == 2
