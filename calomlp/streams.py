@@ -24,7 +24,10 @@ RECORD_SCHEMA = "calomlp.record/1"
 STDIN = "<stdin>"
 """What messages call an artefact that came through standard input."""
 
-_MAGIC_SIZE = 16
+MAGIC_SIZE = 16
+"""So many bytes are enough for :func:`kind_of`."""
+
+_BINARY = {"dataset": ".root", "model": ".safetensors"}
 _COPY_SIZE = 1 << 20
 
 
@@ -100,13 +103,12 @@ class Streams:
         return self._piped
 
     def _read_piped(self, stdin: BinaryIO) -> Piped:
-        head = stdin.read(_MAGIC_SIZE)
+        head = stdin.read(MAGIC_SIZE)
         if not head.strip():
             raise InputError(f"{STDIN}: nothing arrived; did the command before this one fail?")
-        if head.startswith(b"root\0"):  # text, such as root://, has no zero byte
-            return self._spool_artefact(head, stdin, ".root")
-        if head[8:9] == b"{" and not head.lstrip().startswith(b"{"):  # eight bytes of length, then the JSON header
-            return self._spool_artefact(head, stdin, ".safetensors")
+        kind = kind_of(head)
+        if kind in _BINARY:
+            return self._spool_artefact(head, stdin, _BINARY[kind])
         text = (head + stdin.read()).decode(errors="replace")
         try:
             lines = [json.loads(line) for line in text.splitlines() if line.strip()]
@@ -190,6 +192,15 @@ class Streams:
             raise ReaderGone(str(error)) from error
         except OSError as error:
             raise OutputError(f"standard output cannot be written: {error.strerror or error}") from error
+
+
+def kind_of(head: bytes) -> str:
+    """Return what an artefact is, ``dataset``, ``model`` or ``report``, or nothing if its first bytes do not tell."""
+    if head.startswith(b"root\0"):  # text, such as root://, has no zero byte
+        return "dataset"
+    if head[4:9] == b"\0\0\0\0{":  # eight bytes of length, which is below 4 GB, then the JSON header
+        return "model"
+    return "report" if head.lstrip().startswith(b"{") else ""
 
 
 @contextmanager

@@ -150,11 +150,6 @@ def _summary(report: Report, session: Session) -> dict[str, Any]:
 def _show(report: Report) -> None:
     """Draw the tables on the terminal."""
     from calomlp.cli.console import print_tables
-    from calomlp.plotting.tables import fit_table, linearity_table, resolution_table
+    from calomlp.plotting.tables import report_tables
 
-    tables = (
-        ("Response and resolution of the Gaussian core", resolution_table(report)),
-        ("Resolution: sigma/E = a/sqrt(E) (+) n/E (+) c", fit_table(report)),
-        ("Linearity of the core response", linearity_table(report)),
-    )
-    print_tables(tables, report.notes)
+    print_tables(report_tables(report), report.notes)

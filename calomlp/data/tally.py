@@ -73,7 +73,7 @@ class Tally:
             cut: The condition that events had to pass.
         """
         if self.cut:
-            yield f"{self.cut} of {self.events} events do not pass the cut {cut} and are left out"
+            yield f"{self.cut} of {self.events} events do not pass the cut{f' {cut}' if cut else ''} and are left out"
         if self.left_out:
             yield f"{self.left_out} of {self.events} events have a bad value and are left out: {self._bad()}"
         if self.replaced:

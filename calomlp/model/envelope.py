@@ -13,10 +13,12 @@ class Envelope:
         energy_min: Lowest true energy of the sample [GeV].
         energy_max: Highest true energy of the sample [GeV].
         n_train: Number of training events.
+        n_validation: Number of events for validation.
         n_test: Number of events kept for the test.
     """
 
     energy_min: float
     energy_max: float
     n_train: int
+    n_validation: int
     n_test: int

@@ -105,11 +105,13 @@ def read_header(path: str, label: str) -> dict[str, Any]:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-        document: dict[str, Any] = json.loads(metadata[_HEADER_KEY])
+        document: Any = json.loads(metadata[_HEADER_KEY])
     except OSError as error:
         raise InputError(f"{label}: cannot open this model: {error.strerror or error}") from error
     except (safetensors.SafetensorError, KeyError, ValueError) as error:
         raise ArtefactError(f"{label}: not a model written by calomlp train") from error
+    if not isinstance(document, dict):
+        raise ArtefactError(f"{label}: this model is damaged: its header is no JSON object")
     if document.get("schema") != MODEL_SCHEMA:
         raise ArtefactError(f"{label}: has schema {document.get('schema')!r}, this version reads {MODEL_SCHEMA!r}")
     return document

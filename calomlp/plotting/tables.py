@@ -6,14 +6,14 @@ import shlex
 from collections import Counter
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from calomlp.evaluation.estimators import Measurement
 from calomlp.plotting.points import PERCENT, Points, ratio_points
 from calomlp.plotting.quantity import count, energy_range, with_error
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from calomlp.data.summary import BranchSummary, TreeSummary
     from calomlp.evaluation.report import Bin, Curve, Report
@@ -39,6 +39,15 @@ class Table:
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+
+
+def report_tables(report: Report) -> list[tuple[str, Table]]:
+    """Return the tables that say what a report comes to, each with its title."""
+    return [
+        ("Response and resolution of the Gaussian core", resolution_table(report)),
+        ("Resolution: sigma/E = a/sqrt(E) (+) n/E (+) c", fit_table(report)),
+        ("Linearity of the core response", linearity_table(report)),
+    ]
 
 
 def resolution_table(report: Report) -> Table:
@@ -160,7 +169,7 @@ def verdicts(report: Report) -> list[str]:
         largest, rms = PERCENT * first.linearity.max, PERCENT * first.linearity.rms
         sentences.append(
             f"The response of the {first.label} is {first.linearity.response:.4f} on average, and constant within "
-            f"{largest:.2f} % (RMS {rms:.2f} %)."
+            f"{largest:.2f}\N{NO-BREAK SPACE}% (RMS {rms:.2f}\N{NO-BREAK SPACE}%)."
         )
     return sentences
 
@@ -190,6 +199,13 @@ def to_markdown(report: Report) -> str:
         _list(_origin(report)),
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def versions(provenance: Mapping[str, Any]) -> str:
+    """Return the versions of what made an artefact, as far as they were recorded."""
+    found = {name: provenance[name] for name in ("calomlp", "python") if provenance.get(name)}
+    found |= provenance.get("packages") or {}
+    return ", ".join(f"{name} {version}" for name, version in found.items())
 
 
 def average_ratio(ratios: Points) -> Measurement | None:
@@ -239,9 +255,8 @@ def _origin(report: Report) -> list[str]:
     lines = []
     if made.get("command"):
         lines.append(f"command: `{shlex.join(made['command'])}`")
-    versions = {name: made[name] for name in ("calomlp", "python") if made.get(name)} | dict(made.get("packages") or {})
-    if versions:
-        lines.append("versions: " + ", ".join(f"{name} {version}" for name, version in versions.items()))
+    if told := versions(made):
+        lines.append(f"versions: {told}")
     region = report.envelope
     lines.append(
         f"trained on {count(region.n_train)} events between {region.energy_min:.4g} and {region.energy_max:.4g} GeV"

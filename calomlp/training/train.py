@@ -134,10 +134,10 @@ def _epoch_line(entry: dict[str, float], epochs: int) -> str:
 
 
 def _model(state: State, data: Data, settings: TrainingSettings, plan: Plan, anchor: Anchor, reason: str) -> Model:
-    n_train, _, n_test = np.bincount(data.side, minlength=len(Side)).tolist()
+    counts = np.bincount(data.side, minlength=len(Side)).tolist()
     extremes = [(part.true_energy.min(), part.true_energy.max()) for _, part in data.events.parts()]
     lowest, highest = min(low for low, _ in extremes), max(high for _, high in extremes)
-    envelope = Envelope(float(lowest), float(highest), n_train, n_test)
+    envelope = Envelope(float(lowest), float(highest), *counts)
     summary = {
         "loss": settings.loss,
         "epochs": state.epoch,

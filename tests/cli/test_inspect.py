@@ -1,4 +1,4 @@
-"""What is in a file and what a detector amounts to, for people and for programs."""
+"""What is in a file, be it data, a model or a report, and what a detector amounts to: for people and for programs."""
 
 from __future__ import annotations
 
@@ -13,17 +13,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
+import torch
 
 from calomlp import cli
 from calomlp.cli.inspect import InspectSettings, run
 from calomlp.cli.session import Session
 from calomlp.data.sources import Source
+from calomlp.model.file import read_header
 from calomlp.simulation import PRESETS, load_detector
 from calomlp.simulation.detector_file import parse_detector
 from calomlp.streams import STDIN
 from tests.conftest import Run
 
 Make = Callable[..., Source]
+Inspected = Callable[..., tuple[int, bytes, bytes]]
 
 
 @pytest.fixture
@@ -108,7 +112,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory, electrons: Path) -> Path:
         "cut.root": data[:99999],
         "empty.root": b"",
         "model": b'\x10\0\0\0\0\0\0\0{"__metadata__":',
+        "empty.safetensors": b"",
+        "foreign": safetensors.torch.save({"x": torch.ones(1)}),
+        "list": safetensors.torch.save({"x": torch.ones(1)}, {"calomlp": "[]"}),
+        "newer": safetensors.torch.save({"x": torch.ones(1)}, {"calomlp": '{"schema": "calomlp.model/9"}'}),
+        "hollow": safetensors.torch.save({"x": torch.ones(1)}, {"calomlp": '{"schema": "calomlp.model/1"}'}),
         "report": b'{"schema": "calomlp.report/1"}',
+        "other.json": b'{"a": 1}',
+        "array.json": b"[1, 2]",
+        "cut.json": b'{"schema": "calomlp.rep',
         "text": b"root: a user, and no magic number\n",
     }
     for name, content in contents.items():
@@ -119,14 +131,25 @@ def folder(tmp_path_factory: pytest.TempPathFactory, electrons: Path) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        ("", 2, "nothing was named: give a ROOT file, a TOML file, or a detector: legal: ahcal, combined"),
+        ("", 2, "nothing was named: give a ROOT file, a model, a report, a TOML file, or a detector: legal: ahcal"),
         ("siw", 2, "'siw' is neither a preset nor a file"),
         ("siw-ecal --set layers.abosrber.thickness=3mm", 2, "no 'abosrber' in layers; did you mean 'absorber'"),
         ("siw-ecal --set nonsense", 2, "--set nonsense: not PATH=VALUE"),
         ("siw-ecal --set readout.noise=0.2", 2, 'readout: noise = 0.2 has no unit: write "0.2 MIP"'),
         ("text", 2, "not a readable TOML file"),
-        ("model", 2, "model is a model: so far, only ROOT files and detectors can be inspected"),
-        ("report", 2, "report is a report: so far, only ROOT files and detectors can be inspected"),
+        ("model", 4, "model: not a model written by calomlp train"),
+        ("empty.safetensors", 4, "empty.safetensors: not a model written by calomlp train"),
+        ("foreign", 4, "foreign: not a model written by calomlp train"),
+        ("list", 4, "list: this model is damaged"),
+        ("newer", 4, "newer: has schema 'calomlp.model/9', this version reads 'calomlp.model/1'"),
+        ("hollow", 4, "hollow: this model is damaged: KeyError"),
+        ("hollow --set a=1", 2, "--set changes a detector, which hollow is not"),
+        ("nosuch.safetensors", 3, "nosuch.safetensors: no such file"),
+        ("report", 4, "report: does not follow its schema at $: 'bins' is a required property"),
+        ("other.json", 4, "other.json: has schema None, this version reads 'calomlp.report/1'"),
+        ("array.json", 4, "array.json: has schema None, this version reads 'calomlp.report/1'"),
+        ("cut.json", 4, "cut.json: not a report written by calomlp evaluate (not JSON)"),
+        ("nosuch.json", 3, "nosuch.json: no such file"),
         ("good.root --set layers.absorber.thickness=3mm", 2, "--set changes a detector, which good.root is not"),
         ("*.root", 2, "*.root stands for 3 files: name one of them, such as cut.root"),
         ("none*.root", 3, "no file matches this pattern"),
@@ -223,3 +246,108 @@ def test_members_are_shown_below_their_collection(shown: Callable[[str], str], m
     assert [".e", "float64", "0", "1", "2", "33.3"] in rows
     assert [".x", "float64", "1", "1.5", "2", "0", "1"] in rows
     assert ["b", "float64", "=", "1", "0"] in rows
+
+
+@pytest.fixture(scope="module")
+def artefacts(tmp_path_factory: pytest.TempPathFactory, electrons: Path) -> Path:
+    """A folder with a model and its report."""
+    folder = tmp_path_factory.mktemp("artefacts")
+    model, report = folder / "m.safetensors", folder / "r.json"
+    assert cli.run(["train", str(electrons), "--epochs", "2", "--hidden", "8", "-q", "-o", str(model)]) == 0
+    assert cli.run(["evaluate", str(model), "-q", "-o", str(report)]) == 0
+    return folder
+
+
+@pytest.fixture
+def inspected(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]) -> Inspected:
+    """Run the command in this process; return exit code, standard output and standard error."""
+
+    def inspect(name: str | Path, piped: bytes = b"") -> tuple[int, bytes, bytes]:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(piped)))
+        code = cli.run(["inspect", str(name)])
+        return code, *capfdbinary.readouterr()
+
+    return inspect
+
+
+def test_a_program_gets_all_that_a_model_records(inspected: Inspected, artefacts: Path) -> None:
+    path = artefacts / "m.safetensors"
+    code, output, _ = inspected(path)
+    found = json.loads(output)
+    assert (code, found["schema"], found["artefact"], found["path"]) == (0, "calomlp.record/1", "model", str(path))
+    assert found["model"] == read_header(str(path), "m")
+    assert found["suggestions"] == {"command": f"calomlp evaluate {path} -o report.json"}
+
+
+def test_a_program_gets_a_report_without_its_histograms(inspected: Inspected, artefacts: Path) -> None:
+    path = artefacts / "r.json"
+    code, output, _ = inspected(path)
+    found, document = json.loads(output), json.loads(path.read_text())
+    assert (code, found["schema"], found["artefact"], found["path"]) == (0, "calomlp.record/1", "report", str(path))
+    for key in ("schema", "events", "left_out", "bins", "files", "envelope", "notes", "provenance"):
+        assert found["report"][key] == document[key]
+    for mine, other in zip(found["report"]["curves"], document["curves"], strict=True):
+        assert (mine["label"], mine["fit"], mine["linearity"]) == (other["label"], other["fit"], other["linearity"])
+        assert [bin_["estimates"] for bin_ in mine["bins"]] == [bin_["estimates"] for bin_ in other["bins"]]
+    assert found["suggestions"] == {"command": f"calomlp plot {path} -o figures/"}
+
+
+@pytest.mark.parametrize("name", ["m.safetensors", "r.json"])
+def test_an_artefact_through_a_pipe(inspected: Inspected, artefacts: Path, name: str) -> None:
+    path = artefacts / name
+    _, by_name, _ = inspected(path)
+    code, by_record, _ = inspected("-", by_name)
+    assert (code, by_record) == (0, by_name)
+    code, output, _ = inspected("-", path.read_bytes())
+    found, expected = json.loads(output), json.loads(by_name)
+    assert (code, found["path"]) == (0, STDIN)
+    assert found[found["artefact"]] == expected[expected["artefact"]]
+    assert shlex.split(found["suggestions"]["command"])[2] == "-"
+    code, output, error = inspected("-", path.read_bytes()[:2000])
+    assert (code, output) == (4, b"")
+    assert error.startswith(b"calomlp inspect: error: <stdin>: not a ")
+    assert len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("provenance", {"packages": 5}), ("provenance", {"command": 5}), ("notes", [1])]
+)
+def test_a_report_that_was_changed_by_hand(
+    inspected: Inspected, artefacts: Path, tmp_path: Path, key: str, value: object
+) -> None:
+    path = tmp_path / "r.json"
+    path.write_text(json.dumps(json.loads((artefacts / "r.json").read_text()) | {key: value}))
+    code, output, error = inspected(path)
+    assert (code, output) == (4, b"")
+    assert len(error.splitlines()) == 1
+
+
+def test_a_model_that_begins_like_text(inspected: Inspected, artefacts: Path) -> None:
+    data = (artefacts / "m.safetensors").read_bytes()
+    end = 8 + int.from_bytes(data[:8], "little")
+    length = int.from_bytes(b" {", "little")
+    code, output, _ = inspected("-", length.to_bytes(8, "little") + data[8:end].ljust(length) + data[end:])
+    assert (code, json.loads(output)["artefact"]) == (0, "model")
+
+
+@pytest.mark.parametrize("name", ["m.safetensors", "r.json"])
+def test_a_terminal_shows_an_artefact_in_80_columns(
+    shown: Callable[[str], str], artefacts: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(artefacts)
+    text = shown(name)
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "\n\n\n" not in text
+    beginnings = {
+        "m.safetensors": ("m.safetensors: model, calomlp.model/1", "Features", "Training", "Files", 'hidden = "8"'),
+        "r.json": ("r.json: report, calomlp.report/1", "Files", "Resolution: sigma/E", "Linearity", "note: "),
+    }
+    for beginning in beginnings[name]:
+        assert any(line.startswith(beginning) for line in lines), beginning
+
+
+def test_the_command_after_a_model_runs(shown: Callable[[str], str], artefacts: Path) -> None:
+    _, *arguments = shlex.split(shown(str(artefacts / "m.safetensors")).splitlines()[-1])
+    assert cli.run([*arguments[:-1], str(artefacts / "next.json"), "-q"]) == 0
+    assert (artefacts / "next.json").exists()

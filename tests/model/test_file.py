@@ -29,7 +29,7 @@ def model() -> Model:
         Regressor(architecture, torch.Generator().manual_seed(1)),
         Recipe(FEATURES, Expression.parse("true_energy"), Split(0.6, 0.2, 0.2, 5), "run"),
         (FileRecord("a.root", "events", "uuid:events", 10),),
-        Envelope(1.0, 100.0, 6, 2),
+        Envelope(1.0, 100.0, 6, 1, 2),
         ({"epoch": 1, "train_loss": 0.5},),
         {"best_epoch": 1},
         {"loss": "huber"},
