@@ -72,13 +72,15 @@ class Rows:
         for name, column in table.columns.items():
             self.columns.setdefault(name, column)
         for friend in friends:
-            self._befriend(friend)
+            if friend.entries != self.entries:
+                raise InputError(
+                    f"{friend.source}: has {friend.entries} entries and {self.source} {self.entries}: "
+                    "these are no friends"
+                )
+            self._adopt(friend)
 
-    def _befriend(self, friend: Table) -> None:
-        if friend.entries != self.entries:
-            raise InputError(
-                f"{friend.source}: has {friend.entries} entries and {self.source} {self.entries}: these are no friends"
-            )
+    def _adopt(self, friend: Table) -> None:
+        """Add the columns of a friend, under the name of its tree where theirs are taken."""
         tree = str(friend.source.tree).rpartition("/")[2].partition(";")[0]
         for name, column in friend.columns.items():
             own = name if name not in self.columns else f"{tree}.{name}"
@@ -193,6 +195,9 @@ class Grouped(Rows):
 
     Every column but this branch becomes a list: its values in the entries of the group.
 
+    Attributes:
+        branch: The branch.
+
     Args:
         rows: The entries.
         branch: The branch, a number in each entry.
@@ -203,7 +208,7 @@ class Grouped(Rows):
 
     def __init__(self, rows: Rows, branch: str) -> None:
         self.source, self.identity = rows.source, rows.identity
-        self._rows, self._branch = rows, branch
+        self._rows, self.branch = rows, branch
         rows.require([branch])
         key = rows.columns[branch]
         if key.jagged or key.shape:
@@ -220,8 +225,8 @@ class Grouped(Rows):
         groups = 0
         heads = []
         last = None
-        for entries, columns in self._rows.chunks([self._branch]):
-            values = columns[self._branch]
+        for entries, columns in self._rows.chunks([self.branch]):
+            values = columns[self.branch]
             heads_here = values[_heads(values, last)]
             groups += len(heads_here)
             last = values[-1]
@@ -236,7 +241,7 @@ class Grouped(Rows):
                     "%s: %s goes up and down and comes back to %d of %d values: if the entries of an event do not "
                     "follow each other, sort the file first",
                     self.source,
-                    self._branch,
+                    self.branch,
                     repeated,
                     len(seen),
                 )
@@ -248,31 +253,31 @@ class Grouped(Rows):
         Raises:
             InputError: If a group does not end.
         """
-        wanted = sorted({*names, self._branch})
+        wanted = sorted({*names, self.branch})
         start = 0
         pending: dict[str, Any] = {}
         for _, read in self._rows.chunks(wanted):
             columns = {name: ak.concatenate([pending[name], read[name]]) for name in wanted} if pending else read
-            heads = np.flatnonzero(_heads(np.asarray(columns[self._branch]), None))
+            heads = np.flatnonzero(_heads(np.asarray(columns[self.branch]), None))
             last = int(heads[-1])
             pending = {name: columns[name][last:] for name in wanted}
-            if len(pending[self._branch]) > _MAX_ROWS_OF_AN_EVENT:
+            if len(pending[self.branch]) > _MAX_ROWS_OF_AN_EVENT:
                 raise InputError(
-                    f"{self.source}: more than {_MAX_ROWS_OF_AN_EVENT} entries have the same {self._branch}: "
+                    f"{self.source}: more than {_MAX_ROWS_OF_AN_EVENT} entries have the same {self.branch}: "
                     "is this the number of an event?"
                 )
             if len(heads) > 1:
                 yield self._group({name: columns[name][:last] for name in wanted}, heads, start)
                 start += len(heads) - 1
         if pending:
-            heads = np.array([0, len(pending[self._branch])])
+            heads = np.array([0, len(pending[self.branch])])
             yield self._group(pending, heads, start)
 
     def _group(self, columns: Mapping[str, Any], heads: NDArray[np.int64], start: int) -> Chunk:
         """Return what lies between the heads of groups, the last of which is where the next one begins."""
         counts = np.diff(heads)
         grouped = {name: ak.unflatten(_as_lists(values), counts) for name, values in columns.items()}
-        grouped[self._branch] = np.asarray(columns[self._branch])[heads[:-1]]
+        grouped[self.branch] = np.asarray(columns[self.branch])[heads[:-1]]
         return np.arange(start, start + len(counts)), grouped
 
 
@@ -298,6 +303,67 @@ def _members(columns: Mapping[str, Column], collection: str) -> dict[str, Column
     return {}
 
 
+class Joined(Rows):
+    """Groups of entries, with the columns of trees that have one entry for each group: found by their number.
+
+    Args:
+        rows: The groups.
+        friends: The trees; each has the branch that the groups are made by.
+
+    Raises:
+        InputError: If a number is there twice in a friend.
+    """
+
+    def __init__(self, rows: Grouped, friends: Sequence[Table]) -> None:
+        self.source, self.identity, self.entries = rows.source, rows.identity, rows.entries
+        self._rows, self._key = rows, rows.branch
+        self._friends = {}
+        self.columns = dict(rows.columns)
+        self._numbers: dict[str, tuple[NDArray[Any], NDArray[np.int64]]] = {}  # by friend: ascending, and their entries
+        for friend in friends:
+            self._adopt(friend)
+            friend.require([self._key])
+            numbers = friend.read(self._key, 0, friend.entries)
+            order = np.argsort(numbers, kind="stable")
+            if not np.diff(numbers[order]).all():
+                raise InputError(f"{friend.source}: a number of {self._key} is there twice: these are no events")
+            self._numbers[str(friend.source)] = numbers[order], order
+
+    def require(self, names: Iterable[str]) -> None:
+        """Refuse branches that are not there, as :meth:`Rows.require` does."""
+        for name in sorted(names):
+            if name in self._friends:
+                friend, theirs = self._friends[name]
+                friend.require([theirs])
+            else:
+                self._rows.require([name])
+
+    def chunks(self, names: Iterable[str]) -> Iterator[Chunk]:
+        """Read columns, as :meth:`Rows.chunks` does; those of friends are kept in memory, a number for each event.
+
+        Raises:
+            InputError: If a group is not in a friend.
+        """
+        wanted = set(names)
+        lent = {name: self._friends[name] for name in wanted & self._friends.keys()}
+        whole = {name: friend.read(theirs, 0, friend.entries) for name, (friend, theirs) in lent.items()}
+        for entries, columns in self._rows.chunks({*(wanted - lent.keys()), self._key}):
+            for name, (friend, _) in lent.items():
+                columns[name] = whole[name][self._find(friend, columns[self._key])]
+            yield entries, columns
+
+    def _find(self, friend: Table, wanted: NDArray[Any]) -> NDArray[np.int64]:
+        """Return the entries of a friend that have these numbers."""
+        numbers, order = self._numbers[str(friend.source)]
+        place = np.searchsorted(numbers, wanted).clip(max=len(numbers) - 1)
+        missing = numbers[place] != wanted
+        if missing.any():
+            raise InputError(
+                f"{friend.source}: has no entry with {self._key} {wanted[missing][0]:g}, which {self.source} has"
+            )
+        return np.asarray(order[place])
+
+
 @contextmanager
 def open_rows(source: Source, layout: Layout, wanted: frozenset[str] = frozenset()) -> Iterator[Rows]:
     """Open a file, its friends, and see in them the events that a layout says.
@@ -314,7 +380,12 @@ def open_rows(source: Source, layout: Layout, wanted: frozenset[str] = frozenset
     with ExitStack() as stack:
         wanted = wanted - {TRUE_ENERGY} if source.true_energy is not None else wanted
         table = stack.enter_context(open_table(source, frozenset() if source.friends else wanted))
-        rows = Rows(table, [stack.enter_context(open_table(friend)) for friend in source.friends])
+        friends = [stack.enter_context(open_table(friend)) for friend in source.friends]
         if layout.group_by:
-            rows = Grouped(rows, layout.group_by)
+            each = [friend for friend in friends if friend.entries == table.entries]
+            others = [friend for friend in friends if friend not in each]
+            groups = Grouped(Rows(table, each), layout.group_by)
+            rows = Joined(groups, others) if others else groups
+        else:
+            rows = Rows(table, friends)
         yield Exploded(rows, layout.explode) if layout.explode else rows

@@ -156,3 +156,37 @@ def test_only_the_number_of_rows_may_be_asked_for(make_root: Make) -> None:
     with open_rows(make_root({"e": np.ones(3)}), PLAIN) as rows:
         assert isinstance(rows, Rows)
         assert [len(entries) for entries, _ in rows.chunks([])] == [3]
+
+
+def test_groups_find_their_truth_by_its_number(make_root: Make) -> None:
+    hits = make_root({"event": np.repeat([7, 2, 9], [12, 3, 20]), "edep": np.arange(35.0)}, name="hits.root")
+    truth = make_root({"event": np.array([1, 2, 7, 8, 9]), "p": np.array([10.0, 20, 70, 80, 90])}, name="truth.root")
+    source = replace(hits, friends=(truth,))
+    found = everything(source, ["p", "event", "edep"], Layout(group_by="event"))[1]
+    assert found["p"] == [70, 20, 90]
+    assert [len(row) for row in found["edep"]] == [12, 3, 20]
+    with open_rows(source, Layout(group_by="event")) as rows:
+        rows.require(["p", "edep"])
+        with pytest.raises(InputError, match="'q' is not there"):
+            rows.require(["q"])
+
+
+@pytest.mark.parametrize(
+    ("numbers", "message"),
+    [
+        ([1, 2], "truth.root:events: has no entry with event 7, which hits.root:events has"),
+        ([7, 7], "truth.root:events: a number of event is there twice"),
+    ],
+)
+def test_truth_that_does_not_go_with_the_groups(make_root: Make, numbers: list[int], message: str) -> None:
+    hits = make_root({"event": np.array([7, 7, 7])}, name="hits.root")
+    truth = make_root({"event": np.array(numbers), "p": np.ones(2)}, name="truth.root")
+    with pytest.raises(InputError, match=message):
+        everything(replace(hits, friends=(truth,)), ["p"], Layout(group_by="event"))
+
+
+def test_truth_without_the_number_is_not_found(make_root: Make) -> None:
+    hits = make_root({"event": np.array([7, 7, 7])}, name="hits.root")
+    truth = make_root({"p": np.ones(2)}, name="truth.root")
+    with pytest.raises(InputError, match=r"truth.root:events: branch 'event' is not there"):
+        everything(replace(hits, friends=(truth,)), ["p"], Layout(group_by="event"))
