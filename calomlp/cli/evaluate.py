@@ -29,9 +29,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateSettings(DataSettings):
-    """What ``calomlp evaluate`` can be asked for."""
-
+class _EvaluateSettings:
     model: str = setting("", "Model file, or - for a pipe.", positional=True, metavar="MODEL")
     data: tuple[str, ...] = setting(
         (),
@@ -62,6 +60,11 @@ class EvaluateSettings(DataSettings):
     )
     all: bool = setting(False, "Use all events of files that the model was trained on, not only their test side.")
     seed: int = setting(1, "Seed of the bootstrap errors.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateSettings(DataSettings, _EvaluateSettings):
+    """What ``calomlp evaluate`` can be asked for."""
 
 
 SETTINGS = EvaluateSettings

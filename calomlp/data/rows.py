@@ -385,7 +385,7 @@ def open_rows(source: Source, layout: Layout, wanted: frozenset[str] = frozenset
             each = [friend for friend in friends if friend.entries == table.entries]
             others = [friend for friend in friends if friend not in each]
             groups = Grouped(Rows(table, each), layout.group_by)
-            rows = Joined(groups, others) if others else groups
+            rows: Rows = Joined(groups, others) if others else groups
         else:
             rows = Rows(table, friends)
         yield Exploded(rows, layout.explode) if layout.explode else rows

@@ -28,7 +28,7 @@ class DataSettings:
     unit: str = setting("GeV", "Unit of the target.", choices=UNITS, panel=DATA)
     target_from_name: str | None = setting(
         None,
-        "Take the true energy from the file's name: '_([0-9.]+)GeV'; for another unit, name the group: '(?P<MeV>...)'.",
+        "Take the true energy from the file's name: '_([0-9.]+)GeV'; a group named MeV, keV or TeV says the unit.",
         panel=DATA,
         metavar="REGEX",
     )

@@ -11,6 +11,7 @@ from typing import Any
 from calomlp.data.expressions import quote_branch
 from calomlp.data.features import BOOKKEEPING, TRUTH_LIKE
 from calomlp.data.summary import BranchSummary, TreeSummary
+from calomlp.units import listed
 
 MEV_ABOVE = 1e4
 """A true energy above this is taken to be in MeV: no beam of a calorimeter reaches 10 TeV."""
@@ -21,10 +22,9 @@ PLACEHOLDER = "TRUE_ENERGY"
 _BEAM_LIKE = re.compile(r"beam|incident|primary|initial|true$|^e(gen|mc)$", re.IGNORECASE)
 _ONE_EVENT = re.compile(r"^(event|evt|entry)", re.IGNORECASE)
 _MARKS = (-99999.0, -9999.0, -1000.0, -999.0, -99.0)
-_MAX_BEAM_ENERGIES = 50
+_MIN_BEAM_ENERGIES, _MAX_BEAM_ENERGIES = 4, 50
 _MANY_COLUMNS = 200
 _MAX_FEATURES = 8
-_MAX_NAMED = 4
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Suggestions:
 
     Attributes:
         tree: The tree that it is about.
-        target: Expression for the true energy [GeV]; ``None`` if no branch looks like it.
+        target: Expression for the true energy, in :attr:`unit`; ``None`` if no branch looks like it.
         unit: The unit that the branch of the true energy seems to be in.
         layers: Arrays of energies.
         hits: Lists of energies.
@@ -53,7 +53,7 @@ class Suggestions:
     def sentences(self) -> list[str]:
         """All but the command, in words."""
         found = {"true energy": [self.target] if self.target else [], "layers": self.layers, "hits": self.hits}
-        return [*(f"{what}: {_listed(names)}" for what, names in found.items() if names), *self.notes]
+        return [*(f"{what}: {listed(names)}" for what, names in found.items() if names), *self.notes]
 
     def as_dict(self) -> dict[str, Any]:
         """Return it for JSON."""
@@ -82,10 +82,14 @@ def suggest(trees: Sequence[TreeSummary], path: str, *, named: bool) -> Suggesti
     if truth is not None:
         unit = "MeV" if _max(truth) > MEV_ABOVE else "GeV"
         name = _quote(truth.name)
-        target = (name if truth.is_number else f"max({name})") + (" / 1000" if unit == "MeV" else "")
+        target = name if truth.is_number else f"max({name})"
     where = path if len(described) == 1 and not named else f"{path}:{tree.name}"
     features = _features(energies) if len(numeric) > _MANY_COLUMNS or any(map(_non_finite, numeric)) else []
     options = [word for text in features for word in ("--features", text)]
+    options += ["--unit", "MeV"] if unit == "MeV" else []
+    options += [word for mark in _marks(numeric) for word in ("--missing", f"{mark:g}")]
+    options += ["--on-bad", "skip"] if _marks(numeric) else []
+    options += ["--split-by", "energy"] if _is_beam(truth) else []
     return Suggestions(
         tree.name,
         target,
@@ -138,10 +142,9 @@ def _notes(
         yield from _notes_on_truth(truth, unit)
     for branch in branches:
         if branch.values and _ONE_EVENT.match(branch.name) and (branch.values.repeats or 0) > 0.2:
-            yield f"many rows share their {branch.name}: a row may be a hit, and not an event"
-    for branch in branches:
-        if branch.looks_like_energy and _min(branch) in _MARKS:
-            yield f"{branch.name} has {_min(branch):g}, which looks like a mark for a missing value"
+            yield f"many entries share their {branch.name}: if one is a hit, --group-by {branch.name} makes events"
+    for mark, names in _marks(branches).items():
+        yield f"{mark:g} looks like a missing value in {listed(names)}: the command leaves such events out"
     others = [branch for branch in tree.branches if branch.column is None and not branch.problem]
     kinds = {
         "not numeric": others,
@@ -155,16 +158,31 @@ def _notes(
     }
     for what, found in kinds.items():
         if found:
-            yield f"{what}: {_listed([branch.name for branch in found])}"
+            yield f"{what}: {listed([branch.name for branch in found])}"
+
+
+def _is_beam(truth: BranchSummary | None) -> bool:
+    """Tell whether true energies are the few of a test beam, and enough to hold some back."""
+    distinct = truth.values.distinct if truth and truth.values else None
+    return distinct is not None and _MIN_BEAM_ENERGIES <= distinct <= _MAX_BEAM_ENERGIES
+
+
+def _marks(branches: Sequence[BranchSummary]) -> dict[float, list[str]]:
+    """Return values that look like marks for missing ones, and in which energies they stand."""
+    marks: dict[float, list[str]] = {}
+    for branch in branches:
+        if branch.looks_like_energy and _min(branch) in _MARKS:
+            marks.setdefault(_min(branch), []).append(branch.name)
+    return marks
 
 
 def _notes_on_truth(truth: BranchSummary, unit: str | None) -> Iterator[str]:
     if unit == "MeV":
-        yield f"{truth.name} goes up to {_max(truth):g}, which looks like MeV: the command divides it by 1000"
+        yield f"{truth.name} goes up to {_max(truth):g}, which looks like MeV"
     if truth.is_list:
         yield f"{truth.name} is a list: the command takes its largest element for the true energy"
-    if truth.values and truth.values.distinct and 1 < truth.values.distinct <= _MAX_BEAM_ENERGIES:
-        yield f"{truth.name} takes {truth.values.distinct} values, as at a test beam"
+    if truth.values and _is_beam(truth):
+        yield f"{truth.name} takes {truth.values.distinct} values: the command tests at some that it does not train on"
     if _constant(truth):
         yield f"{truth.name} is always {_max(truth):g}: a training needs several energies, perhaps from several files"
 
@@ -172,11 +190,6 @@ def _notes_on_truth(truth: BranchSummary, unit: str | None) -> Iterator[str]:
 def _quote(name: str) -> str:
     """Write a branch for the feature language, with the quotes that a shell leaves alone inside its own."""
     return quote_branch(name) if '"' in name else quote_branch(name).replace("'", '"')
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
-    return ", ".join(names[:_MAX_NAMED]) + more
 
 
 def _min(branch: BranchSummary) -> float:

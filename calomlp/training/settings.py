@@ -22,9 +22,7 @@ ON_BAD = ("refuse", "skip", "zero")
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingSettings(DataSettings):
-    """Everything that decides what a training run ends with."""
-
+class _TrainingSettings:
     target: str = setting("true_energy", "True energy: a branch or an expression.", "-t", panel=DATA, metavar="EXPR")
     features: tuple[str, ...] = setting(
         (),
@@ -106,3 +104,8 @@ class TrainingSettings(DataSettings):
     seed: int = setting(1, "Seed of the split's hash, the initial weights and the order of events.", panel=OPTIMISATION)
     threads: int = setting(0, "CPU threads; 0 chooses them from the size of a step.", panel=OPTIMISATION)
     device: str = setting("cpu", "Where to compute: cpu, cuda, cuda:1.", panel=OPTIMISATION)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings(DataSettings, _TrainingSettings):
+    """Everything that decides what a training run ends with."""

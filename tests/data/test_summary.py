@@ -130,7 +130,7 @@ def test_which_trees_are_looked_into(several: Source) -> None:
 def test_rows_that_are_hits_are_told(several: Source) -> None:
     found = suggestions(several)
     assert found.tree == "run/hits"
-    assert "many rows share their Event: a row may be a hit, and not an event" in found.notes
+    assert "many entries share their Event: if one is a hit, --group-by Event makes events" in found.notes
     assert shlex.split(found.command)[2] == "f.root:run/hits"
 
 
@@ -142,14 +142,14 @@ def test_a_data_set_of_showers(make_root: Make) -> None:
         ("layer_energy",),
         ("hit_energy",),
     )
-    assert found.command == "calomlp train f.root -t true_energy -o model.safetensors"
-    assert found.notes == ("true_energy takes 4 values, as at a test beam",)
+    assert found.command == "calomlp train f.root -t true_energy --split-by energy -o model.safetensors"
+    assert found.notes == ("true_energy takes 4 values: the command tests at some that it does not train on",)
 
 
 @pytest.mark.parametrize(
     ("columns", "target"),
     [
-        ({"mc_energy": SHOWERS["true_energy"] * 1000}, "mc_energy / 1000"),
+        ({"mc_energy": SHOWERS["true_energy"] * 1000}, "mc_energy"),
         ({"E_true": SHOWERS["true_energy"]}, "E_true"),
         ({"Beam Energy": SHOWERS["true_energy"]}, 'branch("Beam Energy")'),
         ({"beam_energy": np.full(N, 7.0), "gen.e": SHOWERS["true_energy"]}, "gen.e"),
@@ -175,11 +175,12 @@ def test_what_is_suspicious_is_named(make_root: Make) -> None:
     columns = SHOWERS | {"adc": adc, "edep": gaps, "voltage": np.full(N, 3.0), "run": np.ones(N), "odd[3]": np.ones(N)}
     found = suggestions(make_root(columns))
     assert found.notes[1:] == (
-        "adc has -999, which looks like a mark for a missing value",
+        "-999 looks like a missing value in adc: the command leaves such events out",
         "cannot be read: odd[3]",
         "not always finite: edep",
         "the same in all events that were read: voltage",
     )
+    assert "--missing -999 --on-bad skip" in found.command
     words = shlex.split(found.command)
     features = [after for word, after in pairwise(words) if word == "--features"]
     assert features == ["layer_energy", "sum(hit_energy)", "count(hit_energy)", "adc"]
@@ -188,4 +189,5 @@ def test_what_is_suspicious_is_named(make_root: Make) -> None:
 def test_energies_in_mev_are_told(make_root: Make) -> None:
     found = suggestions(make_root({"true_energy": SHOWERS["true_energy"] * 1000}))
     assert found.unit == "MeV"
-    assert found.notes[0] == "true_energy goes up to 100000, which looks like MeV: the command divides it by 1000"
+    assert found.notes[0] == "true_energy goes up to 100000, which looks like MeV"
+    assert "--unit MeV" in found.command
