@@ -7,12 +7,22 @@
 ``a & b``, ``a | b``, ``~a``          boolean masks
 ``layer_energy[3]``, ``[:5]``         element or slice of an array
 ``hit_energy[hit_layer == 3]``        elements that pass a mask
+``gen_pt[match]``                     the element with the number that another branch gives; NaN where there is none
 ``sum mean std min max count``        reductions of everything inside an event; ``count`` is the number of elements
 ``mean(x, w)``, ``std(x, w)``         the same with weights
 ``moment(x, n)``, ``moment(x, n, w)``  central moment of order n from 2 on
 ``quantile(x, 0.9)``, ``top(x, 5)``   a quantile; the largest elements in descending order, 0 where there are fewer
 ``sqrt log log1p exp abs``            functions of one argument
 ``hypot(a, b)``, ``where(c, a, b)``   functions of several
+``layers(e, layer, n)``               sums of hit energies in layers 0 to n - 1; ``layers(e, z, n, low, high)`` the same
+                                      in n equal bins of a position
+``depth depth_rms depth_skewness``    of the layer number, weighted with layer energies ``p``; ``depth(p, 0.9)``: depth
+                                      that holds a share of the energy
+``shower_start(p, threshold)``        first layer from which three add up to more than a threshold
+``share(a, b)``                       sum of a over sum of b, 0 where b is empty
+``spectrum(e, 1, 2, 5)``              shares of the energy in bins of hit energy with these inner edges
+``lateral_rms(e, x, y)``              rms distance of the energy from its centre
+``radius(e, x, y, 0.9)``              radius around the centre that holds a share of the energy
 ====================================  =======================================================================
 """
 
@@ -20,7 +30,7 @@ from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,10 +38,10 @@ import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
+from calomlp.data import reductions, shapes
 from calomlp.errors import UsageError, did_you_mean
 
 _MAX_LENGTH = 2000
-_MAX_TOP = 1000
 
 _BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
@@ -61,107 +71,32 @@ _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
 }
 
 
-def _reduction(name: str) -> Callable[[Any], Any]:
-    """Return a reduction over all axes inside an event, so that one number per event is left."""
-
-    def reduce(values: Any) -> Any:
-        if not isinstance(values, ak.Array):
-            values = np.asarray(values)
-            if values.ndim < 2:
-                return np.ones_like(values) if name == "count" else values
-            flat = values.reshape(len(values), -1)
-            return np.full(len(flat), flat.shape[1]) if name == "count" else getattr(np, name)(flat, axis=1)
-        while values.ndim > 2:
-            values = ak.flatten(values, axis=2)
-        return ak.to_numpy(ak.fill_none(getattr(ak, "num" if name == "count" else name)(values, axis=1), np.nan))
-
-    return reduce
-
-
-def _elements(values: Any) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return all numbers, event by event, and how many are in each event."""
-    if isinstance(values, ak.Array):
-        while values.ndim > 2:
-            values = ak.flatten(values, axis=2)
-        return np.asarray(ak.flatten(values, axis=1), dtype=np.float64), np.asarray(ak.num(values, axis=1))
-    values = np.asarray(values, dtype=np.float64)
-    flat = values.reshape(len(values), -1) if values.ndim else values.reshape(1, 1)
-    return flat.ravel(), np.full(len(flat), flat.shape[1])
-
-
-def _moment(values: Any, order: Any, weights: Any = None) -> NDArray[np.float64]:
-    """Return the mean of order 1, or the central moment of a higher one, of everything inside an event."""
-    if not isinstance(order, np.integer) or not 1 <= order <= 8:
-        raise ValueError("the order of a moment is a whole number from 1 to 8")
-    numbers, counts = _elements(values)
-    weight, weight_counts = _elements(weights) if weights is not None else (np.ones_like(numbers), counts)
-    if not np.array_equal(counts, weight_counts):
-        raise ValueError("values and weights have not the same number of elements in every event")
-    event = np.arange(len(counts)).repeat(counts)
-
-    def mean(of: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.bincount(event, weight * of, len(counts)) / np.bincount(event, weight, len(counts))
-
-    centre = mean(numbers)
-    return centre if order == 1 else mean((numbers - centre[event]) ** int(order))
-
-
-def _mean(values: Any, weights: Any = None) -> Any:
-    return _reduction("mean")(values) if weights is None else _moment(values, np.int64(1), weights)
-
-
-def _std(values: Any, weights: Any = None) -> Any:
-    return _reduction("std")(values) if weights is None else np.sqrt(_moment(values, np.int64(2), weights))
-
-
-def _sorted(values: Any) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
-    """Return all numbers in ascending order inside each event, their counts, and where each event begins."""
-    numbers, counts = _elements(values)
-    order = np.lexsort((numbers, np.arange(len(counts)).repeat(counts)))
-    return numbers[order], counts, counts.cumsum() - counts
-
-
-def _quantile(values: Any, share: Any) -> NDArray[np.float64]:
-    """Return a quantile of everything inside an event, linear between elements; NaN where there are none."""
-    if not isinstance(share, np.number) or not 0 <= share <= 1:
-        raise ValueError("a quantile takes a share from 0 to 1")
-    numbers, counts, first = _sorted(values)
-    result = np.full(len(counts), np.nan)
-    filled = counts > 0
-    place = float(share) * (counts[filled] - 1)
-    below = np.floor(place).astype(np.int64)
-    low, high = (numbers[first[filled] + i] for i in (below, np.minimum(below + 1, counts[filled] - 1)))
-    result[filled] = low + (place - below) * (high - low)
-    return result
-
-
-def _top(values: Any, number: Any) -> NDArray[np.float64]:
-    """Return the largest elements of an event in descending order, 0 where there are fewer; [events, number]."""
-    if not isinstance(number, np.integer) or not 1 <= number <= _MAX_TOP:
-        raise ValueError(f"top takes a whole number of elements from 1 to {_MAX_TOP}")
-    numbers, counts, first = _sorted(values)
-    rank = np.arange(int(number))
-    there = rank < counts[:, None]
-    result = np.zeros((len(counts), len(rank)))
-    result[there] = numbers[((first + counts - 1)[:, None] - rank)[there]]
-    return result
-
-
 def _where(condition: Any, yes: Any, no: Any) -> Any:
     arrays = (condition, yes, no)
     return ak.where(*arrays) if any(isinstance(item, ak.Array) for item in arrays) else np.where(*arrays)
 
 
-_FUNCTIONS: dict[str, tuple[tuple[int, ...], Callable[..., Any]]] = {
-    **{name: ((1,), _reduction(name)) for name in ("sum", "min", "max", "count")},
-    "mean": ((1, 2), _mean),
-    "std": ((1, 2), _std),
-    "moment": ((2, 3), _moment),
-    "quantile": ((2,), _quantile),
-    "top": ((2,), _top),
+_MANY = range(2, _MAX_LENGTH)
+
+_FUNCTIONS: dict[str, tuple[Sequence[int], Callable[..., Any]]] = {
+    **{name: ((1,), reductions.reduction(name)) for name in ("sum", "min", "max", "count")},
+    "mean": ((1, 2), reductions.mean),
+    "std": ((1, 2), reductions.std),
+    "moment": ((2, 3), reductions.moment),
+    "quantile": ((2,), reductions.quantile),
+    "top": ((2,), reductions.top),
     **{name: ((1,), getattr(np, name)) for name in ("sqrt", "log", "log1p", "exp", "abs")},
     "hypot": ((2,), np.hypot),
     "where": ((3,), _where),
+    "layers": ((3, 5), shapes.layers),
+    "depth": ((1, 2), shapes.depth),
+    "depth_rms": ((1,), shapes.depth_rms),
+    "depth_skewness": ((1,), shapes.depth_skewness),
+    "shower_start": ((2,), shapes.shower_start),
+    "share": ((2,), shapes.share),
+    "spectrum": (_MANY, shapes.spectrum),
+    "lateral_rms": ((3,), shapes.lateral_rms),
+    "radius": ((4,), shapes.radius),
 }
 """Numbers of arguments, and what is done with them."""
 
@@ -196,15 +131,20 @@ class Expression:
             raise UsageError(f"expression {text!r} cannot be parsed: {reason}") from None
         return cls(text.strip(), branches, tree)
 
-    def __call__(self, columns: Mapping[str, Any]) -> Any:
-        """Evaluate over columns by branch name: numpy arrays of shape [events, ...], or jagged awkward arrays.
+    def __call__(self, columns: Mapping[str, Any], memo: dict[str, Any] | None = None) -> Any:
+        """Evaluate over columns.
+
+        Args:
+            columns: By branch name: numpy arrays of shape [events, ...], or jagged awkward arrays.
+            memo: Values of calls by their text, of these columns only. What is there is not computed again, and what is
+                not is added, so that several expressions share their common parts.
 
         Raises:
             UsageError: If the shapes do not go together.
         """
         try:
             with np.errstate(all="ignore"):  # non-finite results are found, counted and named by the reader
-                return _evaluate(self._tree, columns)
+                return _Evaluation(self.text, columns, {} if memo is None else memo).value(self._tree)
         except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError) as error:
             reason = str(error).strip().split("\n")[0]
             raise UsageError(f"expression {self.text!r} cannot be evaluated: {reason}") from error
@@ -268,7 +208,7 @@ def _check_call(node: ast.Call, function: str, text: str) -> None:
         raise UsageError(f"expression {text!r}: unknown function {function!r}: {did_you_mean(function, _FUNCTIONS)}")
     arities = _FUNCTIONS[function][0]
     if len(node.args) not in arities or node.keywords:
-        takes = " or ".join(map(str, arities))
+        takes = f"{arities[0]} or more" if isinstance(arities, range) else " or ".join(map(str, arities))
         raise UsageError(f"expression {text!r}: {function} takes {takes} argument{'s' if arities != (1,) else ''}")
 
 
@@ -282,27 +222,45 @@ def _slice(node: ast.Slice, text: str) -> slice:
     return slice(*bounds)
 
 
-def _evaluate(node: ast.expr, columns: Mapping[str, Any]) -> Any:
-    name = branch_name(node)
-    if name is not None:
-        return _wide(columns[name])
-    match node:
-        case ast.Constant():
-            return _number(node.value)
-        case ast.BinOp():
-            return _BINARY[type(node.op)](_evaluate(node.left, columns), _evaluate(node.right, columns))
-        case ast.UnaryOp():
-            return _UNARY[type(node.op)](_evaluate(node.operand, columns))
-        case ast.Compare():
-            left, right = _evaluate(node.left, columns), _evaluate(node.comparators[0], columns)
-            return _COMPARE[type(node.ops[0])](left, right)
-        case ast.Call(func=ast.Name(id=function)):
-            return _FUNCTIONS[function][1](*(_evaluate(argument, columns) for argument in node.args))
-        case ast.Subscript(slice=ast.Slice() as bounds):
-            return _evaluate(node.value, columns)[:, _slice(bounds, "")]
-        case ast.Subscript():
-            return _subscript(_evaluate(node.value, columns), _evaluate(node.slice, columns))
-    raise AssertionError(ast.dump(node))  # _check has let nothing else through
+class _Evaluation:
+    """An expression over columns, from the leaves up.
+
+    Args:
+        text: Of the expression.
+        columns: By branch name.
+        memo: Values of calls by their text, those of the same columns that are known and those that are found.
+    """
+
+    def __init__(self, text: str, columns: Mapping[str, Any], memo: dict[str, Any]) -> None:
+        self._text = text
+        self._columns = columns
+        self._memo = memo
+
+    def value(self, node: ast.expr) -> Any:
+        """Return the value of a node."""
+        name = branch_name(node)
+        if name is not None:
+            return _wide(self._columns[name])
+        match node:
+            case ast.Constant():
+                return _number(node.value)
+            case ast.BinOp():
+                return _BINARY[type(node.op)](self.value(node.left), self.value(node.right))
+            case ast.UnaryOp():
+                return _UNARY[type(node.op)](self.value(node.operand))
+            case ast.Compare():
+                left, right = self.value(node.left), self.value(node.comparators[0])
+                return _COMPARE[type(node.ops[0])](left, right)
+            case ast.Call(func=ast.Name(id=function)):
+                text = ast.get_source_segment(self._text, node) or ""
+                if text not in self._memo:
+                    self._memo[text] = _FUNCTIONS[function][1](*map(self.value, node.args))
+                return self._memo[text]
+            case ast.Subscript(slice=ast.Slice() as bounds):
+                return self.value(node.value)[:, _slice(bounds, "")]
+            case ast.Subscript():
+                return _subscript(self.value(node.value), self.value(node.slice))
+        raise AssertionError(ast.dump(node))  # _check has let nothing else through
 
 
 def _number(value: Any) -> Any:
@@ -319,12 +277,27 @@ def _subscript(values: Any, index: Any) -> Any:
             padded = ak.pad_none(values, index + 1 if index >= 0 else -index, axis=1)
             return ak.fill_none(padded[:, index], np.nan, axis=0)
         return values[:, index]
+    if getattr(values, "ndim", 0) > 1 and getattr(index, "ndim", 0) == 1 and _kind(index) == "f":
+        return _chosen(values, index)
     if getattr(values, "ndim", 0) < 2 or getattr(index, "ndim", 0) < 2 or _kind(index) != "b":
-        raise ValueError("what stands in brackets is a whole number, a slice, or a mask over the elements of an event")
+        raise ValueError(
+            "what stands in brackets is a whole number, a slice, a number for each event, or a mask over its elements"
+        )
     values, index = (
         ak.from_regular(ak.Array(item)) if isinstance(item, np.ndarray) else item for item in (values, index)
     )
     return values[index]
+
+
+def _chosen(values: Any, index: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return one element of each event, NaN where there is none: a negative number stands for no match."""
+    numbers, counts = reductions.elements(values)
+    there = (index >= 0) & (index < counts)
+    if values.ndim != 2 or (index[there] % 1 != 0).any():
+        raise ValueError("the numbers in brackets are not whole, or do not name one element")
+    found = np.full(len(counts), np.nan)
+    found[there] = numbers[(counts.cumsum() - counts)[there] + index[there].astype(np.int64)]
+    return found
 
 
 def _wide(values: Any) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import logging
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,24 +13,13 @@ import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
-from calomlp.data.columns import Column
-from calomlp.data.expressions import Expression, branch_name, quote_branch
+from calomlp.data.automatic import automatic
+from calomlp.data.expressions import Expression, branch_name
+from calomlp.data.names import looks_like_energy
 from calomlp.data.rows import Rows
 from calomlp.errors import InputError, UsageError
 
 logger = logging.getLogger(__name__)
-
-TRUTH_LIKE = re.compile(r"^(true|truth|mc|gen|pdg|sim)|_(true|truth|mc|gen|pdgid)$", re.IGNORECASE)
-"""Branches that look like truth; a network that sees them learns nothing about the detector."""
-
-BOOKKEEPING = re.compile(r"^(event|evt|entry|run|lumi\w*|seed|index|row)(_?(id|no|nr|num|number))?$", re.IGNORECASE)
-"""Branches that count events and say nothing about them."""
-
-ENERGY_LIKE = re.compile(r"energy|edep|(^|[_./])e(n|sum|tot)?([_./\d]|$)|adc|charge|amplitude|signal", re.IGNORECASE)
-"""Branches that look like energies, which the linear anchor combines."""
-
-COUNT_LIKE = re.compile(r"^n(_|[Hh]it|[A-Z])|^([Nn]um|[Cc]ount)")
-"""Branches that look like numbers of something, even if that something is an energy."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +83,11 @@ class FeatureSet(Sequence[Feature]):
         flags = [feature.energy for feature in self._features for _ in range(feature.width)]
         return np.flatnonzero(flags).astype(np.int64)
 
+    @property
+    def has_shapes(self) -> bool:
+        """Whether the depth of showers is among the features, which says much of what the layers say."""
+        return any("depth(" in feature.expression for feature in self._features)
+
     def matrix(self, branches: Mapping[str, Any]) -> NDArray[np.float32]:
         """Evaluate the features.
 
@@ -109,9 +102,9 @@ class FeatureSet(Sequence[Feature]):
         """
         events = len(next(iter(branches.values())))
         result = np.empty((events, len(self.columns)), dtype=np.float32)
-        start = 0
+        start, memo = 0, dict[str, Any]()
         for feature, expression in zip(self._features, self._expressions, strict=True):
-            values = per_event(expression, branches, events)
+            values = per_event(expression, branches, events, memo)
             if values.shape[1:] != feature.shape:
                 raise InputError(
                     f"feature {feature.expression!r} has shape {values.shape[1:]} in each event, "
@@ -122,13 +115,21 @@ class FeatureSet(Sequence[Feature]):
         return result
 
 
-def per_event(expression: Expression, branches: Mapping[str, Any], events: int) -> NDArray[Any]:
+def per_event(
+    expression: Expression, branches: Mapping[str, Any], events: int, memo: dict[str, Any] | None = None
+) -> NDArray[Any]:
     """Evaluate an expression to an array with one value, or one fixed-size array, for each event.
+
+    Args:
+        expression: What to evaluate.
+        branches: Branches by name, as a reader yields them.
+        events: Their number.
+        memo: What expressions over the same branches share, as :class:`Expression` says.
 
     Raises:
         InputError: If the number of values differs from event to event.
     """
-    values = expression(branches)
+    values = expression(branches, memo)
     if isinstance(values, ak.Array):
         try:
             values = ak.to_numpy(values, allow_missing=False)
@@ -148,10 +149,7 @@ def choose(
     energies: Sequence[str],
     reserved: frozenset[str] | set[str] = frozenset(),
 ) -> FeatureSet:
-    """Decide on the features: those that were asked for, or else every numeric branch that may be used.
-
-    A jagged branch enters as its sum and its number of elements, which empty events have, too. Branches that look like
-    truth, or that only count events, are left out and named in the log.
+    """Decide on the features: those that were asked for, or else those of :mod:`calomlp.data.automatic`.
 
     Args:
         table: An open file; the features' shapes are read off its first events.
@@ -164,7 +162,11 @@ def choose(
         InputError: If a branch is not there, or nothing is left to use.
         UsageError: If an expression is not in the feature language.
     """
-    texts = list(dict.fromkeys([*wanted, *energies])) if wanted else [*_automatic(table, target, reserved), *energies]
+    texts = (
+        list(dict.fromkeys([*wanted, *energies]))
+        if wanted
+        else [*automatic(table, target.branches, reserved), *energies]
+    )
     expressions = [Expression.parse(text) for text in dict.fromkeys(texts)]
     for expression in expressions:
         if not expression.branches:
@@ -184,19 +186,19 @@ def choose(
 
 
 def is_energy(text: str) -> bool:
-    """Tell whether an expression looks like an energy: an energy-like branch, or a linear combination of such."""
+    """Tell whether an expression looks like an energy: an energy-like branch, or sums and multiples of such."""
     return _is_energy(ast.parse(text.strip(), mode="eval").body)
 
 
 def _is_energy(node: ast.expr) -> bool:
     name = branch_name(node)
     if name is not None:
-        return ENERGY_LIKE.search(name) is not None and not COUNT_LIKE.match(name)
+        return looks_like_energy(name)
     match node:
         case ast.Subscript():
             return _is_energy(node.value)
-        case ast.Call(func=ast.Name(id=function), args=[argument]):
-            return function == "sum" and _is_energy(argument)
+        case ast.Call(func=ast.Name(id="sum" | "layers"), args=[argument, *_]):
+            return _is_energy(argument)
         case ast.BinOp(op=ast.Add() | ast.Sub()):
             return _is_energy(node.left) and _is_energy(node.right)
         case ast.BinOp(op=ast.Mult() | ast.Div(), right=ast.Constant()):
@@ -206,29 +208,10 @@ def _is_energy(node: ast.expr) -> bool:
     return False
 
 
-def _automatic(table: Rows, target: Expression, reserved: frozenset[str] | set[str]) -> list[str]:
-    truth = [name for name in table.columns if TRUTH_LIKE.search(name) or name in target.branches]
-    counters = [name for name in table.columns if BOOKKEEPING.match(name)]
-    lengths = [f"n{name}" for name, column in table.columns.items() if column.jagged]  # count() says the same
-    left_out = {*truth, *counters, *lengths, *reserved}
-    features = [text for name, column in table.columns.items() if name not in left_out for text in _expressions(column)]
-    if not features:
-        raise InputError(f"{table.source}: no numeric branch is left to be a feature: name some with --features")
-    logger.info("features: %s", ", ".join(features))
-    for reason, names in (("look like truth", truth), ("only count events", counters)):
-        if names:
-            logger.info("left out, because they %s: %s", reason, ", ".join(names))
-    return features
-
-
-def _expressions(column: Column) -> list[str]:
-    name = quote_branch(column.name)
-    return [f"{function}({name})" for function in ("sum", "count")] if column.jagged else [name]
-
-
 def _shapes(table: Rows, expressions: Sequence[Expression]) -> list[tuple[int, ...]]:
     names = frozenset().union(*(expression.branches for expression in expressions))
     for _, branches in table.chunks(names):
         events = len(next(iter(branches.values())))
-        return [per_event(expression, branches, events).shape[1:] for expression in expressions]
+        memo = dict[str, Any]()
+        return [per_event(expression, branches, events, memo).shape[1:] for expression in expressions]
     raise InputError(f"{table.source}: has no events")

@@ -213,8 +213,10 @@ class Grouped(Rows):
         key = rows.columns[branch]
         if key.jagged or key.shape:
             raise InputError(f"{self.source}: entries cannot be grouped by {branch!r}: it is not one number in each")
+        self._energy = rows.source.true_energy
+        numbers = {branch} if self._energy is None else {branch, TRUE_ENERGY}
         self.columns = {
-            name: column if name == branch else replace(column, jagged=True, nested=column.jagged)
+            name: column if name in numbers else replace(column, jagged=True, nested=column.jagged)
             for name, column in rows.columns.items()
         }
         self.require = rows.require  # type: ignore[method-assign]
@@ -278,6 +280,8 @@ class Grouped(Rows):
         counts = np.diff(heads)
         grouped = {name: ak.unflatten(_as_lists(values), counts) for name, values in columns.items()}
         grouped[self.branch] = np.asarray(columns[self.branch])[heads[:-1]]
+        if self._energy is not None:
+            grouped[TRUE_ENERGY] = np.full(len(counts), self._energy)
         return np.arange(start, start + len(counts)), grouped
 
 

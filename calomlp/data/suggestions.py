@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from calomlp.data.expressions import quote_branch
-from calomlp.data.features import BOOKKEEPING, TRUTH_LIKE
+from calomlp.data.names import BOOKKEEPING, TRUTH_LIKE
 from calomlp.data.summary import BranchSummary, TreeSummary
 from calomlp.units import listed
 

@@ -10,7 +10,7 @@ import awkward as ak
 import numpy as np
 
 from calomlp.data.columns import Column
-from calomlp.data.features import COUNT_LIKE, ENERGY_LIKE
+from calomlp.data.names import COUNT_LIKE, ENERGY_LIKE
 from calomlp.data.reader import RootFile, Table
 from calomlp.errors import InputError
 from calomlp.interrupt import Interrupt

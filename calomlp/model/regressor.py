@@ -31,6 +31,8 @@ class Architecture:
         activation: Activation of the hidden layers.
         dropout: Probability that a hidden unit is silenced in training.
         target: One of :data:`TARGETS`.
+        shares: Whether the network sees the share of each energy column, with the target ``ratio``; if not, it sees the
+            other features and the anchor, which combines the energy columns all the same.
     """
 
     n_columns: int
@@ -39,6 +41,14 @@ class Architecture:
     activation: str
     dropout: float
     target: str
+    shares: bool = True
+
+    @property
+    def n_inputs(self) -> int:
+        """Number of inputs of the network."""
+        if self.target != "ratio":
+            return self.n_columns
+        return self.n_columns + 1 - (0 if self.shares else len(self.energy_columns))
 
 
 class Estimates(NamedTuple):
@@ -76,8 +86,7 @@ class Regressor(nn.Module):
         self.architecture = architecture
         energies = list(architecture.energy_columns)
         others = [column for column in range(architecture.n_columns) if column not in energies]
-        ratio = architecture.target == "ratio"
-        n_inputs = architecture.n_columns + ratio
+        n_inputs = architecture.n_inputs
         self.register_buffer("energy_columns", torch.tensor(energies, dtype=torch.int64), persistent=False)
         self.register_buffer("other_columns", torch.tensor(others, dtype=torch.int64), persistent=False)
         self.register_buffer("anchor_weights", torch.ones(len(energies)))
@@ -91,7 +100,7 @@ class Regressor(nn.Module):
             architecture.activation,
             dropout=architecture.dropout,
             generator=generator,
-            zero_output=ratio,
+            zero_output=architecture.target == "ratio",
         )
 
     def calibrate(self, anchor: Anchor, features: Tensor, true_energy: Tensor) -> None:
@@ -140,8 +149,10 @@ class Regressor(nn.Module):
         if self.architecture.target != "ratio":
             return features
         size = torch.sqrt(anchor**2 + self.floor**2)  # [events]
-        shares = self.sum_scale * features[:, self.energy_columns] / size[:, None]
-        return torch.cat([shares, features[:, self.other_columns], size.log()[:, None]], dim=1)
+        seen = [features[:, self.other_columns], size.log()[:, None]]
+        if self.architecture.shares:
+            seen.insert(0, self.sum_scale * features[:, self.energy_columns] / size[:, None])
+        return torch.cat(seen, dim=1)
 
     def inputs(self, features: Tensor, anchor: Tensor) -> Tensor:
         """Return the standardised inputs of the network, shape [events, inputs]."""

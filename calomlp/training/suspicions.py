@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from calomlp.data.features import TRUTH_LIKE
 from calomlp.data.load import Data
+from calomlp.data.names import TRUTH_LIKE
 from calomlp.data.rows import open_rows
 from calomlp.data.sample import MAX_BEAM_ENERGIES, Sample
 from calomlp.data.sources import Source

@@ -25,7 +25,7 @@ from calomlp.training.checkpoint import load_checkpoint
 from calomlp.training.events import Table
 from calomlp.training.loop import State, run
 from calomlp.training.plan import Plan, check_settings, make_plan
-from calomlp.training.prepare import calibration_sample, load_data, plan_recipe, prepare, without_constants
+from calomlp.training.prepare import calibration_sample, design, load_data, plan_recipe, prepare, without_constants
 from calomlp.training.settings import TrainingSettings
 from calomlp.training.suspicions import look_at
 from calomlp.training.watch import Watch
@@ -67,15 +67,12 @@ def train(
     sample = calibration_sample(data)
     data, sample = without_constants(data, sample)
     look_at(data, sample, sources)
-    plan = make_plan(
-        settings,
-        int(np.count_nonzero(data.side == Side.TRAIN)),
-        len(data.recipe.features.columns) + (settings.regress == "ratio"),
-    )
+    architecture = design(data, settings)
+    plan = make_plan(settings, int(np.count_nonzero(data.side == Side.TRAIN)), architecture.n_inputs)
     if settings.optimiser == "gd" and data.events.on_disk:
         raise UsageError("--optimiser gd takes all events in one step, and they do not fit: raise --memory")
     with threads(plan.threads):
-        state, events, anchor = prepare(data, sample, settings, plan, room, device)
+        state, events, anchor = prepare(data, sample, settings, architecture, room, device)
         mark = fingerprint(
             [__version__, torch.__version__, asdict(settings), asdict(plan), [f.identity for f in data.files]]
         )

@@ -105,17 +105,20 @@ def write(path: Path, trees: dict[str, Columns]) -> None:
             file.mktree(name, columns)
 
 
-RECIPES: dict[str, tuple[Callable[[Path, np.random.Generator], None], tuple[str, ...], float, float]] = {
-    "edm4hep": (edm4hep, ("*.edm4hep.root",), 1, 54.6),
-    "nanoaod": (nanoaod, ("nano.root",), 7.4, 148.4),
-    "geant4": (geant4, ("output_*.root",), 1, 54.6),
-    "gate": (gate, (), 0.511e-3, 1.275e-3),
+Recipe = tuple[Callable[[Path, np.random.Generator], None], tuple[str, ...], float, float, float]
+
+RECIPES: dict[str, Recipe] = {
+    "edm4hep": (edm4hep, ("*.edm4hep.root",), 1, 54.6, 1 / 0.8),
+    "nanoaod": (nanoaod, ("nano.root",), 7.4, 148.4, 1 / 0.9),
+    "geant4": (geant4, ("output_*.root",), 1, 54.6, 1e-3 / 0.8),
+    "gate": (gate, (), 0.511e-3, 1.275e-3, 1e-3 / 0.8),
 }
+"""How files are made, how they are named, lowest and highest true energy [GeV], and GeV per unit that is measured."""
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_trains_and_evaluates(calomlp: Run, tmp_path: Path, name: str) -> None:
-    make, files, low, high = RECIPES[name]
+    make, files, low, high, scale = RECIPES[name]
     make(tmp_path, np.random.default_rng(1))
     config = SAMPLE_DATA / f"{name}.toml"
     trained = calomlp("train", *files, "--config", config, "--epochs", "2", "-o", "m.safetensors")
@@ -124,15 +127,11 @@ def test_a_recipe_trains_and_evaluates(calomlp: Run, tmp_path: Path, name: str) 
     envelope = document["envelope"]
     assert envelope["energy_min"] == pytest.approx(low, rel=0.02)
     assert envelope["energy_max"] == pytest.approx(high, rel=0.02)
-    assert document["summary"]["sum_scale"] == pytest.approx(1 / 0.8 if name != "nanoaod" else 1 / 0.9, rel=0.02) or (
-        name == "gate"  # energies of the hits are in MeV there, the truth in GeV
-        and document["summary"]["sum_scale"] == pytest.approx(1e-3 / 0.8, rel=0.02)
-    )
+    assert document["summary"]["sum_scale"] == pytest.approx(scale, rel=0.02)
+    assert document["history"][-1]["validation_resolution"] < 0.1
     evaluated = calomlp("evaluate", "m.safetensors", "-o", "r.json")
     assert evaluated.returncode == 0, evaluated.stderr.decode()
-    curve = json.loads((tmp_path / "r.json").read_text())["curves"][0]
-    widest = max(bin_["estimates"]["sigma_68"]["value"] for bin_ in curve["bins"] if bin_["estimates"])
-    assert widest < 0.1
+    assert json.loads((tmp_path / "r.json").read_text())["events"] > N / 10
 
 
 @pytest.mark.skipif(not COMPAT.is_dir(), reason="a collection of foreign files, not part of the project")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calomlp.data.expressions import Expression, quote_branch
+from calomlp.data.expressions import _FUNCTIONS, Expression, quote_branch
 from calomlp.errors import CalomlpError, UsageError
 
 COLUMNS = {
@@ -29,6 +29,9 @@ COLUMNS = {
         ("layer[1]", [1, 5, 9]),
         ("layer[-1]", [3, 7, 11]),
         ("sum(layer[:2])", [1, 9, 17]),
+        ("hit[e - 1]", [1, np.nan, 4]),
+        ("layer[e]", [1, 6, 11]),
+        ("hit[e - 2]", [np.nan, np.nan, 3]),  # a negative number stands for no match
         ("sum(layer)", [6, 22, 38]),
         ("sum(hit)", [6, 0, 9]),
         ("count(hit)", [2, 0, 3]),
@@ -105,6 +108,9 @@ def test_a_quoted_branch_is_read_back(name: str) -> None:
         "",
         "e e",
         "e\0",
+        "layers(hit, where_hit)",
+        "layers(hit, where_hit, 4, 0)",
+        "spectrum(hit)",
         "(" * 500,
         "x" * 3000,
     ],
@@ -112,6 +118,26 @@ def test_a_quoted_branch_is_read_back(name: str) -> None:
 def test_what_is_not_in_the_language(text: str) -> None:
     with pytest.raises(UsageError):
         Expression.parse(text)
+
+
+SHAPES = {
+    "layers": 3,
+    "depth": 1,
+    "depth_rms": 1,
+    "depth_skewness": 1,
+    "shower_start": 2,
+    "share": 2,
+    "spectrum": 3,
+    "lateral_rms": 3,
+    "radius": 4,
+}
+
+
+def call(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    """Shapes of anything, with as many arguments as they take."""
+    return st.sampled_from(list(SHAPES.items())).flatmap(
+        lambda shape: st.tuples(*[inner] * shape[1]).map(lambda arguments: f"{shape[0]}({', '.join(arguments)})")
+    )
 
 
 @given(
@@ -125,11 +151,12 @@ def test_what_is_not_in_the_language(text: str) -> None:
             ),
             st.tuples(inner, inner).map(lambda t: f"{t[0]}[{t[1]}]"),
             st.tuples(inner, inner).map(lambda t: f"({t[0]}) ** ({t[1]})"),
+            call(inner),
         ),
-        max_leaves=6,
+        max_leaves=8,
     )
 )
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=600, deadline=None)
 def test_no_text_fails_with_anything_but_its_own_error(text: str) -> None:
     try:
         expression = Expression.parse(text)
@@ -148,9 +175,15 @@ def test_what_is_spoken_in_python_is_written_in_symbols(text: str) -> None:
         Expression.parse(text)
 
 
-@pytest.mark.parametrize("text", ["layer[e]", "e[e > 1]", "hit[where_hit]", "layer[e > 1]", "hit[e]"])
+@pytest.mark.parametrize("text", ["layer[e / 2]", "hit[e - 0.5]"])
+def test_a_number_in_brackets_is_whole(text: str) -> None:
+    with pytest.raises(UsageError, match="are not whole"):
+        Expression.parse(text)(COLUMNS)
+
+
+@pytest.mark.parametrize("text", ["e[e > 1]", "hit[where_hit]", "layer[e > 1]"])
 def test_what_selects_events_or_is_no_mask_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="a whole number, a slice, or a mask"):
+    with pytest.raises(UsageError, match="a number for each event, or a mask"):
         Expression.parse(text)(COLUMNS)
 
 
@@ -164,3 +197,19 @@ def test_integers_do_not_wrap_around() -> None:
     assert Expression.parse("-a")(columns).tolist() == [-1, -5]
     assert Expression.parse("sum(h) - 60000 * count(h)")(columns).tolist() == [0, -59_999]
     assert Expression.parse("(a > 1) & (b > 3)")(columns).tolist() == [False, True]
+
+
+def test_what_is_called_twice_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def counted(values: object, *_: object) -> object:
+        calls.append(values)
+        return values
+
+    monkeypatch.setitem(_FUNCTIONS, "abs", ((1,), counted))
+    memo: dict[str, object] = {}
+    for text in ("abs(e) + abs( e )", "2 * abs(e) + abs(layer)[0]", "sum(abs(e))"):
+        Expression.parse(text)(COLUMNS, memo)
+    assert len(calls) == 3  # of e, of e in another spelling, and of layer
+    Expression.parse("abs(e)")(COLUMNS)
+    assert len(calls) == 4

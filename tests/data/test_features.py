@@ -8,7 +8,7 @@ import awkward as ak
 import numpy as np
 import pytest
 
-from calomlp.data.expressions import Expression
+from calomlp.data.expressions import _FUNCTIONS, Expression
 from calomlp.data.features import Feature, FeatureSet, choose, is_energy
 from calomlp.data.rows import Layout, open_rows
 from calomlp.data.sources import Source
@@ -59,6 +59,12 @@ def test_what_looks_like_an_energy_feeds_the_anchor(make_root: Make) -> None:
         ("hit_energy[0]", True),
         ("adc / 100", True),
         ("edep[2:5]", True),
+        ("layers(hit_e, hit_layer, 30)", True),
+        ("sum(layers(hit_e, hit_z, 30, 0, 90)[:5])", True),
+        ("layers(hit_time, hit_layer, 30)", False),
+        ("depth(layer_energy)", False),
+        ("share(layer_energy[:5], layer_energy)", False),
+        ("spectrum(hit_e, 1, 2)", False),
         ("count(hit_e)", False),
         ("max(hit_e)", False),
         ("e1 / e2", False),
@@ -78,6 +84,24 @@ def test_the_matrix_holds_the_columns_in_order() -> None:
     matrix = features.matrix(COLUMNS)
     assert matrix.dtype == np.float32
     assert matrix.tolist() == [[0, 1, 1], [2, 3, 0], [4, 5, 2]]
+
+
+def test_features_share_what_they_have_in_common(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = ["layers(hit_e, 0 * hit_e, 2)", "depth(layers(hit_e, 0 * hit_e, 2))", "sum(layers(hit_e, 0 * hit_e, 2))"]
+    features = FeatureSet(Feature(text, (2,) if number == 0 else ()) for number, text in enumerate(texts))
+    assert features.matrix(COLUMNS).tolist() == [[1, 0, 0, 1], [0, 0, 0, 0], [5, 0, 0, 5]]
+    calls = []
+    arity, layers = _FUNCTIONS["layers"]
+
+    def counted(*values: Any) -> Any:
+        calls.append(values)
+        return layers(*values)
+
+    monkeypatch.setitem(_FUNCTIONS, "layers", (arity, counted))
+    features.matrix(COLUMNS)
+    assert len(calls) == 1
+    features.matrix(COLUMNS)
+    assert len(calls) == 2  # nothing is kept for other events
 
 
 def test_energies_can_be_named(make_root: Make) -> None:

@@ -185,6 +185,11 @@ def test_truth_that_does_not_go_with_the_groups(make_root: Make, numbers: list[i
         everything(replace(hits, friends=(truth,)), ["p"], Layout(group_by="event"))
 
 
+def test_the_energy_of_a_file_is_that_of_each_group(make_root: Make) -> None:
+    source = replace(make_root({"event": np.repeat([1, 2], 15), "e": np.ones(30)}), true_energy=7.5)
+    assert everything(source, ["true_energy"], Layout(group_by="event"))[1] == {"true_energy": [7.5, 7.5]}
+
+
 def test_truth_without_the_number_is_not_found(make_root: Make) -> None:
     hits = make_root({"event": np.array([7, 7, 7])}, name="hits.root")
     truth = make_root({"p": np.ones(2)}, name="truth.root")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import asdict, replace
+
 import numpy as np
 import pytest
 import torch
@@ -66,3 +68,30 @@ def test_the_baselines_are_the_sum_and_the_line() -> None:
 
 def test_a_logarithm_gives_energies_above_zero() -> None:
     assert (made("log")(FEATURES) > 0).all()
+
+
+def test_a_network_that_does_not_see_the_shares() -> None:
+    architecture = replace(made("ratio").architecture, shares=False)
+    assert architecture.n_inputs == 2
+    regressor = Regressor(architecture, torch.Generator().manual_seed(1))
+    regressor.calibrate(ANCHOR, FEATURES, TRUE_ENERGY)
+    torch.nn.init.ones_(regressor.network.layers[-1].weight)  # type: ignore[arg-type]
+    anchor = regressor.anchor(FEATURES)
+    assert anchor.tolist() == pytest.approx([4.0, 40.0, 0.1])
+    seen = regressor.raw_inputs(FEATURES, anchor)
+    assert seen[:, 0].tolist() == FEATURES[:, 2].tolist()
+    assert torch.allclose(seen[:2, 1], anchor[:2].log(), atol=0.02)
+    shared_otherwise = FEATURES[:1] + torch.tensor([[1.5, -1.0, 0.0]])  # with the same anchor
+    assert torch.allclose(regressor(shared_otherwise), regressor(FEATURES[:1]))
+    assert not torch.allclose(regressor(FEATURES[:1]), anchor[:1])
+
+
+def test_an_architecture_that_says_nothing_of_shares_sees_them() -> None:
+    described = asdict(made("ratio").architecture)
+    del described["shares"]
+    assert Architecture(**described).n_inputs == 4
+
+
+@pytest.mark.parametrize("target", ["direct", "log"])
+def test_without_an_anchor_the_network_sees_every_column(target: str) -> None:
+    assert replace(made(target).architecture, shares=False).n_inputs == 3

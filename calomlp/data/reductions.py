@@ -1,0 +1,110 @@
+"""Reductions: from all numbers inside an event to one, or to a few."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import awkward as ak
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_TOP = 1000
+
+
+def elements(values: Any) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return all numbers, event by event, and how many are in each event."""
+    if isinstance(values, ak.Array):
+        while values.ndim > 2:
+            values = ak.flatten(values, axis=2)
+        return np.asarray(ak.flatten(values, axis=1), dtype=np.float64), np.asarray(ak.num(values, axis=1))
+    values = np.atleast_1d(np.asarray(values, dtype=np.float64))
+    return values.ravel(), np.full(len(values), math.prod(values.shape[1:]))
+
+
+def together(*quantities: Any) -> tuple[list[NDArray[np.float64]], NDArray[np.int64]]:
+    """Return all numbers of several quantities of the same elements, and how many elements are in each event.
+
+    Raises:
+        ValueError: If the quantities have not as many in every event.
+    """
+    numbers, counts = zip(*map(elements, quantities), strict=True)
+    if any(not np.array_equal(counts[0], other) for other in counts[1:]):
+        raise ValueError("what belongs to the same elements has not the same number of them in every event")
+    return list(numbers), counts[0]
+
+
+def reduction(name: str) -> Callable[[Any], Any]:
+    """Return a reduction over all axes inside an event, so that one number per event is left."""
+
+    def reduce(values: Any) -> Any:
+        if not isinstance(values, ak.Array):
+            values = np.asarray(values)
+            if values.ndim < 2:
+                return np.ones_like(values) if name == "count" else values
+            flat = values.reshape(len(values), math.prod(values.shape[1:]))  # there may be no events
+            return np.full(len(flat), flat.shape[1]) if name == "count" else getattr(np, name)(flat, axis=1)
+        while values.ndim > 2:
+            values = ak.flatten(values, axis=2)
+        return ak.to_numpy(ak.fill_none(getattr(ak, "num" if name == "count" else name)(values, axis=1), np.nan))
+
+    return reduce
+
+
+def moment(values: Any, order: Any, weights: Any = None) -> NDArray[np.float64]:
+    """Return the mean of order 1, or the central moment of a higher one, of everything inside an event."""
+    if not isinstance(order, np.integer) or not 1 <= order <= 8:
+        raise ValueError("the order of a moment is a whole number from 1 to 8")
+    (numbers, *given), counts = together(values) if weights is None else together(values, weights)
+    weight = given[0] if given else np.ones_like(numbers)
+    event = np.arange(len(counts)).repeat(counts)
+
+    def average(of: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.bincount(event, weight * of, len(counts)) / np.bincount(event, weight, len(counts))
+
+    centre = average(numbers)
+    return centre if order == 1 else average((numbers - centre[event]) ** int(order))
+
+
+def mean(values: Any, weights: Any = None) -> Any:
+    """Return the mean of everything inside an event."""
+    return reduction("mean")(values) if weights is None else moment(values, np.int64(1), weights)
+
+
+def std(values: Any, weights: Any = None) -> Any:
+    """Return the standard deviation of everything inside an event."""
+    return reduction("std")(values) if weights is None else np.sqrt(moment(values, np.int64(2), weights))
+
+
+def _sorted(values: Any) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return all numbers in ascending order inside each event, their counts, and where each event begins."""
+    numbers, counts = elements(values)
+    order = np.lexsort((numbers, np.arange(len(counts)).repeat(counts)))
+    return numbers[order], counts, counts.cumsum() - counts
+
+
+def quantile(values: Any, share: Any) -> NDArray[np.float64]:
+    """Return a quantile of everything inside an event, linear between elements; NaN where there are none."""
+    if not isinstance(share, np.number) or not 0 <= share <= 1:
+        raise ValueError("a quantile takes a share from 0 to 1")
+    numbers, counts, first = _sorted(values)
+    result = np.full(len(counts), np.nan)
+    filled = counts > 0
+    place = float(share) * (counts[filled] - 1)
+    below = np.floor(place).astype(np.int64)
+    low, high = (numbers[first[filled] + i] for i in (below, np.minimum(below + 1, counts[filled] - 1)))
+    result[filled] = low + (place - below) * (high - low)
+    return result
+
+
+def top(values: Any, number: Any) -> NDArray[np.float64]:
+    """Return the largest elements of an event in descending order, 0 where there are fewer; [events, number]."""
+    if not isinstance(number, np.integer) or not 1 <= number <= MAX_TOP:
+        raise ValueError(f"top takes a whole number of elements from 1 to {MAX_TOP}")
+    numbers, counts, first = _sorted(values)
+    rank = np.arange(int(number))
+    there = rank < counts[:, None]
+    result = np.zeros((len(counts), len(rank)))
+    result[there] = numbers[((first + counts - 1)[:, None] - rank)[there]]
+    return result

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from calomlp.data.expressions import Expression
+from calomlp.data.features import Feature, FeatureSet
+from calomlp.data.load import Data
+from calomlp.data.sample import Recipe, Sample
+from calomlp.data.split import Split
+from calomlp.data.store import Kept
+from calomlp.data.tally import Tally
+from calomlp.training.prepare import EVENTS_PER_SHARE, design, prepare
+from calomlp.training.settings import TrainingSettings
+from tests.conftest import ROOM, linear_showers
+
+LAYERS = Feature("layer_energy", (6,), energy=True)
+DEPTH = Feature("depth(layer_energy)")
+
+
+@pytest.mark.parametrize(
+    ("features", "wanted", "events", "seen"),
+    [
+        ([LAYERS, DEPTH], (), 6 * EVENTS_PER_SHARE - 1, False),
+        ([LAYERS, DEPTH], (), 6 * EVENTS_PER_SHARE, True),
+        ([LAYERS, DEPTH], ("layer_energy", "depth(layer_energy)"), 300, True),  # what was asked for is seen
+        ([LAYERS], (), 300, True),  # there is nothing else
+    ],
+)
+def test_with_few_events_the_network_sees_shapes_instead_of_layers(
+    features: list[Feature], wanted: tuple[str, ...], events: int, seen: bool
+) -> None:
+    columns = linear_showers(events + 100)
+    recipe = Recipe(FeatureSet(features), Expression.parse("true_energy"), Split(0.8, 0.1, 0.1, 1))
+    side = (np.arange(events + 100) >= events).astype(np.uint8)
+    energy = columns["true_energy"]
+    sample = Sample(recipe.features.matrix(columns), energy, np.ones_like(energy), np.arange(len(energy)))
+    data = Data(Kept(sample), side, recipe, (), Tally())
+    settings = TrainingSettings(features=wanted)
+    architecture = design(data, settings)
+    assert architecture.shares is seen
+    _, (train, _), _ = prepare(data, sample, settings, architecture, ROOM, torch.device("cpu"))
+    assert train.n_inputs == architecture.n_inputs == len(recipe.features.columns) + 1 - (0 if seen else 6)
