@@ -7,12 +7,13 @@ import re
 import pytest
 
 from calomlp.cli.options import TABLES
-from calomlp.data.expressions import _FUNCTIONS
+from calomlp.data.expressions import _FUNCTIONS, Expression
 from calomlp.errors import ExitCode
 from calomlp.settings import declared
 from calomlp.training.settings import LOSSES
 from tests.conftest import ROOT
 
+LANGUAGE = (ROOT / "calomlp/data/README.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text()
 COMMON = {"force", "json", "quiet", "config", "dump_config", "debug", "help"}
 ELSEWHERE = {"quiet", "upgrade", "editable", "group", "array", "cpus_per_task", "mem", "time", "requeue", "signal"}
@@ -32,12 +33,19 @@ def test_the_losses_are_all_there() -> None:
 
 def test_the_functions_of_the_feature_language_are_all_there() -> None:
     for name in _FUNCTIONS:
-        assert re.search(rf"`[a-z0-9 ]*\b{name}\b[a-z0-9 ]*`", README), name
+        assert re.search(rf"`[^`]*\b{name}\b[^`]*`", LANGUAGE), name
+
+
+def test_the_examples_of_the_feature_language_are_in_it() -> None:
+    examples = re.findall(r"--(?:features|target|cut) '([^']+)'", LANGUAGE)
+    assert len(examples) > 5
+    for text in examples:
+        assert Expression.parse(text).branches
 
 
 def test_every_flag_that_is_named_exists() -> None:
     known = COMMON | ELSEWHERE | {name for table in TABLES.values() for name in declared(table)}
-    for flag in re.findall(r"(?<![\w-])--([a-z][a-z-]+)", README):
+    for flag in re.findall(r"(?<![\w-])--([a-z][a-z-]+)", README + LANGUAGE):
         assert flag.replace("-", "_") in known, flag
 
 
