@@ -28,7 +28,7 @@ def test_the_exit_codes_are_all_there() -> None:
 
 def test_the_losses_are_all_there() -> None:
     table = README.partition("| `--loss` |")[2].partition("\n\n")[0]
-    assert re.findall(r"^\| `([a-z0-9]+)` \|", table, flags=re.MULTILINE) == list(LOSSES)
+    assert re.findall(r"^\| `([a-z0-9-]+)` \|", table, flags=re.MULTILINE) == list(LOSSES)
 
 
 def test_the_functions_of_the_feature_language_are_all_there() -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ from calomlp.evaluation.response import Accumulator, BinContent
 from calomlp.interrupt import Interrupt
 from calomlp.model.envelope import Envelope
 from calomlp.model.file import Model
+from calomlp.model.regressor import Estimates
 from calomlp.model.spread import Spread
 from calomlp.progress import Progress
 from calomlp.provenance import provenance
@@ -108,58 +109,86 @@ def evaluate(
     """
     tally = Tally()
     good, records = _check(model, sources, tally, skip_bad_files=skip_bad_files)
-    accumulator = Accumulator(_bins(model, good), tuple(LABELS))
+    found = _Found(Accumulator(_bins(model, good), tuple(LABELS)), tally)
     progress.start("evaluating", sum(record.events for record in records), "events")
-    left_out = 0
     used = []
     for source, record in zip(good, records, strict=True):
-        of_file, tally_of_file = Accumulator(accumulator.bins, accumulator.curves), Tally()
+        of_file = _Found(Accumulator(found.responses.bins, found.responses.curves))
         try:
-            left_out += _fill(of_file, model, source, tally_of_file, progress, interrupt, use_all=use_all)
+            _fill(of_file, model, source, progress, interrupt, use_all=use_all)
         except InputError as error:
             tally.skip(source, error, allowed=skip_bad_files)
             continue
-        accumulator.merge(of_file)
-        tally.add(tally_of_file)
+        found.add(of_file)
         used.append(record)
     progress.finish()
-    if not accumulator.content:
+    if not found.responses.content:
         raise InputError(
             "no event is left to evaluate: all belong to the training side of the model's files (use them with --all)"
-            if left_out
+            if found.left_out
             else "no event is left to evaluate"
         )
-    report = summarise(accumulator, model, used, left_out=left_out, use_all=use_all, seed=seed)
+    report = summarise(found.responses, model, used, left_out=found.left_out, use_all=use_all, seed=seed)
     cut = model.recipe.cut.text if model.recipe.cut else None
-    return replace(report, notes=(*tally.sentences(cut), *report.notes))
+    return replace(report, notes=(*tally.sentences(cut), *report.notes, *found.coverage()))
+
+
+@dataclass
+class _Found:
+    """What is found in files, one after the other.
+
+    Attributes:
+        responses: Responses in bins of the true energy.
+        tally: What was read, and what was left out.
+        left_out: Events that belong to the training.
+        spreads: Events with a predicted spread.
+        covered: Those of them whose true energy is within it.
+    """
+
+    responses: Accumulator
+    tally: Tally = field(default_factory=Tally)
+    left_out: int = 0
+    spreads: int = 0
+    covered: int = 0
+
+    def add(self, other: _Found) -> None:
+        """Add what was found in another file."""
+        self.responses.merge(other.responses)
+        self.tally.add(other.tally)
+        for name in ("left_out", "spreads", "covered"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+    def fill(self, true_energy: NDArray[np.float32], estimates: Estimates) -> None:
+        """Add events: true energies [GeV], shape [events], and what is estimated of them."""
+        arrays = {name: value.cpu().numpy() for name, value in estimates._asdict().items() if value is not None}
+        self.responses.fill(true_energy, arrays)
+        if "below" in arrays:
+            distance = true_energy - arrays["regressor"]
+            self.spreads += len(distance)
+            self.covered += int(np.count_nonzero((distance > -arrays["below"]) & (distance < arrays["above"])))
+
+    def coverage(self) -> Iterator[str]:
+        """Say whether predicted spreads are what they should be."""
+        if self.spreads:
+            share = self.covered / self.spreads
+            yield f"{share:.1%} of the true energies are within the predicted spread, where 68.3 % should be"
 
 
 def _fill(
-    accumulator: Accumulator,
-    model: Model,
-    source: Source,
-    tally: Tally,
-    progress: Progress,
-    interrupt: Interrupt,
-    *,
-    use_all: bool,
-) -> int:
-    """Evaluate one file; return how many of its events belong to the training."""
-    left_out = 0
+    found: _Found, model: Model, source: Source, progress: Progress, interrupt: Interrupt, *, use_all: bool
+) -> None:
+    """Evaluate one file."""
     with open_rows(source, model.recipe.layout, model.recipe.branches) as rows:
         known = _is_known(model, rows)
         recipe = _recipe(model, rows)
-        for events, chunk in read_chunks(rows, recipe, tally):
+        for events, chunk in read_chunks(rows, recipe, found.tally):
             used = chunk[recipe.sides(rows.identity, chunk) == Side.TEST] if known and not use_all else chunk
-            left_out += len(chunk) - len(used)
+            found.left_out += len(chunk) - len(used)
             with threads(1):
                 estimates = model.regressor.estimates(used.features)
-            accumulator.fill(
-                used.true_energy, {name: getattr(estimates, name).cpu().numpy() for name in accumulator.curves}
-            )
+            found.fill(used.true_energy, estimates)
             progress.advance(events)
             interrupt.check()
-    return left_out
 
 
 def summarise(

@@ -1,4 +1,4 @@
-"""The multilayer perceptron and its activations."""
+"""The multilayer perceptron and its activations, and several of them as one."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "selu": F.selu,
     "gelu": F.gelu,
     "silu": F.silu,
+    "softplus": F.softplus,
 }
 """What a hidden layer applies to its weighted sum, by name."""
 
-_RECTIFIERS = frozenset({"relu", "leaky-relu", "elu", "gelu", "silu"})
+_RECTIFIERS = frozenset({"relu", "leaky-relu", "elu", "gelu", "silu", "softplus"})
 
 
 class MLP(nn.Module):
-    """A multilayer perceptron with one linear output.
+    """A multilayer perceptron with linear outputs, or several of the same form that are computed together.
 
     Without hidden layers it is a linear model; with the activation ``identity`` it is one too, however deep.
 
@@ -37,9 +38,11 @@ class MLP(nn.Module):
         n_inputs: Number of inputs.
         hidden: Width of each hidden layer, from the input on; empty for a linear model.
         activation: Key of :data:`ACTIVATIONS`.
+        outputs: Number of outputs.
+        members: Number of networks; each has its own initial weights.
         dropout: Probability that a hidden unit is silenced in a training step.
         generator: Source of the initial weights.
-        zero_output: Start with an output of zero everywhere, so that a correction starts as no correction.
+        zero_from: The first of the outputs that start at zero everywhere, so that a correction starts as none.
     """
 
     def __init__(
@@ -48,55 +51,57 @@ class MLP(nn.Module):
         hidden: Sequence[int],
         activation: str,
         *,
+        outputs: int = 1,
+        members: int = 1,
         dropout: float = 0.0,
         generator: torch.Generator | None = None,
-        zero_output: bool = False,
+        zero_from: int | None = None,
     ) -> None:
         super().__init__()
         if activation not in ACTIVATIONS:
             raise UsageError(f"unknown activation {activation!r}: {did_you_mean(activation, ACTIVATIONS)}")
-        widths = [n_inputs, *hidden, 1]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
+        shapes = list(pairwise([n_inputs, *hidden, outputs]))
+        self.weights = nn.ParameterList(torch.empty(members, n_out, n_in) for n_in, n_out in shapes)
+        self.biases = nn.ParameterList(torch.zeros(members, 1, n_out) for _, n_out in shapes)
         self.activation = activation
         self.dropout = dropout
-        for layer in self.layers:
-            _initialise(layer, activation, generator)  # type: ignore[arg-type]
-        if zero_output:
-            nn.init.zeros_(self.layers[-1].weight)  # type: ignore[arg-type]
+        with torch.no_grad():
+            for weight in self.weights:
+                weight.normal_(0.0, _spread(weight, activation), generator=generator)
+            if zero_from is not None:
+                self.weights[-1][:, zero_from:] = 0
 
     def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Return the output.
+        """Return the outputs.
 
         Args:
             x: Inputs, shape [events, n_inputs].
             generator: Source of the dropout masks while training.
 
         Returns:
-            Shape [events].
+            Shape [members, events, outputs].
         """
         activate = ACTIVATIONS[self.activation]
-        for layer in self.layers[:-1]:
-            x = activate(layer(x))  # [events, width]
-            if self.training and self.dropout > 0:
-                kept = torch.rand(x.shape, generator=generator, device=x.device) >= self.dropout
-                x = x * kept / (1 - self.dropout)
-        output: Tensor = self.layers[-1](x).squeeze(-1)
-        return output
+        last = len(self.weights) - 1
+        if len(self.weights[0]) > 1:
+            x = x.expand(len(self.weights[0]), *x.shape)
+        for number, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            x = F.linear(x, weight[0], bias[0, 0]) if x.ndim == 2 else torch.baddbmm(bias, x, weight.mT)
+            if number < last:
+                x = activate(x)  # [events, width] of one network, [members, events, width] of several
+                if self.training and self.dropout > 0:
+                    kept = torch.rand(x.shape, generator=generator, device=x.device) >= self.dropout
+                    x = x * kept / (1 - self.dropout)
+        return x if x.ndim == 3 else x[None]
 
 
-def _initialise(layer: nn.Linear, activation: str, generator: torch.Generator | None) -> None:
-    """Draw weights that keep the variance of the signal from layer to layer.
+def _spread(weight: Tensor, activation: str) -> float:
+    """Return the spread of initial weights that keeps the variance of the signal from layer to layer.
 
     He et al. (arXiv:1502.01852) for rectifiers, LeCun's for selu (Klambauer et al., arXiv:1706.02515), Glorot & Bengio
     (AISTATS 2010) for the others; biases are zero.
     """
-    n_in, n_out = layer.in_features, layer.out_features
+    _, n_out, n_in = weight.shape
     if activation in _RECTIFIERS:
-        std = math.sqrt(2 / n_in)
-    elif activation == "selu":
-        std = math.sqrt(1 / n_in)
-    else:
-        std = math.sqrt(2 / (n_in + n_out))
-    with torch.no_grad():
-        layer.weight.normal_(0.0, std, generator=generator)
-        layer.bias.zero_()
+        return math.sqrt(2 / n_in)
+    return math.sqrt(1 / n_in) if activation == "selu" else math.sqrt(2 / (n_in + n_out))

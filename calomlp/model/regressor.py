@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -9,8 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from calomlp.model.anchor import Anchor
+from calomlp.model.losses import ENERGY, GAUSSIAN, HEADS, QUANTILES, Prediction
 from calomlp.model.network import MLP
 
 TARGETS = ("ratio", "direct", "log")
@@ -18,6 +21,11 @@ TARGETS = ("ratio", "direct", "log")
 
 _STANDARD_FLOOR = 1e-6
 _PART = 16_384
+_WIDTH_LIMIT = 3.0
+"""The network says how much wider or narrower an event is than others at its energy, at most by exp(3): no event can
+collapse to a spread of nothing and rule the fit."""
+
+_SOFTPLUS_ONE = math.log(math.e - 1)
 
 
 @dataclass(frozen=True)
@@ -33,6 +41,8 @@ class Architecture:
         target: One of :data:`TARGETS`.
         shares: Whether the network sees the share of each energy column, with the target ``ratio``; if not, it sees the
             other features and the anchor, which combines the energy columns all the same.
+        head: What the network says of an event, one of :data:`~calomlp.model.losses.HEADS`.
+        members: Number of networks whose outputs are averaged.
     """
 
     n_columns: int
@@ -42,6 +52,13 @@ class Architecture:
     dropout: float
     target: str
     shares: bool = True
+    head: str = ENERGY
+    members: int = 1
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of outputs of the network."""
+        return 1 + HEADS.index(self.head)
 
     @property
     def n_inputs(self) -> int:
@@ -52,11 +69,21 @@ class Architecture:
 
 
 class Estimates(NamedTuple):
-    """Energies of the same events, in GeV, each of shape [events]: the plain sum, the anchor, the regressor."""
+    """Estimates of the same events, in GeV, each of shape [events].
+
+    Attributes:
+        sum: The calibrated sum.
+        anchor: The linear anchor.
+        regressor: The regressor.
+        below: Predicted distance to the true energy downwards, with a probability of 34 %; ``None`` if none is.
+        above: The same upwards.
+    """
 
     sum: Tensor
     anchor: Tensor
     regressor: Tensor
+    below: Tensor | None = None
+    above: Tensor | None = None
 
 
 class Regressor(nn.Module):
@@ -74,6 +101,7 @@ class Regressor(nn.Module):
     anchor_weights: Tensor
     sum_scale: Tensor
     floor: Tensor
+    spread: Tensor
     input_mean: Tensor
     input_scale: Tensor
     output_mean: Tensor
@@ -92,15 +120,18 @@ class Regressor(nn.Module):
         self.register_buffer("anchor_weights", torch.ones(len(energies)))
         for name, value in (("sum_scale", 1.0), ("floor", 1.0), ("output_mean", 0.0), ("output_scale", 1.0)):
             self.register_buffer(name, torch.tensor(value))
+        self.register_buffer("spread", torch.ones(3))
         self.register_buffer("input_mean", torch.zeros(n_inputs))
         self.register_buffer("input_scale", torch.ones(n_inputs))
         self.network = MLP(
             n_inputs,
             architecture.hidden,
             architecture.activation,
+            outputs=architecture.n_outputs,
+            members=architecture.members,
             dropout=architecture.dropout,
             generator=generator,
-            zero_output=architecture.target == "ratio",
+            zero_from=0 if architecture.target == "ratio" else 1,
         )
 
     def calibrate(self, anchor: Anchor, features: Tensor, true_energy: Tensor) -> None:
@@ -114,6 +145,7 @@ class Regressor(nn.Module):
         self.anchor_weights.copy_(torch.from_numpy(anchor.weights))
         self.sum_scale.fill_(anchor.sum_scale)
         self.floor.fill_(0.5 * float(true_energy.min()))
+        self.spread.copy_(torch.tensor(anchor.spread.squares))
         mean, scale, largest = self._moments(features)
         self.input_mean.copy_(mean)
         varies = scale > _STANDARD_FLOOR * largest  # relative: a charge may be in coulomb
@@ -158,20 +190,40 @@ class Regressor(nn.Module):
         """Return the standardised inputs of the network, shape [events, inputs]."""
         return (self.raw_inputs(features, anchor) - self.input_mean) / self.input_scale
 
-    def energy(self, output: Tensor, anchor: Tensor) -> Tensor:
-        """Turn the network's output into an energy [GeV], shape [events]."""
+    def sigma(self, anchor: Tensor) -> Tensor:
+        """Return the spread [GeV] that is expected at an anchor [GeV], shape [events]."""
+        size = anchor.abs()
+        return torch.sqrt(self.spread[0] * size + self.spread[1] + self.spread[2] * size * size)
+
+    def predict(self, output: Tensor, anchor: Tensor, sigma: Tensor) -> Prediction:
+        """Turn the network's outputs into what they say.
+
+        Args:
+            output: Shape [events, outputs], or [members, events, outputs] for each network by itself.
+            anchor: In GeV, shape [events].
+            sigma: Spread expected at the anchor [GeV], shape [events].
+        """
+        first, *others = output.unbind(dim=-1)
         match self.architecture.target:
             case "ratio":
-                return anchor * torch.exp(output)
+                energy = anchor * torch.exp(first)
             case "log":
-                return torch.exp(self.output_mean + self.output_scale * output)
+                energy = torch.exp(self.output_mean + self.output_scale * first)
             case _:
-                return self.output_mean + self.output_scale * output
+                energy = self.output_mean + self.output_scale * first
+        if self.architecture.head == GAUSSIAN:
+            width = sigma * torch.exp(others[0].clamp(-_WIDTH_LIMIT, _WIDTH_LIMIT))
+            return Prediction(energy, width, width)
+        if self.architecture.head == QUANTILES:
+            below, above = (sigma * F.softplus(other + _SOFTPLUS_ONE) for other in others)
+            return Prediction(energy, below, above)
+        return Prediction(energy)
 
     def forward(self, features: Tensor) -> Tensor:
         """Return the energy [GeV], shape [events], from raw features, shape [events, columns]."""
         anchor = self.anchor(features)
-        return self.energy(self.network(self.inputs(features, anchor)), anchor)
+        output = self.network(self.inputs(features, anchor)).mean(dim=0)
+        return self.predict(output, anchor, self.sigma(anchor)).energy
 
     @torch.inference_mode()
     def estimates(self, features: NDArray[np.float32]) -> Estimates:
@@ -179,5 +231,15 @@ class Regressor(nn.Module):
         device = self.anchor_weights.device
         x = torch.from_numpy(features).to(device)
         anchor = self.anchor(x)
-        regressor = self.energy(self.network(self.inputs(x, anchor)), anchor)
-        return Estimates(self.plain_sum(x), anchor, regressor)
+        sigma = self.sigma(anchor)
+        output = self.network(self.inputs(x, anchor))
+        prediction = self.predict(output.mean(dim=0), anchor, sigma)
+        if prediction.below is None or prediction.above is None:
+            return Estimates(self.plain_sum(x), anchor, prediction.energy)
+        each = self.predict(output, anchor, sigma)
+        disagreement = each.energy.var(dim=0, correction=0)
+        below, above = (
+            torch.sqrt(width.square().mean(dim=0) + disagreement) if width is not None else None
+            for width in (each.below, each.above)
+        )
+        return Estimates(self.plain_sum(x), anchor, prediction.energy, below, above)

@@ -38,11 +38,16 @@ class Spread:
     noise: float
     constant: float
 
+    @property
+    def squares(self) -> tuple[float, float, float]:
+        """What is multiplied by E, by one and by E^2 in sigma^2."""
+        return self.stochastic**2, self.noise**2, self.constant**2 + _FLOOR**2
+
     def variance(self, energy: Energy) -> Energy:
         """Return sigma^2 [GeV^2] at an energy [GeV]; at a negative energy, which noise can make, that of its size."""
         size = abs(energy)
-        constant_squared = self.constant**2 + _FLOOR**2
-        return self.stochastic**2 * size + self.noise**2 + constant_squared * size * size
+        linear, offset, quadratic = self.squares
+        return linear * size + offset + quadratic * size * size
 
     def inner_range(self, energy_min: float, energy_max: float) -> tuple[float, float]:
         """Return the part of a range of true energies [GeV] that is :data:`EDGE_SIGMAS` away from its edges.

@@ -10,12 +10,15 @@ import torch
 from torch import Tensor
 
 from calomlp.errors import TrainingError
-from calomlp.model.losses import LOSSES
+from calomlp.model.losses import LOSSES, Prediction
 from calomlp.model.regressor import Regressor
 from calomlp.training.events import Events, Table
 from calomlp.training.optimiser import Optimiser, rate_factor
 from calomlp.training.plan import Plan
 from calomlp.training.settings import TrainingSettings
+
+_WARM_UP = 0.1
+"""Share of the steps in which only the energies are learned, and not yet their spread."""
 
 
 @dataclass
@@ -83,7 +86,8 @@ def run(
         network.train()
         for batch in train.batches(plan.batch_size, settings.seed, state.epoch, skip=state.step):
             done = (state.epoch * steps_per_epoch + state.step) / (plan.epochs * steps_per_epoch)
-            loss = mean_loss(state.regressor, batch, settings.loss, state.generator)
+            hold = done < _WARM_UP
+            loss = mean_loss(state.regressor, batch, settings.loss, state.generator, hold_width=hold)
             loss.backward()  # type: ignore[no-untyped-call]
             state.optimiser.step(plan.learning_rate * rate_factor(settings.schedule, done))
             state.loss_sum += _finite(float(loss.detach()), f"in epoch {state.epoch + 1}") * len(batch)
@@ -95,10 +99,23 @@ def run(
     return reason
 
 
-def mean_loss(regressor: Regressor, events: Events, loss: str, generator: torch.Generator | None = None) -> Tensor:
-    """Return the weighted mean loss of events, a scalar."""
-    energy = regressor.energy(regressor.network(events.inputs, generator), events.anchor)
-    return (events.weight * LOSSES[loss].per_event(energy, events.true_energy, events.sigma)).mean()
+def mean_loss(
+    regressor: Regressor, events: Events, loss: str, generator: torch.Generator | None, *, hold_width: bool = False
+) -> Tensor:
+    """Return the weighted mean loss of events, a scalar; every member of an ensemble has its own.
+
+    Args:
+        regressor: The regressor.
+        events: The events.
+        loss: Name of the loss.
+        generator: Source of the dropout masks.
+        hold_width: Take the spread at the anchor for that of the event, while the energies are still on their way.
+    """
+    output = regressor.network(events.inputs, generator)
+    prediction = regressor.predict(output, events.anchor, events.sigma)
+    if hold_width and prediction.above is not None:
+        prediction = Prediction(prediction.energy, events.sigma, events.sigma)
+    return (events.weight * LOSSES[loss].per_event(prediction, events.true_energy, events.sigma)).mean()
 
 
 def _close_epoch(state: State, train: Table, validation: Table, loss: str) -> None:
@@ -133,9 +150,9 @@ def _validate(regressor: Regressor, events: Table, loss: str) -> tuple[float, fl
     regressor.network.train(mode=False)
     total, responses = 0.0, []
     for part in events.parts():
-        energy = regressor.energy(regressor.network(part.inputs), part.anchor)
-        total += float((part.weight * LOSSES[loss].per_event(energy, part.true_energy, part.sigma)).sum())
-        responses.append(energy / part.true_energy)
+        prediction = regressor.predict(regressor.network(part.inputs).mean(dim=0), part.anchor, part.sigma)
+        total += float((part.weight * LOSSES[loss].per_event(prediction, part.true_energy, part.sigma)).sum())
+        responses.append(prediction.energy / part.true_energy)
     value = total / len(events)
     ordered = torch.cat(responses).sort().values
     low, high = (ordered[min(int(share * len(ordered)), len(ordered) - 1)] for share in (0.1587, 0.8413))

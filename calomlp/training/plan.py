@@ -31,6 +31,7 @@ _BATCH_RANGE = (64, 1024)
 _LEARNING_RATE = {"adam": 5e-3, "adamw": 5e-3, "gd": 5e-3, "sgd": 2e-3, "momentum": 5e-4, "nesterov": 5e-4}
 _REFERENCE_BATCH = 1024
 _PATIENCE = 20
+_MAX_MEMBERS = 100
 _ONE_THREAD_WORK = 2e8
 """Multiplications of a step below which a second thread costs more than it brings."""
 
@@ -58,7 +59,7 @@ class Plan:
     parameters: int
 
 
-def make_plan(settings: TrainingSettings, n_events: int, n_inputs: int) -> Plan:
+def make_plan(settings: TrainingSettings, n_events: int, n_inputs: int, n_outputs: int = 1) -> Plan:
     """Complete the settings for a sample.
 
     A batch is a power of two that divides the sample in some 64 steps, and not more than 1024 events. The epochs make
@@ -69,6 +70,7 @@ def make_plan(settings: TrainingSettings, n_events: int, n_inputs: int) -> Plan:
         settings: What was asked for.
         n_events: Number of training events.
         n_inputs: Number of inputs of the network.
+        n_outputs: Number of its outputs.
 
     Raises:
         UsageError: If a setting is not legal.
@@ -79,8 +81,8 @@ def make_plan(settings: TrainingSettings, n_events: int, n_inputs: int) -> Plan:
     epochs = settings.epochs or min(max(math.ceil(_STEPS * batch_size / n_events), _MIN_EPOCHS), _MAX_EPOCHS)
     scale = min(1.0, math.sqrt(batch_size / _REFERENCE_BATCH))
     learning_rate = settings.learning_rate or _LEARNING_RATE[settings.optimiser] * scale
-    widths = [n_inputs, *hidden, 1]
-    parameters = sum((a + 1) * b for a, b in pairwise(widths))
+    widths = [n_inputs, *hidden, n_outputs]
+    parameters = settings.ensemble * sum((a + 1) * b for a, b in pairwise(widths))
     small = batch_size * parameters < _ONE_THREAD_WORK
     threads = settings.threads or (1 if small else len(os.sched_getaffinity(0)))
     patience = settings.patience or (_PATIENCE if settings.schedule == "constant" else epochs)
@@ -107,6 +109,8 @@ def check_settings(settings: TrainingSettings) -> None:
             raise UsageError(f"{name} {value} is not legal: it must be zero or above")
     if not 0 <= settings.dropout < 1:
         raise UsageError(f"dropout {settings.dropout} is not legal: it must be at least 0 and below 1")
+    if not 1 <= settings.ensemble <= _MAX_MEMBERS:
+        raise UsageError(f"ensemble {settings.ensemble} is not legal: from 1 to {_MAX_MEMBERS} networks")
     if settings.loss == "log" and settings.regress == "direct":
         raise UsageError("loss 'log' needs energies above zero, which regress 'direct' does not promise: use 'log'")
     parse_hidden(settings.hidden)

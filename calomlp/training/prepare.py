@@ -21,6 +21,7 @@ from calomlp.data.split import Side, Split
 from calomlp.data.store import Room
 from calomlp.errors import InputError
 from calomlp.model.anchor import Anchor, SpectrumWeights, fit_anchor
+from calomlp.model.losses import LOSSES
 from calomlp.model.regressor import Architecture, Regressor
 from calomlp.training.events import Events, EventsInMemory, EventsOnDisk, Table
 from calomlp.training.loop import State
@@ -145,6 +146,8 @@ def design(data: Data, settings: TrainingSettings) -> Architecture:
         settings.dropout,
         settings.regress,
         shares=bool(settings.features or not features.has_shapes or enough),
+        head=LOSSES[settings.loss].head,
+        members=settings.ensemble,
     )
 
 
@@ -181,7 +184,7 @@ def prepare(
         collector = EventsOnDisk(room.folder) if data.events.on_disk else EventsInMemory(count, device)
         for rows, part in data.events.parts():
             chosen = part[data.side[rows] == side]
-            collector.add(_events(regressor, anchor, chosen, chosen.weight * spectrum(chosen.true_energy), region))
+            collector.add(_events(regressor, chosen, chosen.weight * spectrum(chosen.true_energy), region))
         tables.append(collector.collected())
         if left_out := count - len(tables[-1]):
             name = "training" if side == Side.TRAIN else "validation"
@@ -221,7 +224,6 @@ def learning_region(true_energy: NDArray[np.float32], anchor: Anchor) -> tuple[f
 @torch.no_grad()
 def _events(
     regressor: Regressor,
-    anchor: Anchor,
     sample: Sample,
     weights: NDArray[np.float64],
     region: tuple[float, float],
@@ -233,7 +235,7 @@ def _events(
     return Events.of(
         inputs=regressor.inputs(features, estimate),
         anchor=estimate,
-        sigma=anchor.spread.variance(estimate).sqrt(),
+        sigma=regressor.sigma(estimate),
         true_energy=torch.from_numpy(sample.true_energy).to(device),
         weight=torch.from_numpy(weights.astype(np.float32)).to(device),
     ).take(learned.nonzero().squeeze(1))

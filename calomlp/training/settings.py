@@ -11,9 +11,20 @@ NETWORK = "Network and loss"
 OPTIMISATION = "Optimisation"
 
 REGRESS = ("ratio", "direct", "log")
-LOSSES = ("huber", "chi2", "mse", "stochastic", "relative", "log", "mae")
+LOSSES = (
+    "huber",
+    "chi2",
+    "mse",
+    "stochastic",
+    "relative",
+    "log",
+    "mae",
+    "log-cosh",
+    "gaussian-nll",
+    "quantiles",
+)
 WEIGHTINGS = ("auto", "none")
-ACTIVATIONS = ("identity", "sigmoid", "tanh", "relu", "leaky-relu", "elu", "selu", "gelu", "silu")
+ACTIVATIONS = ("identity", "sigmoid", "tanh", "relu", "leaky-relu", "elu", "selu", "gelu", "silu", "softplus")
 OPTIMISERS = ("gd", "sgd", "momentum", "nesterov", "adam", "adamw")
 SCHEDULES = ("one-cycle", "cosine", "constant")
 
@@ -80,6 +91,7 @@ class _TrainingSettings:
         "64,64", "Width of each hidden layer; 'none' for a linear model.", metavar="N,N", panel=NETWORK
     )
     activation: str = setting("silu", "Activation of the hidden layers.", choices=ACTIVATIONS, panel=NETWORK)
+    ensemble: int = setting(1, "Train so many networks at once, and average what they say.", panel=NETWORK)
     dropout: float = setting(0.0, "Probability that a hidden unit is silenced in training.", panel=NETWORK)
 
     optimiser: str = setting(

@@ -68,7 +68,9 @@ def train(
     data, sample = without_constants(data, sample)
     look_at(data, sample, sources)
     architecture = design(data, settings)
-    plan = make_plan(settings, int(np.count_nonzero(data.side == Side.TRAIN)), architecture.n_inputs)
+    plan = make_plan(
+        settings, int(np.count_nonzero(data.side == Side.TRAIN)), architecture.n_inputs, architecture.n_outputs
+    )
     if settings.optimiser == "gd" and data.events.on_disk:
         raise UsageError("--optimiser gd takes all events in one step, and they do not fit: raise --memory")
     with threads(plan.threads):

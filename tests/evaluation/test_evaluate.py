@@ -176,3 +176,11 @@ def test_a_file_that_was_not_trained_on_needs_no_split(make_root: Make) -> None:
     settings = TrainingSettings(hidden="8", epochs=1, split_by="spill")
     model = fitted(spills, settings)
     assert evaluated(model, [make_root(linear_showers(500), name="beam.root")]).events == 500
+
+
+def test_the_coverage_of_predicted_spreads_is_told(make_root: Make) -> None:
+    settings = TrainingSettings(hidden="8", epochs=2, loss="gaussian-nll")
+    training, test = (make_root(linear_showers(10_000, seed=n), name=f"{n}.root") for n in (1, 2))
+    report = evaluated(fitted(training, settings), [test])
+    (note,) = [note for note in report.notes if "predicted spread" in note]
+    assert float(note.split(" ")[0].removesuffix("%")) == pytest.approx(68.3, abs=3)

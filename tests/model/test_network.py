@@ -25,11 +25,27 @@ def test_identity_activations_collapse_to_a_linear_model() -> None:
 
 
 def test_no_hidden_layer_is_a_linear_model() -> None:
-    assert [tuple(layer.weight.shape) for layer in made(hidden=()).layers] == [(1, 32)]  # type: ignore[arg-type]
+    assert [tuple(weight.shape) for weight in made(hidden=()).weights] == [(1, 1, 32)]
 
 
 def test_a_zero_output_is_zero_everywhere() -> None:
-    assert not made(zero_output=True)(torch.randn(10, 32)).any()
+    assert not made(zero_from=0)(torch.randn(10, 32)).any()
+    outputs = made(outputs=3, zero_from=1)(torch.randn(10, 32))
+    assert outputs[..., 0].any()
+    assert not outputs[..., 1:].any()
+
+
+def test_networks_that_are_computed_together_are_as_those_apart() -> None:
+    together, x = made(members=3, outputs=2), torch.randn(10, 32)
+    found = together(x)
+    assert found.shape == (3, 10, 2)
+    for member in range(3):
+        alone = made(outputs=2)
+        with torch.no_grad():
+            for ours, theirs in zip(alone.parameters(), together.parameters(), strict=True):
+                ours.copy_(theirs[member : member + 1])
+        assert torch.allclose(alone(x)[0], found[member], atol=1e-5)
+    assert not torch.allclose(found[0], found[1])
 
 
 def test_dropout_acts_in_training_only_and_follows_its_generator() -> None:

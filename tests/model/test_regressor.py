@@ -75,7 +75,7 @@ def test_a_network_that_does_not_see_the_shares() -> None:
     assert architecture.n_inputs == 2
     regressor = Regressor(architecture, torch.Generator().manual_seed(1))
     regressor.calibrate(ANCHOR, FEATURES, TRUE_ENERGY)
-    torch.nn.init.ones_(regressor.network.layers[-1].weight)  # type: ignore[arg-type]
+    torch.nn.init.ones_(regressor.network.weights[-1])
     anchor = regressor.anchor(FEATURES)
     assert anchor.tolist() == pytest.approx([4.0, 40.0, 0.1])
     seen = regressor.raw_inputs(FEATURES, anchor)

@@ -45,7 +45,7 @@ def test_identity_activations_end_at_weighted_least_squares() -> None:
     design = torch.cat([events.inputs, torch.ones(len(events), 1)], dim=1)
     line = design @ torch.linalg.lstsq(design * root[:, None], (root * events.true_energy)[:, None]).solution
     with torch.no_grad():
-        network = state.regressor.energy(state.regressor.network(events.inputs), events.anchor)
+        network = state.regressor.predict(state.regressor.network(events.inputs)[0], events.anchor, events.sigma).energy
     assert network.numpy() == pytest.approx(line.squeeze(1).numpy(), abs=0.01)
 
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from calomlp.data.sources import Source
-from calomlp.errors import ArtefactError, CheckpointWritten, InputError, TrainingError
+from calomlp.errors import ArtefactError, CheckpointWritten, InputError, TrainingError, UsageError
 from calomlp.interrupt import Interrupt
-from calomlp.model.file import Model, write_model
+from calomlp.model.file import Model, read_model, write_model
 from calomlp.training.settings import TrainingSettings
 from calomlp.training.watch import Watch
 from tests.conftest import fitted, linear_showers
@@ -246,3 +246,40 @@ def test_the_same_file_is_named_once(showers: Source) -> None:
     other = Source(showers.path, "events", "again.root")
     with pytest.raises(InputError, match=r"again\.root: this is the same file as data\.root"):
         fitted([showers, other], QUICK)
+
+
+@pytest.mark.parametrize("loss", ["gaussian-nll", "quantiles"])
+@pytest.mark.parametrize("ensemble", [1, 3])
+def test_the_spread_of_every_event_is_learned(make_root: Make, loss: str, ensemble: int) -> None:
+    showers = linear_showers(20_000)
+    noisy = np.arange(20_000) % 2
+    generator = np.random.default_rng(7)
+    extra = 0.4 * np.sqrt(showers["true_energy"]) * generator.standard_normal(20_000) * noisy
+    showers["layer_energy"] += (extra / 6)[:, None].astype(np.float32)
+    source = make_root({**showers, "noisy": noisy})
+    settings = TrainingSettings(features=("layer_energy", "noisy"), loss=loss, epochs=10, ensemble=ensemble)
+    model = trained(source, settings)
+    features = np.column_stack([showers["layer_energy"], noisy]).astype(np.float32)
+    found = model.regressor.estimates(features)
+    assert found.below is not None
+    assert found.above is not None
+    energy, truth = found.regressor.numpy(), showers["true_energy"]
+    inside = (truth > 3) & (truth < 60)
+    for kind, spread in ((0, 0.1), (1, np.hypot(0.1, 0.4))):
+        chosen = inside & (noisy == kind)
+        width = ((found.below + found.above) / 2).numpy()[chosen]
+        assert np.median(width / np.sqrt(truth[chosen])) == pytest.approx(spread, rel=0.1)
+        covered = (truth > energy - found.below.numpy()) & (truth < energy + found.above.numpy())
+        assert covered[chosen].mean() == pytest.approx(0.6827, abs=0.03)
+
+
+def test_an_ensemble_averages_and_remembers_its_members(showers: Source, tmp_path: Path) -> None:
+    model = trained(showers, replace(QUICK, ensemble=3))
+    assert model.summary["parameters"] == 3 * trained(showers).summary["parameters"]
+    path = tmp_path / "m.safetensors"
+    write_model(path, model)
+    again = read_model(str(path), "m")
+    assert again.regressor.architecture.members == 3
+    assert torch.equal(weights(model), weights(again))
+    with pytest.raises(UsageError, match="ensemble 0 is not legal"):
+        trained(showers, replace(QUICK, ensemble=0))
