@@ -82,7 +82,7 @@ def run(session: Session, settings: TrainSettings) -> None:
 
     from calomlp.data.sources import befriend, energies_from_names, resolve
     from calomlp.data.store import Room
-    from calomlp.model.file import write_model
+    from calomlp.model.file import read_model, write_model
     from calomlp.training.train import train
     from calomlp.training.watch import Watch
 
@@ -92,7 +92,8 @@ def run(session: Session, settings: TrainSettings) -> None:
         sources = energies_from_names(sources, settings.target_from_name)
     room = Room(settings.memory or default_memory(), Path(settings.cache) if settings.cache else _default_cache())
     watch = Watch(session.interrupt, checkpoint, settings.checkpoint_every, settings.max_time)
-    model = train(sources, hyperparameters, room=room, watch=watch, progress=session.progress)
+    init = read_model(settings.init, settings.init) if settings.init else None
+    model = train(sources, hyperparameters, room=room, watch=watch, progress=session.progress, init=init)
     with session.streams.artefact(settings.output) as path:
         write_model(path, model)
     if checkpoint is not None:

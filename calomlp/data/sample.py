@@ -66,14 +66,14 @@ class Recipe:
         """The branches that the true energy and the cut need."""
         return self.target.branches | (self.cut.branches if self.cut else frozenset())
 
-    def check(self, rows: Rows) -> None:
-        """Refuse a file that lacks a branch of the recipe.
+    def check(self, rows: Rows, branches: frozenset[str] | None = None) -> None:
+        """Refuse a file that lacks a branch of the recipe, or of some of them.
 
         Raises:
             ArtefactError: Naming the branch.
         """
         try:
-            rows.require(self.branches)
+            rows.require(self.branches if branches is None else branches)
         except InputError as error:
             raise ArtefactError(f"the model does not fit this file: {error}") from error
 

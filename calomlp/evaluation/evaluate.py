@@ -36,6 +36,8 @@ LABELS = {"regressor": "MLP regressor", "anchor": "linear anchor", "sum": "calib
 """Names of the curves, and what figures and tables call them."""
 
 _MIN_EVENTS_PER_POINT = 20
+_USUAL_STRANGE = 0.005
+"""A share of events outside the domain that needs no word; of those like the training one in a thousand is."""
 
 
 def training_sources(model: Model, folder: Path) -> list[Source]:
@@ -130,7 +132,7 @@ def evaluate(
         )
     report = summarise(found.responses, model, used, left_out=found.left_out, use_all=use_all, seed=seed)
     cut = model.recipe.cut.text if model.recipe.cut else None
-    return replace(report, notes=(*tally.sentences(cut), *report.notes, *found.coverage()))
+    return replace(report, notes=(*tally.sentences(cut), *report.notes, *found.sentences()))
 
 
 @dataclass
@@ -143,6 +145,8 @@ class _Found:
         left_out: Events that belong to the training.
         spreads: Events with a predicted spread.
         covered: Those of them whose true energy is within it.
+        strange: Events outside the domain of the training.
+        deviation: Sum of their response - 1.
     """
 
     responses: Accumulator
@@ -150,25 +154,36 @@ class _Found:
     left_out: int = 0
     spreads: int = 0
     covered: int = 0
+    strange: int = 0
+    deviation: float = 0.0
 
     def add(self, other: _Found) -> None:
         """Add what was found in another file."""
         self.responses.merge(other.responses)
         self.tally.add(other.tally)
-        for name in ("left_out", "spreads", "covered"):
+        for name in ("left_out", "spreads", "covered", "strange", "deviation"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
     def fill(self, true_energy: NDArray[np.float32], estimates: Estimates) -> None:
         """Add events: true energies [GeV], shape [events], and what is estimated of them."""
         arrays = {name: value.cpu().numpy() for name, value in estimates._asdict().items() if value is not None}
         self.responses.fill(true_energy, arrays)
+        strange = ~arrays["in_domain"] & np.isfinite(arrays["regressor"])
+        self.strange += int(np.count_nonzero(strange))
+        self.deviation += float(np.sum(arrays["regressor"][strange] / true_energy[strange] - 1, dtype=np.float64))
         if "below" in arrays:
             distance = true_energy - arrays["regressor"]
             self.spreads += len(distance)
             self.covered += int(np.count_nonzero((distance > -arrays["below"]) & (distance < arrays["above"])))
 
-    def coverage(self) -> Iterator[str]:
-        """Say whether predicted spreads are what they should be."""
+    def sentences(self) -> Iterator[str]:
+        """Say how many events are outside the domain, and whether predicted spreads are what they should be."""
+        events = sum(content.events for content in self.responses.content.values())
+        if self.strange > _USUAL_STRANGE * events:
+            yield (
+                f"{self.strange / events:.1%} of the events are unlike those of the training, their response is "
+                f"{1 + self.deviation / self.strange:.3f} on average"
+            )
         if self.spreads:
             share = self.covered / self.spreads
             yield f"{share:.1%} of the true energies are within the predicted spread, where 68.3 % should be"

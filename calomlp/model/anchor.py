@@ -15,6 +15,9 @@ from calomlp.model.spread import Spread, fit_spread
 PRIOR_WIDTH = 0.3
 """Weights are expected within 30 % of the plain sum's: what few events cannot determine stays near the sum."""
 
+KNOWN_WIDTH = 0.02
+"""The same for weights that are known from a similar detector."""
+
 SPECTRUM_POWER = 2 / 3
 """Training spectra are weighted to E to the minus this power."""
 
@@ -73,7 +76,12 @@ class SpectrumWeights:
         return weights
 
 
-def fit_anchor(energies: NDArray[np.float32], true_energy: NDArray[np.float32], weights: NDArray[np.float64]) -> Anchor:
+def fit_anchor(
+    energies: NDArray[np.float32],
+    true_energy: NDArray[np.float32],
+    weights: NDArray[np.float64],
+    known: NDArray[np.float64] | None = None,
+) -> Anchor:
     """Fit the calibrated sum and the anchor.
 
     Residuals are weighted by the spectrum weights and by the inverse variance that is expected at the energy of the
@@ -86,11 +94,14 @@ def fit_anchor(energies: NDArray[np.float32], true_energy: NDArray[np.float32], 
         energies: Energy features, shape [events, energies].
         true_energy: In GeV, shape [events].
         weights: Spectrum weights, shape [events].
+        known: Weights of a similar detector, shape [energies]: with them, it is these that the weights are drawn to, up
+            to a common factor, and within :data:`KNOWN_WIDTH`.
 
     Raises:
         InputError: If the energies add up to nothing.
     """
     y = true_energy.astype(np.float64)
+    shape = np.ones(energies.shape[1]) if known is None else known / np.abs(known).mean()
     total = energies.sum(axis=1, dtype=np.float64)
     # dividing by the true energy makes every energy count alike, whatever the spectrum
     mean_response = float(np.average(total / y, weights=weights))
@@ -99,14 +110,19 @@ def fit_anchor(energies: NDArray[np.float32], true_energy: NDArray[np.float32], 
     scale = 1.0 / mean_response
     sum_energy = scale * total
     sigma = np.sqrt(fit_spread(sum_energy, y).variance(sum_energy))  # [events]
-    strength = 1.0 / (PRIOR_WIDTH * scale) ** 2
+    strength = 1.0 / ((PRIOR_WIDTH if known is None else KNOWN_WIDTH) * scale) ** 2
     n_energies = energies.shape[1]
-    fitted = np.full(n_energies, scale)
+    expected = scale * shape
+    if known is not None:
+        expected /= np.average(
+            np.concatenate([x @ expected for _, x in _in_double_precision(energies)]) / y, weights=weights
+        )
+    fitted = expected
     estimate = sum_energy
     for _ in range(_ITERATIONS):
         distance = np.abs(estimate - y) / sigma
         precision = weights / sigma**2 * np.minimum(1.0, HUBER_SIGMAS / np.maximum(distance, HUBER_SIGMAS))
-        normal, moment = strength * np.eye(n_energies), np.full(n_energies, strength * scale)
+        normal, moment = strength * np.eye(n_energies), strength * expected
         for rows, x in _in_double_precision(energies):
             weighted = x * precision[rows, None]
             normal += weighted.T @ x

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import safetensors
 import safetensors.torch
+from torch import Tensor
 
 from calomlp.data.expressions import Expression
 from calomlp.data.features import Feature, FeatureSet
@@ -50,6 +52,14 @@ class Model:
     settings: dict[str, Any]
     provenance: dict[str, Any]
 
+    def weights_mark(self) -> str:
+        """Return what tells its weights from all others."""
+        return sha256(safetensors.torch.save(self.tensors())).hexdigest()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return all tensors of the regressor by name."""
+        return {name: tensor.detach().cpu().contiguous() for name, tensor in self.regressor.state_dict().items()}
+
 
 def write_model(path: Path, model: Model) -> None:
     """Write a model; equal models make equal files."""
@@ -73,8 +83,7 @@ def write_model(path: Path, model: Model) -> None:
         "settings": model.settings,
         "provenance": model.provenance,
     }
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.regressor.state_dict().items()}
-    path.write_bytes(safetensors.torch.save(tensors, {_HEADER_KEY: canonical_json(document)}))
+    path.write_bytes(safetensors.torch.save(model.tensors(), {_HEADER_KEY: canonical_json(document)}))
 
 
 def read_model(path: str, label: str) -> Model:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -12,15 +12,20 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from calomlp.errors import ArtefactError
 from calomlp.model.anchor import Anchor
+from calomlp.model.closure import Closure
+from calomlp.model.domain import Domain
 from calomlp.model.losses import ENERGY, GAUSSIAN, HEADS, QUANTILES, Prediction
 from calomlp.model.network import MLP
+from calomlp.model.spread import EDGE_SIGMAS
 
 TARGETS = ("ratio", "direct", "log")
 """What the network stands for: a factor on the anchor (``exp`` of its output), the energy itself, or its logarithm."""
 
 _STANDARD_FLOOR = 1e-6
 _PART = 16_384
+_DOMAIN_EVENTS = 100_000
 _WIDTH_LIMIT = 3.0
 """The network says how much wider or narrower an event is than others at its energy, at most by exp(3): no event can
 collapse to a spread of nothing and rule the fit."""
@@ -43,6 +48,7 @@ class Architecture:
             other features and the anchor, which combines the energy columns all the same.
         head: What the network says of an event, one of :data:`~calomlp.model.losses.HEADS`.
         members: Number of networks whose outputs are averaged.
+        closure: Whether a closure correction comes last.
     """
 
     n_columns: int
@@ -54,6 +60,7 @@ class Architecture:
     shares: bool = True
     head: str = ENERGY
     members: int = 1
+    closure: bool = False
 
     @property
     def n_outputs(self) -> int:
@@ -77,11 +84,13 @@ class Estimates(NamedTuple):
         regressor: The regressor.
         below: Predicted distance to the true energy downwards, with a probability of 34 %; ``None`` if none is.
         above: The same upwards.
+        in_domain: Whether the event is like those of the training.
     """
 
     sum: Tensor
     anchor: Tensor
     regressor: Tensor
+    in_domain: Tensor
     below: Tensor | None = None
     above: Tensor | None = None
 
@@ -133,6 +142,8 @@ class Regressor(nn.Module):
             generator=generator,
             zero_from=0 if architecture.target == "ratio" else 1,
         )
+        self.domain = Domain(n_inputs)
+        self.closure = Closure() if architecture.closure else None
 
     def calibrate(self, anchor: Anchor, features: Tensor, true_energy: Tensor) -> None:
         """Set everything but the network's weights: anchor, scaler and scale of the output.
@@ -154,6 +165,26 @@ class Regressor(nn.Module):
             wanted = true_energy.log() if self.architecture.target == "log" else true_energy
             self.output_mean.fill_(float(wanted.mean()))
             self.output_scale.fill_(max(float(wanted.std()), _STANDARD_FLOOR) if len(wanted) > 1 else 1.0)
+
+    def enclose(self, anchor: Anchor, features: Tensor, true_energy: Tensor) -> None:
+        """Set the domain to that of training features, shape [events, columns], and true energies, shape [events]."""
+        low, high = float(true_energy.min()), float(true_energy.max())
+        margins = (EDGE_SIGMAS * math.sqrt(anchor.spread.variance(edge)) for edge in (low, high))
+        few = features[:: math.ceil(len(features) / _DOMAIN_EVENTS)]
+        self.domain.fit(self.inputs(few, self.anchor(few)), (low - next(margins), high + next(margins)))
+
+    def start_from(self, other: Regressor) -> None:
+        """Take over network and scaler of a trained regressor; anchor and domain stay those of the new data.
+
+        Raises:
+            ArtefactError: If it is of another form.
+        """
+        ours, theirs = (replace(each.architecture, dropout=0.0, closure=False) for each in (self, other))
+        if ours != theirs:
+            raise ArtefactError(f"the model to start from is of another form: {theirs}, where {ours} is wanted")
+        self.network.load_state_dict(other.network.state_dict())
+        for name in ("input_mean", "input_scale", "output_mean", "output_scale"):
+            getattr(self, name).copy_(getattr(other, name))
 
     def _moments(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return mean, standard deviation and largest size of the raw inputs, shape [inputs] each."""
@@ -222,8 +253,26 @@ class Regressor(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Return the energy [GeV], shape [events], from raw features, shape [events, columns]."""
         anchor = self.anchor(features)
-        output = self.network(self.inputs(features, anchor)).mean(dim=0)
-        return self.predict(output, anchor, self.sigma(anchor)).energy
+        output = self.network(self.inputs(features, anchor))
+        return self._average(output, anchor).energy
+
+    def _average(self, output: Tensor, anchor: Tensor) -> Prediction:
+        """Return what all members say together; what they disagree about adds to the predicted spread."""
+        sigma = self.sigma(anchor)
+        energy, below, above = self.predict(output.mean(dim=0), anchor, sigma)
+        if below is not None:
+            each = self.predict(output, anchor, sigma)
+            disagreement = each.energy.var(dim=0, correction=0)
+            below, above = (
+                torch.sqrt(width.square().mean(dim=0) + disagreement)
+                for width in (each.below, each.above)
+                if width is not None
+            )
+        if self.closure is None:
+            return Prediction(energy, below, above)
+        factor = self.closure(energy)
+        widths = (None if width is None else width * factor for width in (below, above))
+        return Prediction(energy * factor, *widths)
 
     @torch.inference_mode()
     def estimates(self, features: NDArray[np.float32]) -> Estimates:
@@ -231,15 +280,6 @@ class Regressor(nn.Module):
         device = self.anchor_weights.device
         x = torch.from_numpy(features).to(device)
         anchor = self.anchor(x)
-        sigma = self.sigma(anchor)
-        output = self.network(self.inputs(x, anchor))
-        prediction = self.predict(output.mean(dim=0), anchor, sigma)
-        if prediction.below is None or prediction.above is None:
-            return Estimates(self.plain_sum(x), anchor, prediction.energy)
-        each = self.predict(output, anchor, sigma)
-        disagreement = each.energy.var(dim=0, correction=0)
-        below, above = (
-            torch.sqrt(width.square().mean(dim=0) + disagreement) if width is not None else None
-            for width in (each.below, each.above)
-        )
-        return Estimates(self.plain_sum(x), anchor, prediction.energy, below, above)
+        inputs = self.inputs(x, anchor)
+        energy, below, above = self._average(self.network(inputs), anchor)
+        return Estimates(self.plain_sum(x), anchor, energy, self.domain(inputs, anchor), below, above)

@@ -18,9 +18,11 @@ from calomlp.data.rows import Layout, open_rows
 from calomlp.data.sample import BY_ENERGY, MAX_BEAM_ENERGIES, Recipe, Sample, parse_cut, parse_target
 from calomlp.data.sources import Source
 from calomlp.data.split import Side, Split
-from calomlp.data.store import Room
-from calomlp.errors import InputError
+from calomlp.data.store import PART, Room
+from calomlp.errors import InputError, UsageError
 from calomlp.model.anchor import Anchor, SpectrumWeights, fit_anchor
+from calomlp.model.closure import median_responses
+from calomlp.model.file import Model
 from calomlp.model.losses import LOSSES
 from calomlp.model.regressor import Architecture, Regressor
 from calomlp.training.events import Events, EventsInMemory, EventsOnDisk, Table
@@ -44,8 +46,32 @@ _MIN_EVENTS = 20
 _MIN_KEPT = 0.5
 
 
-def plan_recipe(sources: Sequence[Source], settings: TrainingSettings) -> Recipe:
-    """Decide what is read from the files: the first one tells the features and their shapes.
+def check_init(settings: TrainingSettings, init: Model | None) -> None:
+    """Refuse settings that contradict the model to start from.
+
+    Raises:
+        UsageError: Naming the setting.
+    """
+    if init is None:
+        return
+    form, plain = init.regressor.architecture, TrainingSettings()
+    wanted = {
+        "features": [feature.expression for feature in init.recipe.features],
+        "hidden": ",".join(map(str, form.hidden)) or "none",
+        "activation": form.activation,
+        "regress": form.target,
+        "ensemble": form.members,
+    }
+    for name, value in wanted.items():
+        asked = getattr(settings, name)
+        if asked not in (getattr(plain, name), value) and not (name == "features" and list(asked) == value):
+            raise UsageError(f"--{name} {asked} is not that of the model to start from, {value}: leave it out")
+    if LOSSES[settings.loss].head != form.head:
+        raise UsageError(f"loss {settings.loss!r} does not go with the model to start from, which predicts {form.head}")
+
+
+def plan_recipe(sources: Sequence[Source], settings: TrainingSettings, init: Model | None = None) -> Recipe:
+    """Decide what is read from the files: the first one tells the features and their shapes, or a model does.
 
     Raises:
         UsageError: If an expression or the split is not legal.
@@ -66,7 +92,13 @@ def plan_recipe(sources: Sequence[Source], settings: TrainingSettings) -> Recipe
                 rows.require(needed)
                 if not (rows.entries or last):  # the first file with events tells the shapes
                     continue
-                features = choose(rows, target, settings.features, settings.energies, reserved | {settings.group_by})
+                if init is not None:
+                    features = init.recipe.features
+                    init.recipe.check(rows, features.branches)
+                else:
+                    features = choose(
+                        rows, target, settings.features, settings.energies, reserved | {settings.group_by}
+                    )
                 break
         except InputError:
             if last or settings.on_bad_file != "skip":
@@ -130,11 +162,13 @@ def without_constants(data: Data, sample: Sample) -> tuple[Data, Sample]:
     return replace(data, recipe=recipe), replace(sample, features=sample.features[:, columns])
 
 
-def design(data: Data, settings: TrainingSettings) -> Architecture:
-    """Decide what the network looks like.
+def design(data: Data, settings: TrainingSettings, init: Model | None = None) -> Architecture:
+    """Decide what the network looks like: like that of the model to start from, or as the settings say.
 
     If the features were chosen for it and the events are few, it does not see the layers beside the shapes.
     """
+    if init is not None:
+        return replace(init.regressor.architecture, dropout=settings.dropout, closure=settings.closure)
     features = data.recipe.features
     columns = features.energy_columns
     enough = np.count_nonzero(data.side == Side.TRAIN) >= EVENTS_PER_SHARE * len(columns)
@@ -148,6 +182,7 @@ def design(data: Data, settings: TrainingSettings) -> Architecture:
         shares=bool(settings.features or not features.has_shapes or enough),
         head=LOSSES[settings.loss].head,
         members=settings.ensemble,
+        closure=settings.closure,
     )
 
 
@@ -158,6 +193,7 @@ def prepare(
     architecture: Architecture,
     room: Room,
     device: torch.device,
+    init: Model | None = None,
 ) -> tuple[State, tuple[Table, Table], Anchor]:
     """Fit the anchor, build the regressor, and compute once what the loop needs of every event.
 
@@ -168,14 +204,20 @@ def prepare(
         architecture: What the network looks like.
         room: Where the table goes if it does not fit into memory.
         device: Where the training runs.
+        init: Model to start from.
     """
     columns = data.recipe.features.energy_columns
     spectrum = SpectrumWeights(sample.true_energy, sample.weight) if settings.weighting == "auto" else _unweighted
     weight = sample.weight * spectrum(sample.true_energy)
-    anchor = fit_anchor(sample.features[:, columns], sample.true_energy, weight)
+    known = None if init is None else init.regressor.anchor_weights.double().cpu().numpy()
+    anchor = fit_anchor(sample.features[:, columns], sample.true_energy, weight, known)
     generator = torch.Generator().manual_seed(settings.seed)
     regressor = Regressor(architecture, generator)
-    regressor.calibrate(anchor, torch.from_numpy(sample.features), torch.from_numpy(sample.true_energy))
+    features, true_energy = torch.from_numpy(sample.features), torch.from_numpy(sample.true_energy)
+    regressor.calibrate(anchor, features, true_energy)
+    if init is not None:
+        regressor.start_from(init.regressor)
+    regressor.enclose(anchor, features, true_energy)
     regressor.to(device)
     region = learning_region(sample.true_energy, anchor)
     tables: list[Table] = []
@@ -239,3 +281,44 @@ def _events(
         true_energy=torch.from_numpy(sample.true_energy).to(device),
         weight=torch.from_numpy(weights.astype(np.float32)).to(device),
     ).take(learned.nonzero().squeeze(1))
+
+
+def close(regressor: Regressor, anchor: Anchor, data: Data, sample: Sample) -> list[dict[str, float]]:
+    """Set the closure correction, and tell what it does to the validation events.
+
+    Args:
+        regressor: The trained regressor.
+        anchor: Its anchor.
+        data: All events.
+        sample: Training events, which the correction is determined with.
+
+    Returns:
+        In bins of the true energy [GeV]: its mean, the median response before, and after.
+    """
+    if regressor.closure is None:
+        return []
+    validation = [part[data.side[rows] == Side.VALIDATION] for rows, part in data.events.parts()]
+    truth = np.concatenate([part.true_energy for part in validation]).astype(np.float64)
+
+    def responses(parts: Sequence[Sample]) -> NDArray[np.float64]:
+        energies = [regressor.estimates(part.features).regressor.cpu().numpy() / part.true_energy for part in parts]
+        return np.concatenate(energies).astype(np.float64)
+
+    before = responses(validation)
+    low, high = anchor.spread.inner_range(float(sample.true_energy.min()), float(sample.true_energy.max()))
+    inside = (sample.true_energy > low) & (sample.true_energy < high)
+    used = sample[inside] if inside.any() else sample
+    pieces = [used[start : start + PART] for start in range(0, len(used), PART)]
+    regressor.closure.fit(responses(pieces), used.true_energy.astype(np.float64))
+    energies, medians = median_responses(before, truth)
+    _, corrected = median_responses(responses(validation), truth)
+    if not len(energies):
+        logger.warning("%d validation events are too few to show what the closure correction does", len(truth))
+        return []
+    logger.info(
+        "closure: the median response deviates by up to %.2f %% before and %.2f %% after, on validation events",
+        100 * np.abs(medians - 1).max(),
+        100 * np.abs(corrected - 1).max(),
+    )
+    columns = zip(energies.tolist(), medians.tolist(), corrected.tolist(), strict=True)
+    return [{"energy": energy, "before": first, "after": second} for energy, first, second in columns]

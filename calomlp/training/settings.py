@@ -92,6 +92,15 @@ class _TrainingSettings:
     )
     activation: str = setting("silu", "Activation of the hidden layers.", choices=ACTIVATIONS, panel=NETWORK)
     ensemble: int = setting(1, "Train so many networks at once, and average what they say.", panel=NETWORK)
+    closure: bool = setting(
+        False, "Measure what bias is left after the training, and correct it (numerical inversion).", panel=NETWORK
+    )
+    init: str | None = setting(
+        None,
+        "Model to start from: its features, network and scaler; only the anchor is new.",
+        panel=NETWORK,
+        metavar="MODEL",
+    )
     dropout: float = setting(0.0, "Probability that a hidden unit is silenced in training.", panel=NETWORK)
 
     optimiser: str = setting(

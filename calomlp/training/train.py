@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import torch
@@ -25,16 +25,34 @@ from calomlp.training.checkpoint import load_checkpoint
 from calomlp.training.events import Table
 from calomlp.training.loop import State, run
 from calomlp.training.plan import Plan, check_settings, make_plan
-from calomlp.training.prepare import calibration_sample, design, load_data, plan_recipe, prepare, without_constants
+from calomlp.training.prepare import (
+    calibration_sample,
+    check_init,
+    close,
+    design,
+    load_data,
+    plan_recipe,
+    prepare,
+    without_constants,
+)
 from calomlp.training.settings import TrainingSettings
 from calomlp.training.suspicions import look_at
 from calomlp.training.watch import Watch
 
 logger = logging.getLogger(__name__)
 
+FINE_TUNING = 0.3
+"""The learning rate of a training that starts from a model is so much of the usual one."""
+
 
 def train(
-    sources: Sequence[Source], settings: TrainingSettings, *, room: Room, watch: Watch, progress: Progress
+    sources: Sequence[Source],
+    settings: TrainingSettings,
+    *,
+    room: Room,
+    watch: Watch,
+    progress: Progress,
+    init: Model | None = None,
 ) -> Model:
     """Train a regressor on files.
 
@@ -44,6 +62,7 @@ def train(
         room: What may be used to keep events; the result does not depend on it.
         watch: When to save and when to stop; a checkpoint that is there is gone on from.
         progress: Told of chunks and epochs.
+        init: Model to start from.
 
     Raises:
         UsageError: If the settings are not legal.
@@ -54,7 +73,8 @@ def train(
     """
     check_settings(settings)
     device = find_device(settings.device)
-    recipe = plan_recipe(sources, settings)
+    check_init(settings, init)
+    recipe = plan_recipe(sources, settings, init)
     reading = Reading(room, settings.on_bad_file == "skip", progress, watch.interrupt)
     try:
         data = load_data(sources, recipe, reading)
@@ -65,25 +85,36 @@ def train(
             f"interrupted while reading; {watch.checkpoint} holds the state as it was: run the same command again"
         ) from error
     sample = calibration_sample(data)
-    data, sample = without_constants(data, sample)
+    if init is None:
+        data, sample = without_constants(data, sample)
     look_at(data, sample, sources)
-    architecture = design(data, settings)
+    architecture = design(data, settings, init)
     plan = make_plan(
         settings, int(np.count_nonzero(data.side == Side.TRAIN)), architecture.n_inputs, architecture.n_outputs
     )
+    if init is not None and not settings.learning_rate:
+        plan = replace(plan, learning_rate=FINE_TUNING * plan.learning_rate)
     if settings.optimiser == "gd" and data.events.on_disk:
         raise UsageError("--optimiser gd takes all events in one step, and they do not fit: raise --memory")
     with threads(plan.threads):
-        state, events, anchor = prepare(data, sample, settings, architecture, room, device)
+        state, events, anchor = prepare(data, sample, settings, architecture, room, device, init)
         mark = fingerprint(
-            [__version__, torch.__version__, asdict(settings), asdict(plan), [f.identity for f in data.files]]
+            [
+                __version__,
+                torch.__version__,
+                asdict(settings),
+                asdict(plan),
+                [f.identity for f in data.files],
+                init.weights_mark() if init else None,
+            ]
         )
         if watch.checkpoint is not None and watch.checkpoint.exists():
             load_checkpoint(watch.checkpoint, state, mark)
             logger.info("going on from %s, epoch %d", watch.checkpoint, state.epoch + 1)
         reason = _run(state, events, settings, plan, watch, mark, progress)
-    state.regressor.train(mode=False)
-    return _model(state, data, settings, plan, anchor, reason)
+        state.regressor.train(mode=False)
+        closure = close(state.regressor, anchor, data, sample)
+    return _model(state, data, settings, plan, anchor, reason, closure)
 
 
 def _run(
@@ -132,7 +163,15 @@ def _epoch_line(entry: dict[str, float], epochs: int) -> str:
     )
 
 
-def _model(state: State, data: Data, settings: TrainingSettings, plan: Plan, anchor: Anchor, reason: str) -> Model:
+def _model(
+    state: State,
+    data: Data,
+    settings: TrainingSettings,
+    plan: Plan,
+    anchor: Anchor,
+    reason: str,
+    closure: list[dict[str, float]],
+) -> Model:
     counts = np.bincount(data.side, minlength=len(Side)).tolist()
     extremes = [(part.true_energy.min(), part.true_energy.max()) for _, part in data.events.parts()]
     lowest, highest = min(low for low, _ in extremes), max(high for _, high in extremes)
@@ -150,6 +189,7 @@ def _model(state: State, data: Data, settings: TrainingSettings, plan: Plan, anc
         "sum_scale": anchor.sum_scale,
         "anchor_spread": asdict(anchor.spread),
         "data": data.tally.as_dict(),
+        "closure": closure,
     }
     if state.best_epoch == 0:
         start = "linear anchor" if settings.regress == "ratio" else "untrained network"

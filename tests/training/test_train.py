@@ -14,9 +14,11 @@ from calomlp.data.sources import Source
 from calomlp.errors import ArtefactError, CheckpointWritten, InputError, TrainingError, UsageError
 from calomlp.interrupt import Interrupt
 from calomlp.model.file import Model, read_model, write_model
+from calomlp.progress import Progress
 from calomlp.training.settings import TrainingSettings
+from calomlp.training.train import train
 from calomlp.training.watch import Watch
-from tests.conftest import fitted, linear_showers
+from tests.conftest import ROOM, fitted, linear_showers
 
 Make = Callable[..., Source]
 QUICK = TrainingSettings(hidden="16", epochs=4)
@@ -283,3 +285,70 @@ def test_an_ensemble_averages_and_remembers_its_members(showers: Source, tmp_pat
     assert torch.equal(weights(model), weights(again))
     with pytest.raises(UsageError, match="ensemble 0 is not legal"):
         trained(showers, replace(QUICK, ensemble=0))
+
+
+def test_the_closure_correction_takes_a_bias_away(make_root: Make) -> None:
+    source = make_root(linear_showers(30_000))
+    settings = TrainingSettings(features=("layer_energy",), hidden="none", loss="relative", weighting="none", epochs=3)
+    biased, closed = (trained(source, replace(settings, closure=closure)) for closure in (False, True))
+    assert biased.summary["closure"] == []
+    told = closed.summary["closure"]
+    deviations = [max(abs(entry[when] - 1) for entry in told[1:-1]) for when in ("before", "after")]
+    assert deviations[1] < 0.5 * deviations[0]
+    features = linear_showers(2000, seed=5)["layer_energy"]
+    one, other = (model.regressor.estimates(features).regressor for model in (biased, closed))
+    assert not torch.allclose(one, other, rtol=1e-3)
+
+
+def test_a_training_that_starts_from_a_model(make_root: Make) -> None:
+    showers, few = linear_showers(20_000), linear_showers(1000, seed=2)
+    for columns, scale in ((showers, 1.0), (few, 3.0)):  # the same detector, read out with another gain
+        saturated = 0.3 * columns["layer_energy"].sum(axis=1, keepdims=True) ** -0.3
+        columns["layer_energy"] = scale * columns["layer_energy"] * saturated
+    settings = TrainingSettings(features=("layer_energy",))
+    first = trained(make_root(showers, name="simulation.root"), settings)
+    beam = make_root(few, name="beam.root")
+    second = train([beam], TrainingSettings(), room=ROOM, watch=Watch(Interrupt()), progress=Progress(), init=first)
+    alone = trained(beam, settings)
+    assert [feature.expression for feature in second.recipe.features] == ["layer_energy"]
+    assert second.summary["sum_scale"] == pytest.approx(first.summary["sum_scale"] / 3, rel=0.1)
+    test = linear_showers(4000, seed=3)
+    inside = (test["true_energy"] > 2) & (test["true_energy"] < 50)
+    total = test["layer_energy"].sum(axis=1, keepdims=True)
+    features = 3 * test["layer_energy"] * 0.3 * total**-0.3
+    widths = []
+    for model in (second, alone):
+        response = model.regressor.estimates(features).regressor.numpy()[inside] / test["true_energy"][inside]
+        widths.append(np.quantile(response, 0.8413) - np.quantile(response, 0.1587))
+    assert widths[0] < widths[1]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"hidden": "8"}, "--hidden 8 is not that of the model to start from, 16"),
+        ({"features": ("event_id",)}, "--features"),
+        ({"loss": "quantiles"}, "loss 'quantiles' does not go with the model"),
+        ({"regress": "log"}, "--regress log is not that of the model"),
+    ],
+)
+def test_a_start_that_contradicts_the_settings(showers: Source, wrong: dict[str, object], message: str) -> None:
+    first = trained(showers)
+    settings = replace(TrainingSettings(), **wrong)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=message):
+        train([showers], settings, room=ROOM, watch=Watch(Interrupt()), progress=Progress(), init=first)
+
+
+def test_a_checkpoint_knows_what_the_training_started_from(showers: Source, tmp_path: Path) -> None:
+    models = [trained(showers, replace(QUICK, seed=seed)) for seed in (1, 2)]
+    path = tmp_path / "checkpoint"
+
+    def run(steps: int, init: Model) -> Model:
+        watch = Watch(Trigger(steps), path)
+        return train([showers], TrainingSettings(), room=ROOM, watch=watch, progress=Progress(), init=init)
+
+    with pytest.raises(CheckpointWritten):
+        run(20, models[0])
+    with pytest.raises(ArtefactError, match="belongs to other settings"):
+        run(1_000_000, models[1])
+    assert run(1_000_000, models[0]).summary["epochs"] > 0

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from calomlp.model.closure import MAX_BINS, MIN_EVENTS, Closure, median_responses
+
+
+def biased(n: int = 40_000) -> tuple[np.ndarray, np.ndarray]:
+    """Responses that fall with the logarithm of the energy, and true energies."""
+    rng = np.random.default_rng(1)
+    energy = np.exp(rng.uniform(0, np.log(100), n))
+    return (1.05 - 0.02 * np.log(energy)) * (1 + 0.05 * rng.standard_normal(n)), energy
+
+
+def test_a_bias_is_divided_out() -> None:
+    closure, (response, energy) = Closure(), biased()
+    closure.fit(response, energy)
+    estimate = torch.from_numpy((response * energy).astype(np.float32))
+    corrected = (estimate * closure(estimate)).numpy() / energy
+    _, before = median_responses(response, energy)
+    _, after = median_responses(corrected, energy)
+    assert np.abs(before - 1).max() > 0.04
+    assert np.abs(after - 1).max() < 0.003
+
+
+def test_beyond_the_bins_the_factor_stays() -> None:
+    closure = Closure()
+    closure.fit(*biased())
+    factors = closure(torch.tensor([-3.0, 0.0, 1e-3, 200.0, 1e6]))
+    assert torch.isfinite(factors).all()
+    assert factors[0] == factors[1] == factors[2]
+    assert float(factors[3]) == pytest.approx(float(factors[4]), rel=1e-5)
+
+
+def test_few_events_are_left_as_they_are() -> None:
+    closure = Closure()
+    closure.fit(*biased(MIN_EVENTS - 1))
+    assert closure(torch.tensor([1.0, 50.0])).tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("n", [MIN_EVENTS, 3 * MIN_EVENTS, 100 * MIN_EVENTS])
+def test_bins_hold_enough_events(n: int) -> None:
+    energies, _ = median_responses(*biased(n))
+    assert len(energies) == min(n // MIN_EVENTS, MAX_BINS)
