@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from calomlp.data.settings import DATA, DataSettings
-from calomlp.errors import UsageError
 from calomlp.settings import setting
 from calomlp.streams import Record
 
@@ -80,10 +79,11 @@ def run(session: Session, settings: EvaluateSettings) -> None:
 
     path, label = session.one_path(settings.model, "model")
     model = read_model(path, label)
-    model = replace(model, recipe=_recipe(model, settings))
+    sources = _sources(session, settings, model, Path(path).parent)
+    energy_of_files = any(source.true_energy is not None for source in sources)
     report = evaluate(
-        model,
-        _sources(session, settings, model, Path(path).parent),
+        replace(model, recipe=_recipe(model, settings, energy_of_files=energy_of_files)),
+        sources,
         use_all=settings.all,
         skip_bad_files=settings.on_bad_file == "skip",
         seed=settings.seed,
@@ -103,17 +103,23 @@ def run(session: Session, settings: EvaluateSettings) -> None:
     )
 
 
-def _recipe(model: Model, settings: EvaluateSettings) -> Recipe:
-    """Return the recipe of the model with what the user said of these files."""
+def _recipe(model: Model, settings: EvaluateSettings, *, energy_of_files: bool) -> Recipe:
+    """Return the recipe of the model with what the user said of these files; energies of files are in GeV."""
+    from calomlp.data.rows import TRUE_ENERGY
     from calomlp.data.sample import parse_cut, parse_target
 
     recipe = model.recipe
-    if settings.target is not None:
-        recipe = replace(recipe, target=parse_target(settings.target, settings.unit))
-    elif settings.unit != "GeV":
-        raise UsageError("--unit is that of --target, which is not given")
+    if settings.target is not None or settings.unit is not None:
+        target, unit = settings.target or model.settings["target"], settings.unit or model.settings["unit"]
+        recipe = replace(recipe, target=parse_target(target, unit if settings.target is None else settings.unit))
+    elif energy_of_files:
+        recipe = replace(recipe, target=parse_target(TRUE_ENERGY, "GeV"))
+    if settings.data:
+        recipe = replace(recipe, layout=replace(recipe.layout, tree=model.files[0].tree))
     if settings.cut is not None:
         recipe = replace(recipe, cut=parse_cut(settings.cut))
+    if settings.missing:
+        recipe = replace(recipe, missing=settings.missing)
     return recipe if settings.on_bad == "as-trained" else replace(recipe, on_bad=settings.on_bad)
 
 
@@ -124,7 +130,7 @@ def _sources(session: Session, settings: EvaluateSettings, model: Model, folder:
 
     if not settings.data:
         return training_sources(model, folder)
-    sources = resolve(settings.data, session.streams, tree=settings.tree or model.files[0].tree)
+    sources = resolve(settings.data, session.streams, tree=settings.tree)
     sources = befriend(sources, settings.friend, session.streams)
     pattern = settings.target_from_name
     if pattern is None and settings.target is None:

@@ -24,6 +24,7 @@ from calomlp.data.names import BOOKKEEPING, ENERGY_LIKE, TRUTH_LIKE, looks_like_
 from calomlp.data.reductions import reduction, together
 from calomlp.data.rows import Rows
 from calomlp.errors import InputError
+from calomlp.units import listed
 
 logger = logging.getLogger(__name__)
 
@@ -106,7 +107,9 @@ def automatic(table: Rows, target: frozenset[str], reserved: frozenset[str] | se
         InputError: If nothing is left to use.
     """
     truth = [name for name in table.columns if TRUTH_LIKE.search(name) or name in target]
-    counters = [name for name in table.columns if BOOKKEEPING.match(name)]
+    keys = {_last(name) for name in reserved}
+    counters = [name for name in table.columns if BOOKKEEPING.search(name) or _last(name) in keys]
+    counters = [name for name in counters if name not in truth]
     lengths = [f"n{name}" for name, column in table.columns.items() if column.jagged]  # count() says the same
     left_out = {*truth, *counters, *lengths, *reserved}
     usable = {name: column for name, column in table.columns.items() if name not in left_out}
@@ -119,12 +122,19 @@ def automatic(table: Rows, target: frozenset[str], reserved: frozenset[str] | se
         usable = {name: column for name, column in usable.items() if name not in choice.branches}
     others = [text for column in usable.values() for text in _plain(column)]
     if not features and not others:
-        raise InputError(f"{table.source}: no numeric branch is left to be a feature: name some with --features")
+        reasons = {"looks like truth": truth, "counts events": counters}
+        why = "".join(f"; {listed(names)} {reason}" for reason, names in reasons.items() if names)
+        raise InputError(f"{table.source}: no numeric branch is left to be a feature: name some with --features{why}")
     logger.info("features: %s", ", ".join(shown + others))
     for reason, names in (("look like truth", truth), ("only count events", counters)):
         if names:
             logger.info("left out, because they %s: %s", reason, ", ".join(names))
     return features + others
+
+
+def _last(name: str) -> str:
+    """Return a name without its tree: the number of an event is the same in friends."""
+    return name.rpartition(".")[2]
 
 
 def _plain(column: Column) -> list[str]:

@@ -17,16 +17,18 @@ REFUSE, SKIP, ZERO = POLICIES = ("refuse", "skip", "zero")
 """What may be done about a bad value: stop, leave the event out, take zero for it."""
 
 
-def mark_missing(branches: Mapping[str, Any], marks: Sequence[float]) -> dict[str, Any]:
+def mark_missing(branches: Mapping[str, Any], marks: Sequence[float], tally: Tally) -> dict[str, Any]:
     """Return branches with NaN in the place of every value that stands for a missing one."""
-    return {name: _without(values, marks) for name, values in branches.items()}
+    return {name: _without(values, marks, tally) for name, values in branches.items()}
 
 
-def _without(values: Any, marks: Sequence[float]) -> Any:
+def _without(values: Any, marks: Sequence[float], tally: Tally) -> Any:
     marked = reduce(operator.or_, (values == mark for mark in marks))
-    if isinstance(values, ak.Array):
-        return ak.where(marked, np.nan, values) if ak.any(marked, axis=None) else values
-    return np.where(marked, np.nan, values) if marked.any() else values
+    number = int(np.sum(marked))
+    tally.missing += number
+    if not number:
+        return values
+    return ak.where(marked, np.nan, values) if isinstance(values, ak.Array) else np.where(marked, np.nan, values)
 
 
 def zero_bad(branches: Mapping[str, Any], tally: Tally) -> tuple[dict[str, Any], NDArray[np.bool_]]:
@@ -39,7 +41,7 @@ def zero_bad(branches: Mapping[str, Any], tally: Tally) -> tuple[dict[str, Any],
     cleaned = {}
     touched: Any = False
     for name, values in branches.items():
-        bad = _bad_events(values)
+        bad = bad_events(values)
         if bad.any():
             tally.count_bad(name, int(np.count_nonzero(bad)))
             replace = ak.nan_to_num if isinstance(values, ak.Array) else np.nan_to_num
@@ -50,7 +52,7 @@ def zero_bad(branches: Mapping[str, Any], tally: Tally) -> tuple[dict[str, Any],
     return cleaned, touched
 
 
-def _bad_events(values: Any) -> NDArray[np.bool_]:
+def bad_events(values: Any) -> NDArray[np.bool_]:
     """Return which events have a value that is not finite, shape [events]."""
     bad = ~np.isfinite(values)
     if isinstance(values, ak.Array):

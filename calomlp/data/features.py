@@ -136,7 +136,8 @@ def per_event(
         except ValueError as error:
             text = expression.text
             raise InputError(
-                f"{text!r} has another number of values in each event: reduce it, for example sum({text})"
+                f"{text!r} has another number of values in each event: take one of them, {text}[0], or reduce it, for "
+                f"example max({text})"
             ) from error
     values = np.asarray(values)
     return np.broadcast_to(values, (events,)) if values.ndim == 0 else values

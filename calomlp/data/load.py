@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from calomlp.data.layouts import open_rows
 from calomlp.data.record import FileRecord
-from calomlp.data.rows import Rows, open_rows
+from calomlp.data.rows import Rows
 from calomlp.data.sample import BY_ENERGY, MAX_BEAM_ENERGIES, Recipe, describe, read_chunks, remember
 from calomlp.data.sources import Source, stamp
 from calomlp.data.store import Cache, InMemory, Keeper, Kept, OnDisk, Room, writing
@@ -224,6 +225,11 @@ def _sides(recipe: Recipe, kept: Kept, files: Sequence[tuple[FileRecord, int]]) 
     """
     if recipe.split_by == BY_ENERGY:
         recipe = replace(recipe, split=recipe.split.by_energy(_few_energies(kept)))
+        validation, test = (
+            ", ".join(f"{energy:g}" for energy in energies)
+            for energies in (recipe.split.validation_energies, recipe.split.test_energies)
+        )
+        logger.info("split by energy: validating at %s GeV, testing at %s GeV", validation, test)
     side = np.empty(len(kept), np.uint8)
     identities = [record.identity for record, _ in files]
     stops = np.cumsum([count for _, count in files])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
@@ -20,6 +21,8 @@ from calomlp.data.ttree import TTree
 from calomlp.errors import CalomlpError, InputError, MissingDependencyError, did_you_mean
 
 __all__ = ["DEFAULT_TREE", "Column", "RootFile", "Table", "open_file", "open_table"]
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_TREE = "events"
 _READERS: dict[str, Callable[[Any, int | None], TreeReader]] = {
@@ -242,8 +245,8 @@ class RootFile:
             hint = f" (an older version is {source.label}:{source.tree};{older})" if older is not None else ""
             raise InputError(f"{source}: cannot be read: {brief(error)}{hint}") from error
 
-    def choose(self, wanted: frozenset[str]) -> Table:
-        """Open the tree that was named, else ``events``, else the only one, else the only one with what is wanted.
+    def choose(self, wanted: frozenset[str], preferred: str = "") -> Table:
+        """Open the tree that was named, the preferred one, ``events``, the only one, else the only one that will do.
 
         Raises:
             InputError: If that leaves none, or several.
@@ -253,6 +256,8 @@ class RootFile:
             raise InputError(f"{label}: holds no TTree or RNTuple, but {self._content()}")
         if self.source.tree is not None:
             return self.table(self.source.tree)
+        if preferred in self.trees:
+            return self.table(preferred)
         default = [name for name in self.trees if name.lower() == DEFAULT_TREE]
         if DEFAULT_TREE in default or len(default) == 1:
             return self.table(DEFAULT_TREE if DEFAULT_TREE in default else default[0])
@@ -260,6 +265,7 @@ class RootFile:
             return self.table(*self.trees)
         fitting = [table for table in self._readable() if wanted and wanted <= table.columns.keys()]
         if len(fitting) == 1:
+            logger.info("%s: %s is the only tree with %s", label, fitting[0].source.tree, ", ".join(sorted(wanted)))
             return fitting[0]
         lack = f", none of which has {', '.join(sorted(wanted))}" if wanted and not fitting else ""
         raise InputError(f"{label}: has several trees{lack}, choose one as {label}:TREE: {self._list()}")
@@ -334,19 +340,20 @@ def _directory(source: Source) -> Iterator[Any]:
 
 
 @contextmanager
-def open_table(source: Source, wanted: frozenset[str] = frozenset()) -> Iterator[Table]:
+def open_table(source: Source, wanted: frozenset[str] = frozenset(), preferred: str = "") -> Iterator[Table]:
     """Open a file and find its tree: the one that was named, else ``events``, else the only one.
 
     Args:
         source: The file.
         wanted: Branches that will be asked for; of several trees, the only one that has them all is taken.
+        preferred: Tree to take if it is there and none was named.
 
     Raises:
         InputError: If the file cannot be opened, is not a ROOT file, or has no such tree.
         MissingDependencyError: If the scheme of a URL needs a package that is not installed.
     """
     with open_file(source) as file:
-        yield file.choose(wanted)
+        yield file.choose(wanted, preferred)
 
 
 def _walk(directory: Any, prefix: str, seen: set[int]) -> Iterator[tuple[str, Any]]:

@@ -8,27 +8,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
 from calomlp.data.columns import Column
-from calomlp.data.reader import Table, open_table
-from calomlp.data.sources import Source
-from calomlp.errors import InputError, did_you_mean
+from calomlp.data.names import BOOKKEEPING
+from calomlp.data.reader import Table
+from calomlp.errors import BadValueError, InputError
 
 logger = logging.getLogger(__name__)
 
 TRUE_ENERGY = "true_energy"
 """Name of the column that is made of the true energy of a whole file."""
-
-_MAX_ROWS_OF_AN_EVENT = 20_000_000
-_ROWS_LOOKED_AT = 2_000_000
-_SUSPICIOUS_DESCENTS = 0.01
 
 Chunk = tuple[NDArray[np.int64], dict[str, Any]]
 """Entry numbers that decide the split, shape [events], and columns by name."""
@@ -41,10 +35,12 @@ class Layout:
     Attributes:
         explode: Collection whose objects are the events; empty if the entries of the tree are.
         group_by: Branch whose equal values mark the entries that make up one event; empty if each entry is one.
+        tree: Tree to take if a file has it and none was named.
     """
 
     explode: str = ""
     group_by: str = ""
+    tree: str = ""
 
 
 class Rows:
@@ -67,6 +63,12 @@ class Rows:
         self.columns: dict[str, Column] = {}
         self._table = table
         self._friends: dict[str, tuple[Table, str]] = {}  # by column: the friend, and what it calls the column
+        self._numbers = [
+            (friend, name)
+            for friend in friends
+            for name in friend.columns
+            if BOOKKEEPING.search(name) and name in table.columns and np.dtype(friend.columns[name].kind).kind in "iu"
+        ]
         if self.source.true_energy is not None:
             self.columns[TRUE_ENERGY] = Column(TRUE_ENERGY)
         for name, column in table.columns.items():
@@ -121,14 +123,27 @@ class Rows:
         """
         wanted = set(names)
         ours = {name for name in wanted if name not in self._friends and not self._is_constant(name)}
-        for start, columns in self._table.chunks(ours or self._cheapest()):
+        numbers = {name for _, name in self._numbers} if wanted & self._friends.keys() else set()
+        for start, columns in self._table.chunks(ours | numbers or self._cheapest()):
             stop = start + len(next(iter(columns.values())))
+            if numbers:
+                self._check_order(columns, start, stop)
             for name in wanted & self._friends.keys():
                 friend, theirs = self._friends[name]
                 columns[name] = friend.read(theirs, start, stop)
             if self._is_constant(TRUE_ENERGY):
                 columns[TRUE_ENERGY] = np.full(stop - start, self.source.true_energy)
             yield np.arange(start, stop), columns
+
+    def _check_order(self, columns: Mapping[str, Any], start: int, stop: int) -> None:
+        """Refuse friends whose entries are numbered in another way."""
+        for friend, name in self._numbers:
+            differ = np.asarray(columns[name] != friend.read(name, start, stop))
+            if differ.any():
+                raise BadValueError(
+                    f"{friend.source}: {name} is not that of {self.source} in entry {start + int(np.argmax(differ))}: "
+                    "entries of friends follow in the same order"
+                )
 
     def _is_constant(self, name: str) -> bool:
         return name == TRUE_ENERGY and self.source.true_energy is not None
@@ -137,259 +152,3 @@ class Rows:
         """Return a column to read where only the number of events is asked for."""
         numbers = [name for name, column in self._table.columns.items() if not column.jagged and not column.shape]
         return (numbers or list(self._table.columns))[:1]
-
-
-class Exploded(Rows):
-    """The objects of a collection, one event each; what belongs to their whole entry is repeated for each of them.
-
-    The objects of one entry have its entry number, and so are on the same side of the split.
-
-    Args:
-        rows: The entries.
-        collection: ``Photon`` for ``Photon_pt``, ``Photon.pt``.
-
-    Raises:
-        InputError: If there is no such collection.
-    """
-
-    def __init__(self, rows: Rows, collection: str) -> None:
-        self.source, self.identity = rows.source, rows.identity
-        self._rows = rows
-        members = _members(rows.columns, collection)
-        if not members:
-            found = {
-                name.rpartition(mark)[0] for name, column in rows.columns.items() if column.jagged for mark in "._"
-            }
-            raise InputError(f"{self.source}: no collection {collection!r}: {did_you_mean(collection, found - {''})}")
-        self._members = frozenset(members)
-        self._ruler = min(members, key=lambda name: (members[name].nested, np.dtype(members[name].kind).itemsize, name))
-        inner = {name: replace(column, jagged=column.nested, nested=False) for name, column in members.items()}
-        self.columns = rows.columns | inner
-        self.require = rows.require  # type: ignore[method-assign]
-        self.entries = sum(int(np.sum(ak.num(chunk[self._ruler]))) for _, chunk in rows.chunks([self._ruler]))
-
-    def chunks(self, names: Iterable[str]) -> Iterator[Chunk]:
-        """Read columns, as :meth:`Rows.chunks` does.
-
-        Raises:
-            InputError: If the members of the collection have not the same number of objects.
-        """
-        wanted = sorted(names)
-        for entries, columns in self._rows.chunks({*wanted, self._ruler}):
-            counts = np.asarray(ak.num(columns[self._ruler]))
-            owner = np.arange(len(entries)).repeat(counts)
-            exploded = {}
-            for name in wanted:
-                if name not in self._members:
-                    exploded[name] = columns[name][owner]
-                    continue
-                if not np.array_equal(ak.num(columns[name]), counts):
-                    raise InputError(f"{self.source}: {name} and {self._ruler} have not the same number of objects")
-                flat = ak.flatten(columns[name], axis=1)
-                exploded[name] = flat if self.columns[name].jagged else ak.to_numpy(flat)
-            yield entries[owner], exploded
-
-
-class Grouped(Rows):
-    """Groups of entries that follow each other and have the same value of a branch, one event each.
-
-    Every column but this branch becomes a list: its values in the entries of the group.
-
-    Attributes:
-        branch: The branch.
-
-    Args:
-        rows: The entries.
-        branch: The branch, a number in each entry.
-
-    Raises:
-        InputError: If there is no such branch.
-    """
-
-    def __init__(self, rows: Rows, branch: str) -> None:
-        self.source, self.identity = rows.source, rows.identity
-        self._rows, self.branch = rows, branch
-        rows.require([branch])
-        key = rows.columns[branch]
-        if key.jagged or key.shape:
-            raise InputError(f"{self.source}: entries cannot be grouped by {branch!r}: it is not one number in each")
-        self._energy = rows.source.true_energy
-        numbers = {branch} if self._energy is None else {branch, TRUE_ENERGY}
-        self.columns = {
-            name: column if name in numbers else replace(column, jagged=True, nested=column.jagged)
-            for name, column in rows.columns.items()
-        }
-        self.require = rows.require  # type: ignore[method-assign]
-        self.entries = self._count()
-
-    def _count(self) -> int:
-        """Return the number of groups; warn if one seems to be torn apart."""
-        groups = 0
-        heads = []
-        last = None
-        for entries, columns in self._rows.chunks([self.branch]):
-            values = columns[self.branch]
-            heads_here = values[_heads(values, last)]
-            groups += len(heads_here)
-            last = values[-1]
-            if entries[0] < _ROWS_LOOKED_AT:
-                heads.append(heads_here)
-        if heads:
-            seen = np.concatenate(heads)
-            descents = np.count_nonzero(seen[1:] < seen[:-1])
-            repeated = len(seen) - len(np.unique(seen))
-            if repeated and descents > _SUSPICIOUS_DESCENTS * len(seen):
-                logger.warning(
-                    "%s: %s goes up and down and comes back to %d of %d values: if the entries of an event do not "
-                    "follow each other, sort the file first",
-                    self.source,
-                    self.branch,
-                    repeated,
-                    len(seen),
-                )
-        return groups
-
-    def chunks(self, names: Iterable[str]) -> Iterator[Chunk]:
-        """Read columns, as :meth:`Rows.chunks` does; a group that goes on in the next chunk waits for it.
-
-        Raises:
-            InputError: If a group does not end.
-        """
-        wanted = sorted({*names, self.branch})
-        start = 0
-        pending: dict[str, Any] = {}
-        for _, read in self._rows.chunks(wanted):
-            columns = {name: ak.concatenate([pending[name], read[name]]) for name in wanted} if pending else read
-            heads = np.flatnonzero(_heads(np.asarray(columns[self.branch]), None))
-            last = int(heads[-1])
-            pending = {name: columns[name][last:] for name in wanted}
-            if len(pending[self.branch]) > _MAX_ROWS_OF_AN_EVENT:
-                raise InputError(
-                    f"{self.source}: more than {_MAX_ROWS_OF_AN_EVENT} entries have the same {self.branch}: "
-                    "is this the number of an event?"
-                )
-            if len(heads) > 1:
-                yield self._group({name: columns[name][:last] for name in wanted}, heads, start)
-                start += len(heads) - 1
-        if pending:
-            heads = np.array([0, len(pending[self.branch])])
-            yield self._group(pending, heads, start)
-
-    def _group(self, columns: Mapping[str, Any], heads: NDArray[np.int64], start: int) -> Chunk:
-        """Return what lies between the heads of groups, the last of which is where the next one begins."""
-        counts = np.diff(heads)
-        grouped = {name: ak.unflatten(_as_lists(values), counts) for name, values in columns.items()}
-        grouped[self.branch] = np.asarray(columns[self.branch])[heads[:-1]]
-        if self._energy is not None:
-            grouped[TRUE_ENERGY] = np.full(len(counts), self._energy)
-        return np.arange(start, start + len(counts)), grouped
-
-
-def _heads(values: NDArray[Any], before: Any) -> NDArray[np.bool_]:
-    """Return where another value begins; ``before`` is the one before the first."""
-    heads = np.ones(len(values), dtype=np.bool_)
-    heads[1:] = values[1:] != values[:-1]
-    if before is not None:
-        heads[0] = values[0] != before
-    return heads
-
-
-def _as_lists(values: Any) -> ak.Array:
-    return values if isinstance(values, ak.Array) else ak.from_numpy(values, regulararray=True)
-
-
-def _members(columns: Mapping[str, Column], collection: str) -> dict[str, Column]:
-    """Return the columns of a collection: ``Photon.pt``, or ``Photon_pt`` if there are none of that kind."""
-    for mark in "._":
-        found = {name: col for name, col in columns.items() if col.jagged and name.startswith(f"{collection}{mark}")}
-        if found:
-            return found
-    return {}
-
-
-class Joined(Rows):
-    """Groups of entries, with the columns of trees that have one entry for each group: found by their number.
-
-    Args:
-        rows: The groups.
-        friends: The trees; each has the branch that the groups are made by.
-
-    Raises:
-        InputError: If a number is there twice in a friend.
-    """
-
-    def __init__(self, rows: Grouped, friends: Sequence[Table]) -> None:
-        self.source, self.identity, self.entries = rows.source, rows.identity, rows.entries
-        self._rows, self._key = rows, rows.branch
-        self._friends = {}
-        self.columns = dict(rows.columns)
-        self._numbers: dict[str, tuple[NDArray[Any], NDArray[np.int64]]] = {}  # by friend: ascending, and their entries
-        for friend in friends:
-            self._adopt(friend)
-            friend.require([self._key])
-            numbers = friend.read(self._key, 0, friend.entries)
-            order = np.argsort(numbers, kind="stable")
-            if not np.diff(numbers[order]).all():
-                raise InputError(f"{friend.source}: a number of {self._key} is there twice: these are no events")
-            self._numbers[str(friend.source)] = numbers[order], order
-
-    def require(self, names: Iterable[str]) -> None:
-        """Refuse branches that are not there, as :meth:`Rows.require` does."""
-        for name in sorted(names):
-            if name in self._friends:
-                friend, theirs = self._friends[name]
-                friend.require([theirs])
-            else:
-                self._rows.require([name])
-
-    def chunks(self, names: Iterable[str]) -> Iterator[Chunk]:
-        """Read columns, as :meth:`Rows.chunks` does; those of friends are kept in memory, a number for each event.
-
-        Raises:
-            InputError: If a group is not in a friend.
-        """
-        wanted = set(names)
-        lent = {name: self._friends[name] for name in wanted & self._friends.keys()}
-        whole = {name: friend.read(theirs, 0, friend.entries) for name, (friend, theirs) in lent.items()}
-        for entries, columns in self._rows.chunks({*(wanted - lent.keys()), self._key}):
-            for name, (friend, _) in lent.items():
-                columns[name] = whole[name][self._find(friend, columns[self._key])]
-            yield entries, columns
-
-    def _find(self, friend: Table, wanted: NDArray[Any]) -> NDArray[np.int64]:
-        """Return the entries of a friend that have these numbers."""
-        numbers, order = self._numbers[str(friend.source)]
-        place = np.searchsorted(numbers, wanted).clip(max=len(numbers) - 1)
-        missing = numbers[place] != wanted
-        if missing.any():
-            raise InputError(
-                f"{friend.source}: has no entry with {self._key} {wanted[missing][0]:g}, which {self.source} has"
-            )
-        return np.asarray(order[place])
-
-
-@contextmanager
-def open_rows(source: Source, layout: Layout, wanted: frozenset[str] = frozenset()) -> Iterator[Rows]:
-    """Open a file, its friends, and see in them the events that a layout says.
-
-    Args:
-        source: The file.
-        layout: What an event is.
-        wanted: Branches that will be asked for; of several trees, the only one that has them all is taken.
-
-    Raises:
-        InputError: If the file cannot be used.
-        MissingDependencyError: If the scheme of a URL needs a package that is not installed.
-    """
-    with ExitStack() as stack:
-        wanted = wanted - {TRUE_ENERGY} if source.true_energy is not None else wanted
-        table = stack.enter_context(open_table(source, frozenset() if source.friends else wanted))
-        friends = [stack.enter_context(open_table(friend)) for friend in source.friends]
-        if layout.group_by:
-            each = [friend for friend in friends if friend.entries == table.entries]
-            others = [friend for friend in friends if friend not in each]
-            groups = Grouped(Rows(table, each), layout.group_by)
-            rows: Rows = Joined(groups, others) if others else groups
-        else:
-            rows = Rows(table, friends)
-        yield Exploded(rows, layout.explode) if layout.explode else rows

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from calomlp.data.cleaning import SKIP, ZERO, mark_missing, zero_bad
+from calomlp.data.cleaning import SKIP, ZERO, bad_events, mark_missing, zero_bad
 from calomlp.data.expressions import Expression
 from calomlp.data.features import FeatureSet, per_event
 from calomlp.data.reader import Table
@@ -18,6 +18,7 @@ from calomlp.data.rows import Layout, Rows
 from calomlp.data.split import Split
 from calomlp.data.tally import Tally
 from calomlp.errors import ArtefactError, BadValueError, InputError, UsageError
+from calomlp.settings import check_choice
 
 MAX_BEAM_ENERGIES = 50
 """Up to this many distinct true energies are taken for the energies of a test beam, more for a spectrum."""
@@ -141,7 +142,7 @@ def read_chunks(rows: Rows, recipe: Recipe, tally: Tally) -> Iterator[tuple[int,
     Raises:
         InputError: If an event that passes the cut has a bad value, and the recipe says to refuse it.
     """
-    for events, entries, branches in selected(rows, recipe, recipe.branches):
+    for events, entries, branches in selected(rows, recipe, recipe.branches, tally):
         tally.events += events
         tally.cut += events - len(entries)
         energy = read_target(rows, recipe.target, branches, len(entries))
@@ -153,17 +154,19 @@ def read_chunks(rows: Rows, recipe: Recipe, tally: Tally) -> Iterator[tuple[int,
             _weights(rows, recipe, cleaned, len(entries)),
             entries if group is None else _group_keys(cleaned[group], group),
         )
-        sample = _without_bad(rows, recipe, sample, entries, tally, touched)
+        sample = _without_bad(rows, recipe, sample, entries, cleaned, tally, touched)
         tally.empty += int(np.count_nonzero(~sample.features[:, recipe.features.energy_columns].any(axis=1)))
         yield events, sample
 
 
-def parse_target(text: str, unit: str) -> Expression:
+def parse_target(text: str, unit: str | None) -> Expression:
     """Read the true energy, and turn it into GeV.
 
     Raises:
-        UsageError: If it is not in the feature language or reads no branch.
+        UsageError: If it is not in the feature language or reads no branch, or the unit is none of energy.
     """
+    unit = unit or "GeV"
+    check_choice("unit", unit, tuple(_GEV))
     target = Expression.parse(text if unit == "GeV" else f"({text}) * {_GEV[unit]:g}")
     if not target.branches:
         raise UsageError(f"target {text!r} reads no branch: it must depend on the event")
@@ -185,7 +188,7 @@ def parse_cut(text: str | None) -> Expression | None:
 
 
 def selected(
-    rows: Rows, recipe: Recipe, names: Iterable[str]
+    rows: Rows, recipe: Recipe, names: Iterable[str], tally: Tally
 ) -> Iterator[tuple[int, NDArray[np.int64], Mapping[str, Any]]]:
     """Read branches of the events that pass the cut, with NaN in the place of what is missing.
 
@@ -193,6 +196,7 @@ def selected(
         rows: The open file.
         recipe: Holds the cut.
         names: The branches, among them those of the cut.
+        tally: Counts missing values.
 
     Yields:
         The number of events that were read, the entry numbers of those that pass, and their branches by name.
@@ -202,7 +206,7 @@ def selected(
     """
     cut = recipe.cut
     for entries, read in rows.chunks(names):
-        branches = mark_missing(read, recipe.missing) if recipe.missing else read
+        branches = mark_missing(read, recipe.missing, tally) if recipe.missing else read
         if cut is None:
             yield len(entries), entries, branches
             continue
@@ -248,7 +252,13 @@ def _group_keys(values: NDArray[np.generic], branch: str) -> NDArray[np.int64]:
 
 
 def _without_bad(
-    rows: Rows, recipe: Recipe, sample: Sample, entries: NDArray[np.int64], tally: Tally, touched: Any
+    rows: Rows,
+    recipe: Recipe,
+    sample: Sample,
+    entries: NDArray[np.int64],
+    branches: Mapping[str, Any],
+    tally: Tally,
+    touched: Any,
 ) -> Sample:
     """Find bad values, and refuse them, leave their events out, or take zero for them.
 
@@ -257,6 +267,7 @@ def _without_bad(
         recipe: Says what is to be done.
         sample: The events.
         entries: Their entry numbers.
+        branches: What the features are made of.
         tally: Counts them.
         touched: Events in which a branch has been set to zero already.
     """
@@ -283,12 +294,35 @@ def _without_bad(
     if recipe.on_bad != SKIP:
         problem, _, bad, values = found[0]
         first = np.argmax(bad)
+        hint = ": is a hit outside of the layers?" if "layers(" in problem else ""
         raise BadValueError(
             f"{rows.source}: {problem} in {np.count_nonzero(bad)} of events {entries[0]} to {entries[-1]}, first in "
-            f"event {entries[first]} ({values[first]:g}); --on-bad skip leaves such events out"
+            f"event {entries[first]} ({values[first]:g}){hint}; --on-bad skip leaves such events out"
         )
-    for _, name, bad, _ in found:
-        tally.count_bad(name, int(np.count_nonzero(bad)))
+    for name, number in _culprits(recipe, branches, [(name, bad) for _, name, bad, _ in found]):
+        tally.count_bad(name, number)
     good = ~np.logical_or.reduce([bad for _, _, bad, _ in found])
     tally.left_out += int(np.count_nonzero(~good))
     return sample[good]
+
+
+def _culprits(
+    recipe: Recipe, branches: Mapping[str, Any], found: Sequence[tuple[str, NDArray[np.bool_]]]
+) -> Iterator[tuple[str, int]]:
+    """Yield in how many events which branches are bad, and features that are though their branches are not.
+
+    Args:
+        recipe: What is made of the branches.
+        branches: Branches by name.
+        found: Names of features, true energy and weight, and in which events they are bad.
+    """
+    explained = np.zeros(len(found[0][1]), dtype=np.bool_)
+    for name in sorted(recipe.features.branches):
+        bad = bad_events(branches[name])
+        explained |= bad
+        if bad.any():
+            yield name, int(np.count_nonzero(bad))
+    for name, bad in found:
+        if (left := bad & ~explained).any():
+            yield name, int(np.count_nonzero(left))
+            explained |= left

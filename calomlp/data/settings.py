@@ -8,7 +8,6 @@ from calomlp.settings import setting
 
 DATA = "Data"
 
-UNITS = ("GeV", "MeV", "keV", "TeV")
 ON_BAD_FILE = ("refuse", "skip")
 
 
@@ -25,12 +24,17 @@ class DataSettings:
         panel=DATA,
         metavar="TREE",
     )
-    unit: str = setting("GeV", "Unit of the target.", choices=UNITS, panel=DATA)
+    unit: str | None = setting(
+        None, "Unit of the target: GeV, MeV, keV, TeV. Default: GeV, or as in training.", panel=DATA, metavar="UNIT"
+    )
     target_from_name: str | None = setting(
         None,
         "Take the true energy from the file's name: '_([0-9.]+)GeV'; a group named MeV, keV or TeV says the unit.",
         panel=DATA,
         metavar="REGEX",
+    )
+    missing: tuple[float, ...] = setting(
+        (), "Value that stands for a missing one, such as -999; repeatable.", panel=DATA, metavar="X"
     )
     on_bad_file: str = setting(
         "refuse", "A file that cannot be read: stop, or go on without it and say so.", choices=ON_BAD_FILE, panel=DATA

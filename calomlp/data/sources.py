@@ -50,11 +50,16 @@ def resolve(names: Iterable[str], streams: Streams, *, tree: str | None = None) 
 
     Raises:
         InputError: If a file does not exist or a glob matches nothing.
+        UsageError: If a file is named with two energies.
     """
     found: dict[tuple[str, str | None], Source] = {}
     for name in names:
         for source in _resolve_with_energy(name, streams, tree):
-            found[(source.path, source.tree)] = source
+            known = found.setdefault((source.path, source.tree), source)
+            if known.true_energy != source.true_energy:
+                raise UsageError(
+                    f"{source.label}: is named with two energies, {known.true_energy} and {source.true_energy} GeV"
+                )
     if not found:
         raise InputError("no input file was named")
     return list(found.values())

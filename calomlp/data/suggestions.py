@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from calomlp.data.expressions import quote_branch
-from calomlp.data.names import BOOKKEEPING, TRUTH_LIKE
+from calomlp.data.names import BOOKKEEPING, MISSING_MARKS, TRUTH_LIKE
 from calomlp.data.summary import BranchSummary, TreeSummary
 from calomlp.units import listed
 
@@ -21,7 +21,6 @@ PLACEHOLDER = "TRUE_ENERGY"
 
 _BEAM_LIKE = re.compile(r"beam|incident|primary|initial|true$|^e(gen|mc)$", re.IGNORECASE)
 _ONE_EVENT = re.compile(r"^(event|evt|entry)", re.IGNORECASE)
-_MARKS = (-99999.0, -9999.0, -1000.0, -999.0, -99.0)
 _MIN_BEAM_ENERGIES, _MAX_BEAM_ENERGIES = 4, 50
 _MANY_COLUMNS = 200
 _MAX_FEATURES = 8
@@ -153,7 +152,7 @@ def _notes(
         "the same in all events that were read": [
             branch
             for branch in branches
-            if _constant(branch) and branch is not truth and not BOOKKEEPING.match(branch.name)
+            if _constant(branch) and branch is not truth and not BOOKKEEPING.search(branch.name)
         ],
     }
     for what, found in kinds.items():
@@ -171,7 +170,7 @@ def _marks(branches: Sequence[BranchSummary]) -> dict[float, list[str]]:
     """Return values that look like marks for missing ones, and in which energies they stand."""
     marks: dict[float, list[str]] = {}
     for branch in branches:
-        if branch.looks_like_energy and _min(branch) in _MARKS:
+        if branch.looks_like_energy and _min(branch) in MISSING_MARKS:
             marks.setdefault(_min(branch), []).append(branch.name)
     return marks
 

@@ -22,6 +22,7 @@ class Tally:
         bad: Events with a value that is missing or not finite, by branch or feature; one event may have several.
         left_out: Events that were left out because of that.
         replaced: Events in which such a value was replaced by zero.
+        missing: Values that stand for a missing one.
         empty: Events without any energy, among those that were used.
         files: Files that were left out because they cannot be read, and why.
     """
@@ -31,6 +32,7 @@ class Tally:
     bad: dict[str, int] = field(default_factory=dict)
     left_out: int = 0
     replaced: int = 0
+    missing: int = 0
     empty: int = 0
     files: dict[str, str] = field(default_factory=dict)
 
@@ -56,7 +58,7 @@ class Tally:
 
     def add(self, other: Tally) -> None:
         """Add the counts of some more events."""
-        for name in ("events", "cut", "left_out", "replaced", "empty"):
+        for name in ("events", "cut", "left_out", "replaced", "missing", "empty"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for name, number in other.bad.items():
             self.count_bad(name, number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -11,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calomlp.compute import threads
+from calomlp.data.layouts import open_rows
 from calomlp.data.record import FileRecord
-from calomlp.data.rows import Rows, open_rows
+from calomlp.data.rows import Rows
 from calomlp.data.sample import MAX_BEAM_ENERGIES, Recipe, describe, read_chunks, read_target, remember, selected
 from calomlp.data.sources import Source, is_url
 from calomlp.data.split import Side
@@ -32,10 +34,13 @@ from calomlp.progress import Progress
 from calomlp.provenance import provenance
 from calomlp.streams import STDIN
 
+logger = logging.getLogger(__name__)
+
 LABELS = {"regressor": "MLP regressor", "anchor": "linear anchor", "sum": "calibrated sum"}
 """Names of the curves, and what figures and tables call them."""
 
 _MIN_EVENTS_PER_POINT = 20
+_PLAUSIBLE = (0.5, 2.0)
 _USUAL_STRANGE = 0.005
 """A share of events outside the domain that needs no word; of those like the training one in a thousand is."""
 
@@ -132,7 +137,10 @@ def evaluate(
         )
     report = summarise(found.responses, model, used, left_out=found.left_out, use_all=use_all, seed=seed)
     cut = model.recipe.cut.text if model.recipe.cut else None
-    return replace(report, notes=(*tally.sentences(cut), *report.notes, *found.sentences()))
+    alarms = [*tally.sentences(cut), *found.alarms()]
+    for alarm in alarms:
+        logger.warning("%s", alarm)
+    return replace(report, notes=(*alarms, *report.notes, *found.sentences()))
 
 
 @dataclass
@@ -175,6 +183,15 @@ class _Found:
             distance = true_energy - arrays["regressor"]
             self.spreads += len(distance)
             self.covered += int(np.count_nonzero((distance > -arrays["below"]) & (distance < arrays["above"])))
+
+    def alarms(self) -> Iterator[str]:
+        """Say if the response is far from one."""
+        for name in self.responses.curves[:1]:
+            histograms = [content.histograms[name] for content in self.responses.content.values()]
+            events = sum(histogram.events for histogram in histograms)
+            response = 1 + sum(histogram.deviation for histogram in histograms) / max(events, 1)
+            if not _PLAUSIBLE[0] < response < _PLAUSIBLE[1]:
+                yield f"the mean response is {response:.3g}: are features and true energy in the units of the training?"
 
     def sentences(self) -> Iterator[str]:
         """Say how many events are outside the domain, and whether predicted spreads are what they should be."""
@@ -277,7 +294,7 @@ def _distinct_energies(recipe: Recipe, sources: Sequence[Source]) -> tuple[NDArr
     events = 0
     for source in sources:
         with suppress(InputError), open_rows(source, recipe.layout, recipe.branches) as rows:
-            for _, entries, branches in selected(rows, recipe, recipe.true_branches):
+            for _, entries, branches in selected(rows, recipe, recipe.true_branches, Tally()):
                 events += len(entries)
                 energy = read_target(rows, recipe.target, branches, len(entries))
                 distinct = np.unique(np.concatenate([distinct, energy]))
@@ -320,7 +337,7 @@ def _at_edge(low: float, high: float, envelope: Envelope, spread: Spread) -> boo
 
 
 def _linearity(bins: Sequence[Bin]) -> Linearity | None:
-    if not bins:
+    if len(bins) < 2:
         return None
     response = np.array([bin_.estimates["core_mean"].value for bin_ in bins])
     deviation = response / response.mean() - 1

@@ -101,7 +101,9 @@ def read_model(path: str, label: str) -> Model:
         with safetensors.safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
         return _build(document, tensors)
-    except (KeyError, TypeError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
+    except RuntimeError as error:
+        raise ArtefactError(f"{label}: this model has another form than those of this version of calomlp") from error
+    except (KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
         raise ArtefactError(f"{label}: this model is damaged: {type(error).__name__}: {error}") from error
 
 

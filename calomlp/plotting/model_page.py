@@ -98,7 +98,7 @@ def _data(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     together = f"; equal {document['split_by']} on one side" if document["split_by"] else ""
     return [
         ("true energy", f"{document['target']}, {envelope['energy_min']:.4g} to {envelope['energy_max']:.4g} GeV"),
-        ("an event is", _event(**document["layout"])),
+        ("an event is", _event(document["layout"]["explode"], document["layout"]["group_by"])),
         ("cut", document["cut"] or ""),
         ("weight", document["weight"] or ""),
         ("bad values", _bad_values(document["on_bad"], document["missing"])),

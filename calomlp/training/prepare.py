@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from calomlp.data.expressions import Expression
 from calomlp.data.features import FeatureSet, choose
+from calomlp.data.layouts import open_rows
 from calomlp.data.load import Data, Reading, load
-from calomlp.data.rows import Layout, open_rows
+from calomlp.data.rows import Layout
 from calomlp.data.sample import BY_ENERGY, MAX_BEAM_ENERGIES, Recipe, Sample, parse_cut, parse_target
 from calomlp.data.sources import Source
 from calomlp.data.split import Side, Split
@@ -44,6 +45,7 @@ were chosen for it. With fewer it resolves worse for seeing them, as measured wi
 
 _MIN_EVENTS = 20
 _MIN_KEPT = 0.5
+_POOR = 0.5  # no calorimeter resolves worse than this
 
 
 def check_init(settings: TrainingSettings, init: Model | None) -> None:
@@ -78,10 +80,12 @@ def plan_recipe(sources: Sequence[Source], settings: TrainingSettings, init: Mod
         InputError: If no file can be used.
     """
     target = parse_target(settings.target, settings.unit)
+    if settings.unit not in (None, "GeV") and any(source.true_energy for source in sources):
+        raise UsageError("--unit is that of the branch in --target; energies of whole files say their own unit")
     split = Split.parse(settings.split, settings.seed)
     cut = parse_cut(settings.cut)
     weight = Expression.parse(settings.weight) if settings.weight else None
-    layout = Layout(settings.explode, settings.group_by)
+    layout = Layout(settings.explode, settings.group_by, settings.tree or "")
     grouped = {settings.split_by} if settings.split_by and settings.split_by != BY_ENERGY else set()
     reserved = grouped | (weight.branches if weight else set())
     needed = target.branches | reserved | (cut.branches if cut else set())
@@ -254,10 +258,13 @@ def learning_region(true_energy: NDArray[np.float32], anchor: Anchor) -> tuple[f
     low, high = anchor.spread.inner_range(float(true_energy.min()), float(true_energy.max()))
     kept = np.count_nonzero((true_energy > low) & (true_energy < high)) / len(true_energy)
     if kept < _MIN_KEPT:
+        middle = math.sqrt(float(true_energy.min()) * float(true_energy.max()))
+        resolution = math.sqrt(anchor.spread.variance(middle)) / middle
         logger.warning(
-            "true energies of %.3g to %.3g GeV span little more than the resolution: expect a bias to the middle",
-            true_energy.min(),
-            true_energy.max(),
+            "the energies that are measured follow the true ones to %.0f %% only: see to units, tree, groups, friends"
+            if resolution > _POOR
+            else "true energies span little more than the resolution of %.0f %%: expect a bias to the middle",
+            100 * resolution,
         )
         return everything
     return low, high

@@ -60,9 +60,6 @@ class _TrainingSettings:
     group_by: str = setting(
         "", "Entries that follow each other with the same value are one event: eventID.", panel=DATA, metavar="BRANCH"
     )
-    missing: tuple[float, ...] = setting(
-        (), "Value that stands for a missing one, such as -999; repeatable.", panel=DATA, metavar="X"
-    )
     on_bad: str = setting(
         "refuse",
         "A value that is missing or not finite: stop, leave the event out, or take zero; what is left out is counted.",

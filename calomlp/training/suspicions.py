@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from calomlp.data.layouts import open_rows
 from calomlp.data.load import Data
-from calomlp.data.names import TRUTH_LIKE
-from calomlp.data.rows import open_rows
+from calomlp.data.names import MISSING_MARKS, TRUTH_LIKE
 from calomlp.data.sample import MAX_BEAM_ENERGIES, Sample
 from calomlp.data.sources import Source
 from calomlp.units import listed
@@ -45,8 +45,9 @@ def _target(data: Data, sample: Sample, sources: Sequence[Source]) -> Iterator[s
         )
     elif len(distinct) <= MAX_BEAM_ENERGIES and data.recipe.split_by is None:
         yield (
-            f"only {len(distinct)} distinct true energies: a network can learn them by heart, and the test does not "
-            "show it; --split-by energy tests at energies that were not trained on"
+            f"only {len(distinct)} distinct true energies ({listed([f'{energy:g}' for energy in distinct])} GeV): a "
+            "network can learn them by heart, and the test does not show it; --split-by energy tests at energies that "
+            "were not trained on"
         )
 
 
@@ -65,6 +66,19 @@ def _features(data: Data, sample: Sample) -> Iterator[str]:
     ]
     if truth:
         yield f"features that look like truth: {listed(truth)}; a network that sees them learns nothing of the detector"
+    marked = [
+        f"{name} is {mark:g} in {number} training events"
+        for mark in MISSING_MARKS
+        for name, number in zip(
+            data.recipe.features.columns, np.count_nonzero(sample.features == mark, axis=0).tolist(), strict=True
+        )
+        if number > 1
+    ]
+    if marked:
+        yield f"{listed(marked, 3)}: if that stands for a missing value, say so with --missing"
+    if data.recipe.missing and not data.tally.missing:
+        marks = ", ".join(f"{mark:g}" for mark in data.recipe.missing)
+        yield f"no value is {marks}, which --missing says to stand for a missing one"
     if len(np.unique(sample.true_energy)) > 1:
         columns = zip(data.recipe.features.columns, sample.features.T, strict=True)
         exact = [name for name, values in columns if _follows(values, sample.true_energy)]

@@ -10,7 +10,8 @@ import pytest
 
 from calomlp.data.expressions import Expression
 from calomlp.data.features import FeatureSet, choose
-from calomlp.data.rows import Layout, open_rows
+from calomlp.data.layouts import open_rows
+from calomlp.data.rows import Layout
 from calomlp.data.sources import Source
 from calomlp.errors import InputError
 from calomlp.interrupt import Interrupt

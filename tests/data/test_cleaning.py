@@ -53,15 +53,15 @@ def test_events_with_bad_values_are_left_out_and_counted(make_root: Make, caplog
     with caplog.at_level(logging.WARNING):
         data, features = treated(make_root, missing=(-999.0, -1000.0), on_bad="skip")
     assert features.tolist() == [[1.0, 3.0]]
-    assert data.tally == Tally(events=6, bad={"e1": 2, "sum(hit_energy)": 3}, left_out=5)
-    assert "5 of 6 events have a bad value and are left out: sum(hit_energy) in 3, e1 in 2" in caplog.text
+    assert data.tally == Tally(events=6, bad={"e1": 2, "hit_energy": 3}, left_out=5, missing=2)
+    assert "5 of 6 events have a bad value and are left out: hit_energy in 3, e1 in 2" in caplog.text
 
 
 def test_bad_values_count_as_zero_in_the_branches(make_root: Make, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         data, features = treated(make_root, missing=(-999.0,), on_bad="zero")
     assert features.tolist() == [[1, 3], [0, 0], [3, 4], [4, 1], [5, 0], [0, 3]]
-    assert data.tally == Tally(events=6, bad={"e1": 2, "hit_energy": 3}, replaced=5, empty=1)
+    assert data.tally == Tally(events=6, bad={"e1": 2, "hit_energy": 3}, replaced=5, missing=2, empty=1)
     assert "5 of 6 events have a bad value, which counts as zero: hit_energy in 3, e1 in 2" in caplog.text
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from calomlp.data.expressions import _FUNCTIONS, Expression
 from calomlp.data.features import Feature, FeatureSet, choose, is_energy
-from calomlp.data.rows import Layout, open_rows
+from calomlp.data.layouts import open_rows
+from calomlp.data.rows import Layout
 from calomlp.data.sources import Source
 from calomlp.errors import InputError, UsageError
 
@@ -118,7 +119,7 @@ def test_with_no_energy_in_sight_the_anchor_combines_everything(
 
 
 def test_a_jagged_feature_is_refused_with_a_way_out(make_root: Make) -> None:
-    with pytest.raises(InputError, match=r"sum\(hit_e\)"):
+    with pytest.raises(InputError, match=r"max\(hit_e\)"):
         chosen(make_root, wanted=["hit_e"])
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -14,9 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from calomlp.data.rows import Layout, Rows, open_rows
+from calomlp.data.layouts import open_rows
+from calomlp.data.rows import Layout, Rows
 from calomlp.data.sources import Source
-from calomlp.errors import InputError
+from calomlp.errors import BadValueError, InputError
 
 Make = Callable[..., Source]
 pytestmark = pytest.mark.usefixtures("small_chunks")
@@ -94,20 +94,30 @@ def test_no_entry_is_lost_in_groups(counts: list[int], make_root: Make) -> None:
     assert [x for row in found["x"] for x in row] == list(range(len(event)))
 
 
-def test_entries_that_are_torn_apart_are_warned_of(make_root: Make, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING):
-        everything(make_root({"event": np.arange(100)}), ["event"], Layout(group_by="event"))
-        two_runs = make_root({"event": np.tile(np.repeat(np.arange(200), 2), 2)}, name="two-runs.root")
-        assert len(everything(two_runs, ["event"], Layout(group_by="event"))[0]) == 400
-    assert not caplog.records  # files that were joined begin to count anew
+def test_entries_that_are_torn_apart_are_refused(make_root: Make) -> None:
+    two_runs = make_root({"event": np.tile(np.repeat(np.arange(200), 2), 2)}, name="two-runs.root")
+    assert len(everything(two_runs, ["event"], Layout(group_by="event"))[0]) == 400  # which begin to count anew
+    threads = make_root({"event": np.random.default_rng(1).permutation(200).repeat(2)}, name="threads.root")
+    assert len(everything(threads, ["event"], Layout(group_by="event"))[0]) == 200
     torn = make_root({"event": np.arange(100) % 7}, name="torn.root")
-    with caplog.at_level(logging.WARNING):
+    with pytest.raises(BadValueError, match=r"event goes up and down and comes back to 93 of 100 values"):
         everything(torn, ["event"], Layout(group_by="event"))
-    assert "event goes up and down and comes back to 93 of 100 values" in caplog.text
+
+
+def test_friends_whose_entries_have_other_numbers_are_refused(make_root: Make) -> None:
+    data = make_root({"id": np.arange(30), "e": np.ones(30)})
+    same = make_root({"id": np.arange(30), "truth": np.ones(30)}, name="same.root")
+    assert everything(replace(data, friends=(same,)), ["e", "truth"])[1]["truth"] == [1.0] * 30
+    other = np.arange(30)
+    other[[17, 18]] = 18, 17
+    turned = replace(data, friends=(make_root({"id": other, "truth": np.ones(30)}, name="turned.root"),))
+    with pytest.raises(BadValueError, match=r"turned.root:events: id is not that of data.root:events in entry 17"):
+        everything(turned, ["e", "truth"])
+    assert everything(turned, ["e", "truth"], Layout(group_by="id"))[1]["truth"] == [1.0] * 30  # found by the number
 
 
 def test_an_event_without_end_is_refused(make_root: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("calomlp.data.rows._MAX_ROWS_OF_AN_EVENT", 25)
+    monkeypatch.setattr("calomlp.data.layouts._MAX_ROWS_OF_AN_EVENT", 25)
     with pytest.raises(InputError, match="more than 25 entries have the same run"):
         everything(make_root({"run": np.ones(100, int)}), ["run"], Layout(group_by="run"))
 
@@ -175,7 +185,7 @@ def test_groups_find_their_truth_by_its_number(make_root: Make) -> None:
     ("numbers", "message"),
     [
         ([1, 2], "truth.root:events: has no entry with event 7, which hits.root:events has"),
-        ([7, 7], "truth.root:events: a number of event is there twice"),
+        ([7, 7], "truth.root:events: has 2 entries and hits.root:events 3: these are no friends"),
     ],
 )
 def test_truth_that_does_not_go_with_the_groups(make_root: Make, numbers: list[int], message: str) -> None:
@@ -193,5 +203,5 @@ def test_the_energy_of_a_file_is_that_of_each_group(make_root: Make) -> None:
 def test_truth_without_the_number_is_not_found(make_root: Make) -> None:
     hits = make_root({"event": np.array([7, 7, 7])}, name="hits.root")
     truth = make_root({"p": np.ones(2)}, name="truth.root")
-    with pytest.raises(InputError, match=r"truth.root:events: branch 'event' is not there"):
+    with pytest.raises(InputError, match=r"has 2 entries and hits.root:events 3"):
         everything(replace(hits, friends=(truth,)), ["p"], Layout(group_by="event"))

@@ -9,7 +9,8 @@ import pytest
 
 from calomlp.data.expressions import Expression
 from calomlp.data.features import Feature, FeatureSet
-from calomlp.data.rows import Layout, open_rows
+from calomlp.data.layouts import open_rows
+from calomlp.data.rows import Layout
 from calomlp.data.sample import Recipe, Sample
 from calomlp.data.sources import Source
 from calomlp.data.split import Split
