@@ -24,6 +24,7 @@ _ONE_EVENT = re.compile(r"^(event|evt|entry)", re.IGNORECASE)
 _MIN_BEAM_ENERGIES, _MAX_BEAM_ENERGIES = 4, 50
 _MANY_COLUMNS = 200
 _MAX_FEATURES = 8
+_MANY_REPEATS = 0.2
 
 
 @dataclass(frozen=True)
@@ -77,14 +78,16 @@ def suggest(trees: Sequence[TreeSummary], path: str, *, named: bool) -> Suggesti
     numeric = [branch for branch in tree.branches if branch.column is not None and branch.values is not None]
     truth = _truth(numeric)
     energies = [branch for branch in numeric if _is_energy(branch) and not _is_truth(branch)]
+    group = next((branch.name for branch in numeric if _is_shared(branch)), "")
     unit = target = None
     if truth is not None:
         unit = "MeV" if _max(truth) > MEV_ABOVE else "GeV"
         name = _quote(truth.name)
-        target = name if truth.is_number else f"max({name})"
+        target = name if truth.is_number and not group else f"max({name})"
     where = path if len(described) == 1 and not named else f"{path}:{tree.name}"
     features = _features(energies) if len(numeric) > _MANY_COLUMNS or any(map(_non_finite, numeric)) else []
     options = [word for text in features for word in ("--features", text)]
+    options += ["--group-by", group] if group else []
     options += ["--unit", "MeV"] if unit == "MeV" else []
     options += [word for mark in _marks(numeric) for word in ("--missing", f"{mark:g}")]
     options += ["--on-bad", "skip"] if _marks(numeric) else []
@@ -106,7 +109,7 @@ def _truth(branches: Sequence[BranchSummary]) -> BranchSummary | None:
         branch
         for branch in branches
         if _is_truth(branch) and not branch.is_array and not _non_finite(branch) and _max(branch) > 0
-        if branch.is_list or _min(branch) > 0
+        if branch.is_list or _min(branch) > 0 or _min(branch) in MISSING_MARKS
     ]
     by_likelihood = sorted(
         possible, key=lambda branch: (_constant(branch), branch.is_list, not TRUTH_LIKE.search(branch.name))
@@ -114,7 +117,14 @@ def _truth(branches: Sequence[BranchSummary]) -> BranchSummary | None:
     return by_likelihood[0] if by_likelihood else None
 
 
+def _is_shared(branch: BranchSummary) -> bool:
+    """Tell whether many entries have the same number of an event."""
+    return bool(branch.values and _ONE_EVENT.match(branch.name) and (branch.values.repeats or 0) > _MANY_REPEATS)
+
+
 def _is_truth(branch: BranchSummary) -> bool:
+    if "charge" in branch.name.lower():  # one of a particle
+        return False
     return branch.looks_like_energy and bool(TRUTH_LIKE.search(branch.name) or _BEAM_LIKE.search(branch.name))
 
 
@@ -139,9 +149,8 @@ def _notes(
         yield f"no branch looks like the true energy: say which it is in the place of {PLACEHOLDER}"
     else:
         yield from _notes_on_truth(truth, unit)
-    for branch in branches:
-        if branch.values and _ONE_EVENT.match(branch.name) and (branch.values.repeats or 0) > 0.2:
-            yield f"many entries share their {branch.name}: if one is a hit, --group-by {branch.name} makes events"
+    for branch in filter(_is_shared, branches):
+        yield f"many entries share their {branch.name}: the command makes one event of them"
     for mark, names in _marks(branches).items():
         yield f"{mark:g} looks like a missing value in {listed(names)}: the command leaves such events out"
     others = [branch for branch in tree.branches if branch.column is None and not branch.problem]

@@ -54,7 +54,7 @@ class Tally:
         """
         if not allowed or isinstance(error, BadValueError):
             raise error
-        self.files[source.label] = re.sub(rf"^{re.escape(source.label)}(:[^:]+)?: ", "", str(error))
+        self.files[source.label] = re.sub(rf"^{re.escape(source.label)}(:[^: ]+)?: ", "", str(error))
 
     def add(self, other: Tally) -> None:
         """Add the counts of some more events."""

@@ -155,3 +155,10 @@ def test_friends(folder: Path, streams: Streams, monkeypatch: pytest.MonkeyPatch
     assert [len(source.friends) for source in outside] == [2, 2]
     with pytest.raises(UsageError, match=r"friend 'a.root' stands for 1 files, but there are 2 with data"):
         befriend(sources, ["a.root"], streams)
+
+
+def test_a_file_has_one_energy(folder: Path, streams: Streams, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    with pytest.raises(UsageError, match=r"a.root: is named with two energies, 10.0 and 20.0 GeV"):
+        resolve(["10GeV=a.root", "20GeV=a.root"], streams)
+    assert len(resolve(["10GeV=a.root", "10GeV=a.root"], streams)) == 1

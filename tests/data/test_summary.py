@@ -130,8 +130,9 @@ def test_which_trees_are_looked_into(several: Source) -> None:
 def test_rows_that_are_hits_are_told(several: Source) -> None:
     found = suggestions(several)
     assert found.tree == "run/hits"
-    assert "many entries share their Event: if one is a hit, --group-by Event makes events" in found.notes
+    assert "many entries share their Event: the command makes one event of them" in found.notes
     assert shlex.split(found.command)[2] == "f.root:run/hits"
+    assert "--group-by Event" in found.command
 
 
 def test_a_data_set_of_showers(make_root: Make) -> None:

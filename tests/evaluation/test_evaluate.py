@@ -184,3 +184,35 @@ def test_the_coverage_of_predicted_spreads_is_told(make_root: Make) -> None:
     report = evaluated(fitted(training, settings), [test])
     (note,) = [note for note in report.notes if "predicted spread" in note]
     assert float(note.split(" ")[0].removesuffix("%")) == pytest.approx(68.3, abs=3)
+
+
+def test_features_in_another_unit_are_told(model: Model, make_root: Make, caplog: pytest.LogCaptureFixture) -> None:
+    showers = linear_showers(2000, seed=9)
+    showers["layer_energy"] *= 1000
+    report = evaluated(model, [make_root(showers, name="mev.root")])
+    assert report.notes[0].startswith("the mean response is 1")
+    assert "in the units of the training?" in caplog.text
+
+
+def test_events_unlike_those_of_the_training_are_told(model: Model, make_root: Make) -> None:
+    showers = linear_showers(2000, seed=9)
+    assert not [note for note in evaluated(model, [make_root(showers, name="a.root")]).notes if "unlike" in note]
+    showers["layer_energy"][::4, 0] += 50 * showers["layer_energy"][::4, 0]
+    (note,) = [note for note in evaluated(model, [make_root(showers, name="b.root")]).notes if "unlike" in note]
+    assert 15 < float(note.partition("%")[0]) < 30
+
+
+def test_a_file_that_cannot_be_read_is_left_out_if_that_is_asked_for(
+    model: Model, make_root: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    good = make_root(linear_showers(2000, seed=9), name="good.root")
+    bad = tmp_path / "bad.root"
+    bad.write_bytes(Path(good.path).read_bytes()[:5000])
+    files = [Source(str(bad), None, "bad.root"), good]
+    with pytest.raises(InputError, match=r"bad.root: is truncated"):
+        evaluated(model, files)
+    report = evaluated(model, files, skip_bad_files=True)
+    assert report.events == 2000
+    assert [record.path for record in report.files] == ["good.root"]
+    assert "bad.root is left out: is truncated" in caplog.text
+    assert any(note.startswith("bad.root is left out") for note in report.notes)

@@ -15,7 +15,7 @@ import torch
 from calomlp.data.sources import Source
 from calomlp.data.split import Side
 from calomlp.data.store import Room
-from calomlp.errors import InputError
+from calomlp.errors import InputError, UsageError
 from calomlp.training import events
 from calomlp.training.settings import TrainingSettings
 from tests.conftest import fitted, linear_showers
@@ -167,3 +167,39 @@ def test_what_does_not_fit_into_memory_trains_the_same(
             assert torch.equal(value, model.regressor.state_dict()[name])
     with pytest.raises(Exception, match="--optimiser gd takes all events in one step"):
         fitted(source, replace(settings, optimiser="gd"), room=Room(0, tmp_path / "cache"))
+
+
+def test_marks_that_nobody_named(make_root: Make, warned: Callable[[], str]) -> None:
+    showers = linear_showers(3000)
+    showers["layer_energy"][::1000, 2] = -999
+    source = make_root(showers)
+    fitted(source, QUICK)
+    assert "layer_energy[2] is -999 in" in warned()
+    assert "say so with --missing" in warned()
+    fitted(source, replace(QUICK, missing=(-99.0, -9.0)))
+    assert "no value is -99, -9, which --missing says to stand for a missing one" in warned()
+
+
+def test_numbers_of_events_are_no_features(make_root: Make) -> None:
+    showers = linear_showers(3000)
+    data = make_root({"Run/eventID": np.arange(3000), "layer_energy": showers["layer_energy"]})
+    truth = make_root({"E": showers["true_energy"], "eventID": np.arange(3000), "id": np.ones(3000)}, name="t.root")
+    model = fitted(replace(data, friends=(truth,)), replace(QUICK, target="E"))
+    assert model.recipe.features.branches == {"layer_energy"}
+
+
+def test_measured_energies_that_have_nothing_to_do_with_the_true_ones(
+    make_root: Make, warned: Callable[[], str]
+) -> None:
+    showers = linear_showers(3000)
+    showers["layer_energy"] = np.random.default_rng(3).permutation(showers["layer_energy"])
+    fitted(make_root(showers), QUICK)
+    assert "the energies that are measured follow the true ones to" in warned()
+
+
+def test_a_unit_is_that_of_a_branch(make_root: Make) -> None:
+    source = replace(make_root(linear_showers(300)), true_energy=5.0)
+    with pytest.raises(UsageError, match="--unit is that of the branch in --target"):
+        fitted(source, replace(QUICK, unit="MeV"))
+    with pytest.raises(UsageError, match="unit 'mev' is unknown: legal: GeV, MeV"):
+        fitted(make_root(linear_showers(300), name="b.root"), replace(QUICK, unit="mev"))
