@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -100,8 +101,10 @@ class TreeReader(Protocol):
     def read(self, column: Column, start: int, stop: int) -> Any:
         """Return one column of the events from ``start`` to ``stop``."""
 
-    def iterate(self, columns: Sequence[Column], start: int, stop: int, step: int) -> Iterator[dict[str, Any]]:
-        """Yield columns by name, for ``step`` events at a time."""
+    def iterate(
+        self, columns: Sequence[Column], start: int, stop: int, step: int, pool: Executor
+    ) -> Iterator[dict[str, Any]]:
+        """Yield columns by name, for ``step`` events at a time; the threads of a pool may help."""
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import uproot
 
 from calomlp.data.columns import Branch, Column, TreeReader
 from calomlp.data.damage import brief, check_packed, check_record
+from calomlp.data.remote import Remote, RemoteSource
 from calomlp.data.rntuple import RNTuple
 from calomlp.data.sources import Source, is_url, stamp
 from calomlp.data.ttree import TTree
@@ -25,6 +28,7 @@ __all__ = ["DEFAULT_TREE", "Column", "RootFile", "Table", "open_file", "open_tab
 logger = logging.getLogger(__name__)
 
 DEFAULT_TREE = "events"
+_Look = Callable[[], tuple[int | None, Any]]
 _READERS: dict[str, Callable[[Any, int | None], TreeReader]] = {
     **dict.fromkeys(("TTree", "TNtuple", "TNtupleD"), TTree),
     "ROOT::RNTuple": RNTuple,
@@ -34,6 +38,7 @@ _MIN_CHUNK_EVENTS, _MAX_CHUNK_EVENTS = 10, 200_000
 _MAGIC = b"root"
 _FOLDERS = ("TDirectory", "TDirectoryFile")
 _MAX_LISTED = 12
+_MAX_THREADS = 8  # unpack several gigabytes a second, beyond what else is done with them
 
 
 class Table:
@@ -68,6 +73,8 @@ class Table:
         """
         try:
             return self._reader.branches
+        except CalomlpError:
+            raise
         except Exception as error:
             raise InputError(f"{self.source}: cannot be read: {brief(error)}") from error
 
@@ -95,6 +102,8 @@ class Table:
                 raise InputError(f"{self.source}: {self._refusal(name, alternatives)}")
             try:
                 self._reader.check(self.columns[name])
+            except CalomlpError:
+                raise
             except Exception as error:
                 raise InputError(f"{self.source}: branch {name!r} cannot be read: {brief(error)}") from error
 
@@ -130,10 +139,11 @@ class Table:
         start = step = 0
         try:
             step = min(max(self.events_in(_CHUNK_BYTES, columns), _MIN_CHUNK_EVENTS), _MAX_CHUNK_EVENTS)
-            for chunk in self._reader.iterate(columns, 0, stop, step):
-                self._unchanged()
-                yield start, chunk
-                start += len(next(iter(chunk.values())))
+            with ThreadPoolExecutor(min(len(os.sched_getaffinity(0)), _MAX_THREADS)) as pool:
+                for chunk in self._reader.iterate(columns, 0, stop, step, pool):
+                    self._unchanged()
+                    yield start, chunk
+                    start += len(next(iter(chunk.values())))
         except CalomlpError:
             raise
         except Exception as error:
@@ -166,6 +176,8 @@ class Table:
         numbers = sum(int(np.prod(column.shape)) for column in columns if not column.jagged)
         try:
             per_event = max(8 * numbers, self._reader.bytes_per_event(columns), 1)  # packed numbers take eight bytes
+        except CalomlpError:
+            raise
         except Exception as error:
             raise InputError(f"{self.source}: cannot be read: {brief(error)}") from error
         return max(1, int(size / per_event))
@@ -189,16 +201,19 @@ class RootFile:
     Args:
         source: Where it lies.
         directory: From uproot.
+        look: Returns the size of the file as it is now, if that is known, and what tells this version from another.
     """
 
-    def __init__(self, source: Source, directory: Any) -> None:
+    def __init__(self, source: Source, directory: Any, look: _Look) -> None:
         self.source = source
         self._directory = directory
-        self._stamp = stamp(source)
-        end = directory.file.fEND
-        if self._stamp and self._stamp[0] < end:
-            raise InputError(f"{source.label}: is truncated: {self._stamp[0]} bytes are left of {end}")
-        if self._stamp and directory.file.fSeekInfo:  # the description of classes
+        self._look = look
+        self._stamp = look()
+        size, end = self._stamp[0], directory.file.fEND
+        if size is not None and size < end:
+            raise InputError(f"{source.label}: is truncated: {size} bytes are left of {end}")
+        self._near = None if is_url(source.path) else size  # a file whose every record may be looked at beforehand
+        if self._near and directory.file.fSeekInfo:  # the description of classes
             check_record(directory.file.source, directory.file.fSeekInfo)
         self._tables: dict[str, Table] = {}
         self._classes: set[str] = set()
@@ -236,7 +251,7 @@ class RootFile:
         key = cycles[number]
         try:
             check_packed(key.fNbytes, key.fObjlen, key.fSeekKey)
-            reader = _READERS[key.fClassName](key.get(), self._stamp[0] if self._stamp else None)
+            reader = _READERS[key.fClassName](key.get(), self._near)
             return Table(source, reader, str(self._directory.file.uuid), self.check_unchanged)
         except CalomlpError:
             raise
@@ -297,7 +312,7 @@ class RootFile:
         Raises:
             InputError: If it has changed, or is not there any more.
         """
-        if self._stamp and stamp(self.source) != self._stamp:
+        if self._look() != self._stamp:
             raise InputError(f"{self.source.label}: has changed while it was read")
 
 
@@ -311,8 +326,8 @@ def open_file(source: Source) -> Iterator[RootFile]:
     """
     with ExitStack() as stack:
         try:
-            file = RootFile(source, stack.enter_context(_directory(source)))
-        except CalomlpError:  # a second signal, which may arrive anywhere
+            file = RootFile(source, *stack.enter_context(_directory(source)))
+        except CalomlpError:  # a second signal, which may arrive anywhere, or a server that does not answer
             raise
         except ImportError as error:
             raise MissingDependencyError(
@@ -325,10 +340,13 @@ def open_file(source: Source) -> Iterator[RootFile]:
 
 
 @contextmanager
-def _directory(source: Source) -> Iterator[Any]:
+def _directory(source: Source) -> Iterator[tuple[Any, _Look]]:
     if is_url(source.path):
-        with uproot.open(source.path) as directory:
-            yield directory
+        with (
+            Remote(source.path) as remote,
+            uproot.open({source.path: None}, handler=RemoteSource, remote=remote) as directory,
+        ):
+            yield directory, remote.stamp
         return
     # By its path, uproot opens a file anew for every read, and another file may lie there by then.
     with Path(source.path).open("rb") as handle:
@@ -336,7 +354,7 @@ def _directory(source: Source) -> Iterator[Any]:
         if head != _MAGIC:
             raise ValueError(f"it begins with {head!r}" if head else "it is empty")
         with uproot.open(handle, use_threads=False) as directory:
-            yield directory
+            yield directory, partial(stamp, source)
 
 
 @contextmanager
@@ -366,6 +384,8 @@ def _walk(directory: Any, prefix: str, seen: set[int]) -> Iterator[tuple[str, An
             seen.add(key.fSeekKey)
             try:
                 folder = key.get()
+            except CalomlpError:
+                raise
             except Exception:  # noqa: BLE001, S112 - uproot has no common error for damage
                 continue
             yield from _walk(folder, f"{path}/", seen)

@@ -80,8 +80,8 @@ def std(values: Any, weights: Any = None) -> Any:
 def _sorted(values: Any) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
     """Return all numbers in ascending order inside each event, their counts, and where each event begins."""
     numbers, counts = elements(values)
-    order = np.lexsort((numbers, np.arange(len(counts)).repeat(counts)))
-    return numbers[order], counts, counts.cumsum() - counts
+    ordered = ak.sort(ak.unflatten(numbers, counts), axis=1)
+    return np.asarray(ak.flatten(ordered, axis=1)), counts, counts.cumsum() - counts
 
 
 def quantile(values: Any, share: Any) -> NDArray[np.float64]:

@@ -7,10 +7,12 @@ memory is bounded by the range; and the checksums of the pages, which uproot pas
 
 from __future__ import annotations
 
+import queue
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor
 from functools import cached_property
-from itertools import chain, pairwise
+from itertools import chain, pairwise, repeat
 from typing import Any
 
 import awkward as ak
@@ -20,6 +22,8 @@ from awkward.contents import Content, ListOffsetArray, NumpyArray, RegularArray
 from awkward.forms import Form, ListOffsetForm, RecordForm, RegularForm
 from awkward.index import Index64
 from numpy.typing import NDArray
+from uproot.compression import decompress
+from uproot.source.cursor import Cursor
 
 from calomlp.data.columns import Branch, Column
 from calomlp.data.damage import brief, check_packed
@@ -28,6 +32,9 @@ _UNTITLED = re.compile(r"_collection\d+")
 """Collections that ROOT's importer invents; their members are there under their own names, too."""
 
 _CHECKSUM_BYTES = 8
+
+_Map = Callable[..., Iterable[Any]]  # the built-in one, or that of a pool of threads
+_Piece = tuple[int, int, int]  # a cluster, and a range of elements counted from its beginning
 
 
 class RNTuple:
@@ -45,7 +52,7 @@ class RNTuple:
         self._ntuple = ntuple
         self._size = size
         self._edges = np.cumsum([0, *(cluster.num_entries for cluster in ntuple.cluster_summaries)])
-        self._pages: dict[int, tuple[tuple[int, int], NDArray[Any]]] = {}  # the last one of each column
+        self._last_page: dict[int, dict[tuple[int, int], NDArray[Any]]] = {}  # of each column
         self.entries = int(self._edges[-1])
 
     @cached_property
@@ -92,22 +99,27 @@ class RNTuple:
 
     def read(self, column: Column, start: int, stop: int) -> Any:
         """Return one column of the events from ``start`` to ``stop``."""
+        return self._read(column, start, stop, map)
+
+    def iterate(
+        self, columns: Sequence[Column], start: int, stop: int, step: int, pool: Executor
+    ) -> Iterator[dict[str, Any]]:
+        """Yield columns by name, for ``step`` events at a time; the threads of a pool unpack the pages."""
+        for first in range(start, stop, step):
+            last = min(first + step, stop)
+            yield {column.name: self._read(column, first, last, pool.map) for column in columns}
+
+    def _read(self, column: Column, start: int, stop: int, run: _Map) -> Any:
         form = self._forms[column.branch]
         if self._irregular & set(_numbers(form, column.keys)):  # these alone are left to uproot, cluster by cluster
             field = self._ntuple[column.branch]
             return column.finish(column.of(field.array(entry_start=start, entry_stop=stop, array_cache=None)))
-        parts = []
-        for cluster, (low, high) in enumerate(pairwise(self._edges.tolist())):
-            first, last = max(start, low), min(stop, high)
-            if first < last:
-                parts.append(ak.Array(self._content(form, column.keys, cluster, first - low, last - low)))
-        return column.finish(parts[0] if len(parts) == 1 else ak.concatenate(parts))
-
-    def iterate(self, columns: Sequence[Column], start: int, stop: int, step: int) -> Iterator[dict[str, Any]]:
-        """Yield columns by name, for ``step`` events at a time."""
-        for first in range(start, stop, step):
-            last = min(first + step, stop)
-            yield {column.name: self.read(column, first, last) for column in columns}
+        pieces = [
+            (cluster, max(start, low) - low, min(stop, high) - low)
+            for cluster, (low, high) in enumerate(pairwise(self._edges.tolist()))
+            if max(start, low) < min(stop, high)
+        ]
+        return column.finish(ak.Array(self._content(form, column.keys, pieces, run)))
 
     @cached_property
     def _irregular(self) -> set[int]:
@@ -118,70 +130,88 @@ class RNTuple:
             number for number, record in enumerate(records) if record.first_element_index or record.field_id in several
         }
 
-    def _content(self, form: Any, keys: tuple[str, ...], cluster: int, start: int, stop: int) -> Content:
-        """Read elements ``start`` to ``stop`` of what a form describes, counted from the beginning of the cluster."""
+    def _content(self, form: Any, keys: tuple[str, ...], pieces: list[_Piece], run: _Map) -> Content:
+        """Read what a form describes, of all pieces one after the other."""
         if isinstance(form, RecordForm):
-            return self._content(form.content(keys[0]), keys[1:], cluster, start, stop)
+            return self._content(form.content(keys[0]), keys[1:], pieces, run)
         if isinstance(form, RegularForm):
-            content = self._content(form.content, keys, cluster, start * form.size, stop * form.size)
-            return RegularArray(content, form.size, stop - start)
-        number = _number(form)
+            inner = [(cluster, start * form.size, stop * form.size) for cluster, start, stop in pieces]
+            length = sum(stop - start for _, start, stop in pieces)
+            return RegularArray(self._content(form.content, keys, inner, run), form.size, length)
         if isinstance(form, ListOffsetForm):
-            edges = self._list_edges(cluster, number, start, stop)
-            content = self._content(form.content, keys, cluster, int(edges[0]), int(edges[-1]))
-            return ListOffsetArray(Index64(edges - edges[0]), content)
+            inner, lengths = self._lists(_number(form), pieces, run)
+            offsets = np.cumsum(np.concatenate([[0], lengths]))
+            return ListOffsetArray(Index64(offsets), self._content(form.content, keys, inner, run))
         if form.form_key.endswith("-cardinality"):
-            return NumpyArray(np.diff(self._list_edges(cluster, number, start, stop)))
-        return NumpyArray(self._elements(cluster, number, start, stop))
+            return NumpyArray(self._lists(_number(form), pieces, run)[1])
+        return NumpyArray(self._elements(_number(form), pieces, run))
 
-    def _list_edges(self, cluster: int, number: int, start: int, stop: int) -> NDArray[np.int64]:
-        """Return where lists begin and end; the file holds the ends only."""
-        ends = self._elements(cluster, number, max(start - 1, 0), stop).astype(np.int64)
-        edges = ends if start else np.concatenate([[0], ends])
-        if edges[0] < 0 or (np.diff(edges) < 0).any():
-            raise ValueError("its lists are damaged")
-        return edges
+    def _lists(self, number: int, pieces: list[_Piece], run: _Map) -> tuple[list[_Piece], NDArray[np.int64]]:
+        """Return where the elements of lists lie, and how many each has; the file holds the ends of lists only."""
+        ends = self._elements(number, [(cluster, max(start - 1, 0), stop) for cluster, start, stop in pieces], run)
+        ends = ends.astype(np.int64)
+        inner, lengths = [], []
+        for cluster, start, stop in pieces:
+            held = stop - max(start - 1, 0)
+            edges, ends = ends[:held] if start else np.concatenate([[0], ends[:held]]), ends[held:]
+            if edges[0] < 0 or (np.diff(edges) < 0).any():
+                raise ValueError("its lists are damaged")
+            inner.append((cluster, int(edges[0]), int(edges[-1])))
+            lengths.append(np.diff(edges))
+        return inner, np.concatenate(lengths)
 
-    def _elements(self, cluster: int, number: int, start: int, stop: int) -> NDArray[Any]:
+    def _elements(self, number: int, pieces: list[_Piece], run: _Map) -> NDArray[Any]:
         """Read elements of a column out of the pages that hold them."""
-        found = [np.empty(0, self._ntuple.get_field_metadata(number).dtype)]
-        first = 0
-        for index, page in enumerate(self._page_list(cluster, number)):
-            last = first + page.num_elements
-            if first < stop and start < last:
-                found.append(self._page(cluster, number, index, page)[max(start - first, 0) : stop - first])
-            first = last
-        elements = np.concatenate(found)
-        if len(elements) != stop - start:
-            raise ValueError(f"it holds {first} numbers in cluster {cluster}, fewer than its events need")
-        return elements
+        column = self._ntuple.get_field_metadata(number)
+        wanted = {}
+        for cluster, start, stop in pieces:
+            first = 0
+            for index, page in enumerate(self._page_list(cluster, number)):
+                last = first + page.num_elements
+                if max(first, start) < min(last, stop):
+                    wanted[cluster, index] = page, slice(max(start - first, 0), stop - first)
+                first = last
+            if first < stop:
+                raise ValueError(f"it holds {first} numbers in cluster {cluster}, fewer than its events need")
+        values = self._last_page.get(number, {})
+        new = {key: page for key, (page, _) in wanted.items() if key not in values}
+        chunks = self._fetch(new.values(), column)
+        values = values | dict(zip(new, run(self._unpack, new.values(), chunks, repeat(column)), strict=True))
+        if wanted:
+            self._last_page[number] = {key: values[key] for key in list(wanted)[-1:]}
+        return np.concatenate([np.empty(0, column.dtype), *(values[key][part] for key, (_, part) in wanted.items())])
+
+    def _fetch(self, pages: Iterable[Any], column: Any) -> list[Any]:
+        """Ask for the bytes of pages, of all at once because they may lie behind a network."""
+        ranges = []
+        for page in pages:
+            start, packed = page.locator.offset, page.locator.num_bytes
+            check_packed(packed, page.num_elements * column.nbits // 8, start)
+            stop = start + packed + (_CHECKSUM_BYTES if page.has_checksum else 0)
+            if self._size is not None and stop > self._size:
+                raise ValueError(f"its page at byte {start} lies beyond the end of the file")
+            ranges.append((start, stop))
+        return list(self._ntuple.file.source.chunks(ranges, queue.Queue()))
+
+    def _unpack(self, page: Any, chunk: Any, column: Any) -> NDArray[Any]:
+        """Return the numbers in the bytes of a page."""
+        start, packed = page.locator.offset, page.locator.num_bytes
+        if page.has_checksum:
+            data = chunk.raw_data
+            if xxhash.xxh3_64_intdigest(data[:packed]) != int.from_bytes(data[packed:], "little"):
+                raise ValueError(f"its page at byte {start} does not agree with its checksum")
+        size = -(-page.num_elements * column.nbits // 8)
+        if packed < size:
+            chunk = decompress(chunk, Cursor(start), {}, packed, size)
+        values = np.empty(page.num_elements, column.dtype)
+        values.view(np.uint8)[:size] = chunk.raw_data[:size]
+        self._ntuple.deserialize_page_decompressed_buffer(values, column)
+        self._ntuple.post_process(values, column)
+        return values
 
     def _page_list(self, cluster: int, number: int) -> list[Any]:
         columns = self._ntuple.page_link_list[cluster]
         return columns[number].pages if number < len(columns) else []
-
-    def _page(self, cluster: int, number: int, index: int, page: Any) -> NDArray[Any]:
-        where, values = self._pages.get(number, (None, np.empty(0)))
-        if where == (cluster, index):
-            return values
-        column = self._ntuple.get_field_metadata(number)
-        check_packed(page.locator.num_bytes, page.num_elements * column.nbits // 8, page.locator.offset)
-        if self._size is not None:
-            self._verify(page)
-        values = np.empty(page.num_elements, column.dtype)
-        self._ntuple.read_page(values, cluster, number, index, column)
-        self._ntuple.post_process(values, column)
-        self._pages[number] = (cluster, index), values
-        return values
-
-    def _verify(self, page: Any) -> None:
-        start, stop = page.locator.offset, page.locator.offset + page.locator.num_bytes
-        if stop > self._size:
-            raise ValueError(f"its page at byte {start} lies beyond the end of the file")
-        if page.has_checksum:
-            data = self._ntuple.file.source.chunk(start, stop + _CHECKSUM_BYTES).raw_data
-            if xxhash.xxh3_64_intdigest(data[:-_CHECKSUM_BYTES]) != int.from_bytes(data[-_CHECKSUM_BYTES:], "little"):
-                raise ValueError(f"its page at byte {start} does not agree with its checksum")
 
 
 def _number(form: Form) -> int:

@@ -13,8 +13,13 @@ from calomlp.streams import STDIN, Streams
 from calomlp.units import parse_quantity
 
 _URL = re.compile(r"^[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+_SECRET = re.compile(r"token|auth|sig|key|credential|password", re.IGNORECASE)
 _ENERGY_PREFIX = re.compile(r"^(?P<energy>[0-9.]+(?:e[+-]?[0-9]+)? ?[kMGT]eV)=(?P<name>.+)$")
 _TREE_SUFFIX = re.compile(r"^(?P<path>.*\.root[^:/]*):(?P<tree>[^:]+)$")
+_URL_TREES = (  # before the query, or at the end, where what follows a colon may also be half of a time of day
+    re.compile(r"^(?P<path>[^/]+//[^/]*/.*\.root[^:/?]*):(?P<tree>[^:?]+)(?P<query>\?.*|)$"),
+    re.compile(r"^(?P<path>[^/]+//[^/]*/.*\.root.*):(?P<tree>[a-z_][\w/.;-]*)(?P<query>)$", re.IGNORECASE),
+)
 
 
 @dataclass(frozen=True)
@@ -124,8 +129,8 @@ def energies_from_names(sources: Sequence[Source], pattern: str) -> list[Source]
 
 
 def _resolve_with_energy(name: str, streams: Streams, tree: str | None) -> list[Source]:
-    match = None if Path(name).is_file() else _ENERGY_PREFIX.match(name)
-    if match is None:
+    match = _ENERGY_PREFIX.match(name)
+    if match is None or Path(name).is_file():
         return _resolve_one(name, streams, tree)
     energy = parse_quantity(match["energy"], "GeV", where=f"energy of {match['name']}").value
     return [replace(source, true_energy=energy) for source in _resolve_one(match["name"], streams, tree)]
@@ -139,10 +144,12 @@ def _resolve_one(name: str, streams: Streams, tree: str | None) -> list[Source]:
         return [source for path in piped.paths for source in _resolve_listed(path, streams, tree)]
     if name.startswith("@"):
         return [source for line in _lines(name[1:]) for source in _resolve_listed(line, streams, tree)]
+    if is_url(name):
+        match = next(filter(None, (pattern.match(name) for pattern in _URL_TREES)), None)
+        path, tree = (match["path"] + match["query"], match["tree"]) if match else (name, tree)
+        return [Source(path, tree, _without_secrets(path))]
     match = None if Path(name).is_file() else _TREE_SUFFIX.match(name)
     path, tree = (match["path"], match["tree"]) if match else (name, tree)
-    if is_url(path):
-        return [Source(path, tree, path)]
     if Path(path).is_file():
         return [Source(path, tree, path)]
     if glob.has_magic(path):
@@ -168,15 +175,19 @@ def _lines(path: str) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
 
 
+def _without_secrets(url: str) -> str:
+    """Return a URL without its query if that holds what nobody else should see, in a message or in a model."""
+    address, _, query = url.partition("?")
+    return address if _SECRET.search(query) else url
+
+
 def is_url(path: str) -> bool:
     """Tell whether a path leads to another machine, or in any case through a protocol."""
     return _URL.match(path) is not None
 
 
-def stamp(source: Source) -> tuple[int, int] | None:
-    """Return size and time of change of a file; ``None`` if it lies elsewhere."""
-    if is_url(source.path):
-        return None
+def stamp(source: Source) -> tuple[int, int]:
+    """Return size and time of change of a file on this machine."""
     try:
         state = Path(source.path).stat()
     except OSError:

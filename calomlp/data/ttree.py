@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
 from functools import cached_property
 from typing import Any
 
@@ -103,13 +104,16 @@ class TTree:
         records = self._tree[column.branch].array(entry_start=start, entry_stop=stop, array_cache=None)
         return column.finish(column.of(records))
 
-    def iterate(self, columns: Sequence[Column], start: int, stop: int, step: int) -> Iterator[dict[str, Any]]:
+    def iterate(
+        self, columns: Sequence[Column], start: int, stop: int, step: int, pool: Executor
+    ) -> Iterator[dict[str, Any]]:
         """Yield columns by name, for ``step`` events at a time; a basket is unpacked once, however large it is."""
         for column in columns:
             self.check(column)
         paths = sorted({column.branch for column in columns})
         wanted = [(path, self._tree[path].interpretation) for path in paths]  # a name alone would be an expression
-        for read in self._tree.iterate(wanted, entry_start=start, entry_stop=stop, step_size=step, how=dict):
+        options = {"entry_start": start, "entry_stop": stop, "step_size": step, "how": dict}
+        for read in self._tree.iterate(wanted, decompression_executor=pool, **options):
             yield {column.name: column.finish(column.of(read[column.branch])) for column in columns}
 
 

@@ -57,9 +57,26 @@ def test_a_list_of_files(folder: Path, streams: Streams) -> None:
     assert [source.tree for source in resolve([f"@{folder}/list.txt"], streams)] == [None, "t"]
 
 
-def test_urls_are_left_to_the_reader(streams: Streams) -> None:
-    (source,) = resolve(["root://host//store/a.root:events"], streams)
-    assert (source.path, source.tree) == ("root://host//store/a.root", "events")
+@pytest.mark.parametrize(
+    ("name", "path", "tree"),
+    [
+        ("root://host//store/a.root:events", "root://host//store/a.root", "events"),
+        ("root://me@host:1094//store/a.root", "root://me@host:1094//store/a.root", None),
+        ("https://host:8443/a.root", "https://host:8443/a.root", None),
+        ("https://cern.root:8443/a.h5", "https://cern.root:8443/a.h5", None),
+        ("https://host/my%20file.root:dir/hits;2", "https://host/my%20file.root", "dir/hits;2"),
+        ("https://host/a.root?token=x/y%3A=", "https://host/a.root?token=x/y%3A=", None),
+        ("https://host/a.root?token=x/y:dir/hits", "https://host/a.root?token=x/y", "dir/hits"),
+        ("https://host/a.root:hits?token=x/y", "https://host/a.root?token=x/y", "hits"),
+        ("https://host/a.root?until=12:30", "https://host/a.root?until=12:30", None),
+        ("https://host/get?file=a.root&raw=1:hits", "https://host/get?file=a.root&raw=1", "hits"),
+        ("s3://bucket/a.root:hits", "s3://bucket/a.root", "hits"),
+        (f"https://host/a.root?token={'x' * 5000}", f"https://host/a.root?token={'x' * 5000}", None),
+    ],
+)
+def test_urls_are_left_to_the_reader(name: str, path: str, tree: str | None, streams: Streams) -> None:
+    assert resolve([name], streams) == [Source(path, tree, path)]
+    assert resolve([name], streams, tree="other")[0].tree == (tree or "other")
 
 
 def test_an_artefact_from_a_pipe_is_called_so() -> None:
@@ -162,3 +179,10 @@ def test_a_file_has_one_energy(folder: Path, streams: Streams, monkeypatch: pyte
     with pytest.raises(UsageError, match=r"a.root: is named with two energies, 10.0 and 20.0 GeV"):
         resolve(["10GeV=a.root", "20GeV=a.root"], streams)
     assert len(resolve(["10GeV=a.root", "10GeV=a.root"], streams)) == 1
+
+
+def test_a_secret_in_a_url_is_not_repeated(streams: Streams) -> None:
+    (source,) = resolve(["https://host/a.root?access_token=xyz"], streams)
+    assert (source.path, str(source)) == ("https://host/a.root?access_token=xyz", "https://host/a.root")
+    (plain,) = resolve(["https://host/a.root?download=1"], streams)
+    assert plain.label == "https://host/a.root?download=1"
