@@ -75,7 +75,8 @@ def test_a_list_of_files(folder: Path, streams: Streams) -> None:
     ],
 )
 def test_urls_are_left_to_the_reader(name: str, path: str, tree: str | None, streams: Streams) -> None:
-    assert resolve([name], streams) == [Source(path, tree, path)]
+    (source,) = resolve([name], streams)
+    assert (source.path, source.tree) == (path, tree)
     assert resolve([name], streams, tree="other")[0].tree == (tree or "other")
 
 
