@@ -20,6 +20,7 @@ PLACEHOLDER = "TRUE_ENERGY"
 """What stands in the command where no branch looks like the true energy."""
 
 _BEAM_LIKE = re.compile(r"beam|incident|primary|initial|true$|^e(gen|mc)$", re.IGNORECASE)
+_NO_ENERGY = re.compile(r"charge|id$|status$|index$", re.IGNORECASE)  # of a particle
 _ONE_EVENT = re.compile(r"^(event|evt|entry)", re.IGNORECASE)
 _MIN_BEAM_ENERGIES, _MAX_BEAM_ENERGIES = 4, 50
 _MANY_COLUMNS = 200
@@ -123,7 +124,7 @@ def _is_shared(branch: BranchSummary) -> bool:
 
 
 def _is_truth(branch: BranchSummary) -> bool:
-    if "charge" in branch.name.lower():  # one of a particle
+    if _NO_ENERGY.search(branch.name):
         return False
     return branch.looks_like_energy and bool(TRUTH_LIKE.search(branch.name) or _BEAM_LIKE.search(branch.name))
 
