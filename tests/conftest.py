@@ -99,6 +99,15 @@ def together(data: Data) -> Sample:
     return Sample(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
+def damage(source: Source) -> None:
+    """Overwrite a few bytes in the middle of a file."""
+    path = Path(source.path)
+    damaged = bytearray(path.read_bytes())
+    middle = len(damaged) // 2
+    damaged[middle : middle + 64] = bytes(64)
+    path.write_bytes(damaged)
+
+
 def linear_showers(n_events: int, n_layers: int = 6, seed: int = 1) -> dict[str, np.ndarray]:
     """Showers whose layers share the energy evenly, each with a stochastic fluctuation of 10 %/sqrt(E)."""
     rng = np.random.default_rng(seed)

@@ -20,7 +20,7 @@ from calomlp.data.sources import Source
 from calomlp.data.split import Split
 from calomlp.data.tally import Tally
 from calomlp.errors import BadValueError, InputError
-from tests.conftest import linear_showers, read, together
+from tests.conftest import damage, linear_showers, read, together
 
 Make = Callable[..., Source]
 FEATURES = FeatureSet(Feature(text, energy=True) for text in ("e1", "sum(hit_energy)"))
@@ -99,11 +99,7 @@ def test_a_weight_may_be_zero_and_not_negative(make_root: Make) -> None:
 def three_files(make_root: Make) -> list[Source]:
     """Three files, of which the second cannot be read to its end."""
     sources = [make_root(linear_showers(3000, seed=n), name=f"{n}.root") for n in (1, 2, 3)]
-    path = Path(sources[1].path)
-    damaged = bytearray(path.read_bytes())
-    middle = len(damaged) // 2
-    damaged[middle : middle + 64] = bytes(64)
-    path.write_bytes(damaged)
+    damage(sources[1])
     return sources
 
 

@@ -22,7 +22,7 @@ from calomlp.data.sources import Source
 from calomlp.data.split import Split
 from calomlp.data.store import Cache, OnDisk, Room
 from calomlp.errors import InputError, OutputError
-from tests.conftest import linear_showers, read, together
+from tests.conftest import damage, linear_showers, read, together
 
 Make = Callable[..., Source]
 RECIPE = Recipe(FeatureSet([Feature("layer_energy", (6,), energy=True)]), Expression.parse("true_energy"), Split())
@@ -170,11 +170,7 @@ def test_a_file_that_is_skipped_leaves_no_events_behind(
 ) -> None:
     monkeypatch.setattr("calomlp.data.reader._CHUNK_BYTES", 8000)
     sources = [make_root(linear_showers(3000, seed=n), name=f"{n}.root") for n in (1, 2, 3)]
-    path = Path(sources[1].path)
-    damaged = bytearray(path.read_bytes())
-    middle = len(damaged) // 2
-    damaged[middle : middle + 64] = bytes(64)
-    path.write_bytes(damaged)
+    damage(sources[1])
     kept = read(sources, RECIPE, room=room, skip_bad_files=True)
     assert same(kept, read([sources[0], sources[2]], RECIPE))
     again = read(sources, RECIPE, room=room, skip_bad_files=True)
