@@ -10,7 +10,7 @@ from calomlp.cli.options import TABLES
 from calomlp.data.expressions import _FUNCTIONS, Expression
 from calomlp.errors import ExitCode
 from calomlp.settings import declared
-from calomlp.training.settings import LOSSES
+from calomlp.training.settings import LOSSES, OPTIMISERS, SCHEDULES
 from tests.conftest import ROOT
 
 LANGUAGE = (ROOT / "calomlp/data/README.md").read_text(encoding="utf-8")
@@ -29,6 +29,13 @@ def test_the_exit_codes_are_all_there() -> None:
 def test_the_losses_are_all_there() -> None:
     table = README.partition("| `--loss` |")[2].partition("\n\n")[0]
     assert re.findall(r"^\| `([a-z0-9-]+)` \|", table, flags=re.MULTILINE) == list(LOSSES)
+
+
+@pytest.mark.parametrize(("setting", "choices"), [("optimiser", OPTIMISERS), ("schedule", SCHEDULES)])
+def test_the_choices_of_the_optimisation_are_all_there(setting: str, choices: tuple[str, ...]) -> None:
+    table = README.partition(f"| `--{setting}` |")[2].partition("\n\n")[0]
+    names = [name for cell in re.findall(r"^\| (`[^|]+) \|", table, flags=re.MULTILINE) for name in cell.split(", ")]
+    assert sorted(name.strip("`") for name in names) == sorted(choices)
 
 
 def test_the_functions_of_the_feature_language_are_all_there() -> None:

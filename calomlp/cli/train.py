@@ -7,12 +7,15 @@ calomlp train showers.root -o model.safetensors
 calomlp train 'run*.root' -t beam_energy --features layer_energy -o m.safetensors
 
 calomlp simulate siw-ecal -o s.root | calomlp train - -o model.safetensors
+
+calomlp train showers.root --find-lr
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, fields
+import shutil
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,13 +24,18 @@ from calomlp.errors import UsageError
 from calomlp.memory import default_memory
 from calomlp.settings import setting
 from calomlp.streams import Record, ensure_folder
-from calomlp.training.settings import TrainingSettings
+from calomlp.training.settings import OPTIMISATION, TrainingSettings
 from calomlp.units import format_duration, parse_duration, parse_size
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from calomlp.cli.session import Session
+    from calomlp.data.sources import Source
+    from calomlp.data.store import Room
 
 STOPPING = "Stopping and going on"
+_DRAWING_LINES = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +59,9 @@ class TrainSettings(TrainingSettings):
     cache: str | None = setting(
         None, "Where events go that do not fit. Default: ~/.cache/calomlp.", panel=DATA, metavar="FOLDER"
     )
+    find_lr: bool = setting(
+        False, "Train nothing and write no model: try learning rates, and suggest one.", panel=OPTIMISATION
+    )
     max_time: float | None = setting(
         None,
         "Write a checkpoint and stop after this time, such as 90s, 30m or 1h30m, with exit code 85.",
@@ -73,11 +84,12 @@ def run(session: Session, settings: TrainSettings) -> None:
     """Find the files, train, write, report."""
     if not settings.data:
         raise UsageError("no data were named: give ROOT files, or - for standard input")
-    session.streams.check_output(settings.output, binary=True, force=session.force)
-    checkpoint = _checkpoint(settings)
+    if not settings.find_lr:
+        session.streams.check_output(settings.output, binary=True, force=session.force)
+    checkpoint = None if settings.find_lr else _checkpoint(settings)
     if checkpoint is not None:
         ensure_folder(checkpoint.parent)
-    elif settings.max_time is not None:
+    elif settings.max_time is not None and not settings.find_lr:
         raise UsageError("--max-time needs a place for the checkpoint: name a file with -o or --checkpoint")
 
     from calomlp.data.sources import befriend, energies_from_names, resolve
@@ -91,6 +103,9 @@ def run(session: Session, settings: TrainSettings) -> None:
     if settings.target_from_name is not None:
         sources = energies_from_names(sources, settings.target_from_name)
     room = Room(settings.memory or default_memory(), Path(settings.cache) if settings.cache else _default_cache())
+    if settings.find_lr:
+        _find_rate(session, sources, hyperparameters, room)
+        return
     watch = Watch(session.interrupt, checkpoint, settings.checkpoint_every, settings.max_time)
     init = read_model(settings.init, settings.init) if settings.init else None
     model = train(sources, hyperparameters, room=room, watch=watch, progress=session.progress, init=init)
@@ -113,6 +128,25 @@ def run(session: Session, settings: TrainSettings) -> None:
         f"{settings.output}: {model.summary['parameters']} parameters, best of {model.summary['epochs']} epochs is "
         f"{model.summary['best_epoch']} ({model.summary['ended']}), trained on {model.envelope.n_train} events of "
         f"{model.envelope.energy_min:.3g} to {model.envelope.energy_max:.3g} GeV, {format_duration(session.seconds)}",
+    )
+
+
+def _find_rate(session: Session, sources: Sequence[Source], settings: TrainingSettings, room: Room) -> None:
+    """Try learning rates, and show what the loss says to them."""
+    from calomlp.training.finder import find_rate
+
+    found = find_rate(sources, settings, room=room, interrupt=session.interrupt, progress=session.progress)
+    if session.json:
+        details = {**asdict(found), "seconds": round(session.seconds, 3)}
+        session.streams.print_line(Record("train", "learning-rate", "", details).to_json())
+        return
+    from calomlp.plotting.terminal import draw_rates
+
+    width = shutil.get_terminal_size().columns
+    session.streams.print_line(draw_rates(found, width, _DRAWING_LINES, colour="NO_COLOR" not in os.environ))
+    session.streams.print_line(
+        f"suggested: --learning-rate {found.suggestion:.2g}, a tenth of where the loss begins to rise for good; the "
+        f"automatic one is {found.automatic:.2g}"
     )
 
 

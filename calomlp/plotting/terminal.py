@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from calomlp.evaluation.report import Report
     from calomlp.evaluation.showers import ShowerProfiles
     from calomlp.plotting.references import Reference
+    from calomlp.training.finder import Curve
 
 _MARKERS = "o+x*#@%&=$^~"
 _PUBLISHED = ".:'"
@@ -151,6 +152,31 @@ def draw_showers(profiles: ShowerProfiles, width: int, height: int, *, colour: b
         title = "energy within r of the axis [%]"
         panels.append(_Panel(title, f"r [{profiles.radius_unit}]", radius, _Axis(0.0, 100.0, log=False), curves))
     return _drawing(panels, width, height, colour=colour)
+
+
+def draw_rates(found: Curve, width: int, height: int, *, colour: bool) -> str:
+    """Draw the loss against the learning rate, and mark the suggested rate and the automatic one.
+
+    Args:
+        found: What to draw.
+        width: Columns of the terminal.
+        height: Lines of the whole drawing.
+        colour: Whether to use the colours of the terminal.
+    """
+    rates, losses = np.array(found.rates), np.array(found.losses)
+    low = float(losses.min())
+    high = min(float(losses.max()), max(float(losses[0]), low + abs(low)))  # how it explodes says little
+    edge = 0.05 * (high - low or 1.0)
+    vertical = _Axis(low - edge, high + edge, log=False)
+    marked = np.linspace(vertical.low, vertical.high, 2 * height)
+    curves = [
+        _Curve("loss, smoothed", rates, losses, *_look(0)),
+        _Curve(f"suggested: {found.suggestion:.2g}", np.full(len(marked), found.suggestion), marked, *_look(1)),
+        _Curve(f"automatic: {found.automatic:.2g}", np.full(len(marked), found.automatic), marked, ":", _FRAME_COLOUR),
+    ]
+    horizontal = _Axis(float(rates[0]), float(rates[-1]), log=True)
+    panel = _Panel("training loss at growing learning rates", "learning rate", horizontal, vertical, curves)
+    return _drawing([panel], width, height, colour=colour)
 
 
 def _measured(report: Report, groups: Sequence[Points]) -> list[_Curve]:

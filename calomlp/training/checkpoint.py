@@ -18,7 +18,7 @@ from calomlp.training.loop import State
 CHECKPOINT_SCHEMA = "calomlp.checkpoint/1"
 
 _HEADER_KEY = "calomlp"
-_SCALARS = ("epoch", "step", "loss_sum", "best_loss", "best_epoch", "history")
+_SCALARS = ("epoch", "step", "loss_sum", "seconds", "best_loss", "best_epoch", "history")
 
 
 def save_checkpoint(path: Path, state: State, fingerprint: str) -> None:

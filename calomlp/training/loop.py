@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -13,9 +15,10 @@ from calomlp.errors import TrainingError
 from calomlp.model.losses import LOSSES, Prediction
 from calomlp.model.regressor import Regressor
 from calomlp.training.events import Events, Table
-from calomlp.training.optimiser import Optimiser, rate_factor
+from calomlp.training.optimiser import Optimiser, plateau_factor, rate_factor
 from calomlp.training.plan import Plan
 from calomlp.training.settings import TrainingSettings
+from calomlp.units import format_duration
 
 _WARM_UP = 0.1
 """Share of the steps in which only the energies are learned, and not yet their spread."""
@@ -32,6 +35,7 @@ class State:
         epoch: Epochs that are complete.
         step: Steps that are complete in the epoch that is not.
         loss_sum: Sum of weight times loss over the events of these steps.
+        seconds: Time that the training has taken.
         best_loss: Lowest validation loss so far.
         best_epoch: Epoch after which it was seen; 0 is the start.
         best_weights: The network at that time.
@@ -44,6 +48,7 @@ class State:
     epoch: int = 0
     step: int = 0
     loss_sum: float = 0.0
+    seconds: float = 0.0
     best_loss: float = math.inf
     best_epoch: int = 0
     best_weights: dict[str, Tensor] = field(default_factory=dict)
@@ -60,7 +65,7 @@ def run(
     after_step: Callable[[State], None],
     after_epoch: Callable[[State], None],
 ) -> str:
-    """Train until the epochs are over, patience is at its end or the loss has settled; leave the best weights in place.
+    """Train until epochs, patience or time are over or the loss has settled; leave the best weights in place.
 
     Args:
         state: Where to begin; brought up to date all the time.
@@ -81,19 +86,27 @@ def run(
     if not state.best_weights:
         start, _ = _validate(state.regressor, validation, settings.loss)
         _judge(state, _finite(start, "before the first step"))
+    began = time.monotonic() - state.seconds
     steps_per_epoch = math.ceil(len(train) / plan.batch_size)
     while not (reason := _finished(state, settings, plan)):
         network.train()
+        highest = plan.learning_rate
+        if plan.schedule == "plateau":
+            highest *= plateau_factor([entry["validation_loss"] for entry in state.history])
         for batch in train.batches(plan.batch_size, settings.seed, state.epoch, skip=state.step):
             done = (state.epoch * steps_per_epoch + state.step) / (plan.epochs * steps_per_epoch)
             hold = done < _WARM_UP
-            loss = mean_loss(state.regressor, batch, settings.loss, state.generator, hold_width=hold)
+            evaluate = partial(mean_loss, state.regressor, batch, settings.loss, state.generator, hold_width=hold)
+            loss = evaluate()
             loss.backward()  # type: ignore[no-untyped-call]
-            state.optimiser.step(plan.learning_rate * rate_factor(settings.schedule, done))
+            state.optimiser.step(highest * rate_factor(plan.schedule, done), evaluate)
             state.loss_sum += _finite(float(loss.detach()), f"in epoch {state.epoch + 1}") * len(batch)
             state.step += 1
+            state.seconds = time.monotonic() - began
             after_step(state)
-        _close_epoch(state, train, validation, settings.loss)
+            if _time_is_over(state, settings):
+                break
+        _close_epoch(state, min(state.step * plan.batch_size, len(train)), validation, settings.loss)
         after_epoch(state)
     network.load_state_dict(state.best_weights)
     return reason
@@ -118,21 +131,30 @@ def mean_loss(
     return (events.weight * LOSSES[loss].per_event(prediction, events.true_energy, events.sigma)).mean()
 
 
-def _close_epoch(state: State, train: Table, validation: Table, loss: str) -> None:
-    train_loss = state.loss_sum / len(train)
-    validation_loss, resolution = _validate(state.regressor, validation, loss)
-    _finite(validation_loss, f"in epoch {state.epoch + 1}")
-    state.epoch, state.step, state.loss_sum = state.epoch + 1, 0, 0.0
+def _close_epoch(state: State, seen: int, validation: Table, loss: str) -> None:
+    """Validate, and keep the weights if they are the best so far.
+
+    Args:
+        state: Brought up to date.
+        seen: Training events of the epoch.
+        validation: Validation events.
+        loss: Name of the loss.
+    """
+    with state.optimiser.averaged():
+        validation_loss, resolution = _validate(state.regressor, validation, loss)
+        _finite(validation_loss, f"in epoch {state.epoch + 1}")
+        state.epoch += 1
+        _judge(state, validation_loss)
     state.history.append(
         {
             "epoch": state.epoch,
-            "train_loss": train_loss,
+            "train_loss": state.loss_sum / seen,
             "validation_loss": validation_loss,
             "validation_resolution": resolution,
             "learning_rate": state.optimiser.rate,
         }
     )
-    _judge(state, validation_loss)
+    state.step, state.loss_sum = 0, 0.0
 
 
 def _finite(loss: float, when: str) -> float:
@@ -151,7 +173,9 @@ def _validate(regressor: Regressor, events: Table, loss: str) -> tuple[float, fl
     total, responses = 0.0, []
     for part in events.parts():
         prediction = regressor.predict(regressor.network(part.inputs).mean(dim=0), part.anchor, part.sigma)
-        total += float((part.weight * LOSSES[loss].per_event(prediction, part.true_energy, part.sigma)).sum())
+        total += float(
+            (part.weight * LOSSES[loss].per_event(prediction, part.true_energy, part.sigma)).sum(dtype=torch.float64)
+        )
         responses.append(prediction.energy / part.true_energy)
     value = total / len(events)
     ordered = torch.cat(responses).sort().values
@@ -170,6 +194,8 @@ def _judge(state: State, validation_loss: float) -> None:
 
 def _finished(state: State, settings: TrainingSettings, plan: Plan) -> str:
     """Return why training is over, or nothing if it is not."""
+    if _time_is_over(state, settings):
+        return f"the time is over, {format_duration(state.seconds)}"
     if state.epoch >= plan.epochs:
         return "all epochs done"
     if state.epoch - state.best_epoch >= plan.patience:
@@ -179,3 +205,7 @@ def _finished(state: State, settings: TrainingSettings, plan: Plan) -> str:
         if abs(now - before) < settings.epsilon:
             return f"training loss changed by less than {settings.epsilon:g}"
     return ""
+
+
+def _time_is_over(state: State, settings: TrainingSettings) -> bool:
+    return settings.stop_after is not None and state.seconds >= settings.stop_after

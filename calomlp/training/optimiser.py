@@ -9,25 +9,36 @@ With the gradient g of the loss, the learning rate r and the momentum m = 0.9:
 ``nesterov``  v <- m v + g,  w <- w - r (g + m v): the gradient is followed by a look at where the momentum leads
 ``adam``      w <- w - r a / (sqrt(b) + 1e-8), with a and b the running means of g and g^2, corrected for their start at
               zero (Kingma & Ba, arXiv:1412.6980)
-``adamw``     the same; the weight decay is applied to the weights and kept out of the running means (Loshchilov &
-              Hutter, arXiv:1711.05101)
+``adamw``     the same; what pulls at the weights acts on them directly and is kept out of the running means (Loshchilov
+              & Hutter, arXiv:1711.05101)
+``lbfgs``     w <- w - t H g over the whole training sample, see :mod:`calomlp.training.lbfgs`; r is the first t tried
 ============  =========================================================================================================
 
-A weight decay d adds d w to g, except for ``adamw``, where w <- w - r d w.
+Two pulls keep all parameters small, biases too: a weight decay d adds d w to g, and l adds l sign(w); for ``adamw``,
+w <- w - r (d w + l sign(w)). They are what (d w^2/2 + l abs(w)), summed over the parameters, adds to a loss.
+
+With an average X the weights that count are not the last ones but a <- X a + (1 - X) w, divided by 1 - X^steps because
+a starts at zero (Polyak & Juditsky, SIAM J. Control Optim. 30 (1992) 838, with a memory of 1 / (1 - X) steps).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+
+from calomlp.training import lbfgs
 
 _MOMENTUM = 0.9
 _BETA_MEAN, _BETA_SQUARE = 0.9, 0.999
 _EPSILON = 1e-8
 _WARM_UP = 0.2
 _FIRST, _LAST = 0.04, 1e-3
+_PLATEAU = 5
+"""Epochs without a better validation loss after which the schedule ``plateau`` halves the learning rate."""
 
 
 class Optimiser:
@@ -37,23 +48,29 @@ class Optimiser:
         name: See the module.
         network: Its parameters and their gradients become views of two vectors, so that a step is a few operations
             however many layers there are.
-        weight_decay: Pull of the weights towards zero.
+        weight_decay: Pull of the parameters towards zero that is proportional to them.
+        l1: Pull of a size that is always the same.
+        average: Share that the average of the weights keeps in a step; 0 for none.
 
     Attributes:
         weights: All parameters, shape [parameters].
         gradient: Their gradient, shape [parameters].
-        moments: The state: running mean or velocity, and running mean of squares, shape [2, parameters].
+        moments: The state, shape [rows, parameters]: running mean or velocity and running mean of squares, or the
+            memory of ``lbfgs``; then the average, if there is one.
         steps: Number of steps that were made.
         rate: Learning rate of the last step.
     """
 
-    def __init__(self, name: str, network: nn.Module, *, weight_decay: float) -> None:
+    def __init__(
+        self, name: str, network: nn.Module, *, weight_decay: float = 0.0, l1: float = 0.0, average: float = 0.0
+    ) -> None:
         parameters = list(network.parameters())
         self.name = name
-        self.weight_decay = weight_decay
+        self.weight_decay, self.l1, self.average = weight_decay, l1, average
         self.weights = torch.cat([parameter.detach().flatten() for parameter in parameters])
         self.gradient = torch.zeros_like(self.weights)
-        self.moments = torch.zeros(2, len(self.weights), device=self.weights.device)
+        rows = (lbfgs.ROWS if name == "lbfgs" else 2) + bool(average)
+        self.moments = torch.zeros(rows, len(self.weights), device=self.weights.device)
         self.steps = 0
         self.rate = 0.0
         start = 0
@@ -64,23 +81,54 @@ class Optimiser:
             start = stop
 
     @torch.no_grad()
-    def step(self, rate: float) -> None:
+    def step(self, rate: float, loss: Callable[[], Tensor]) -> None:
         """Move the weights along the gradient, and forget the gradient.
 
         Args:
             rate: Learning rate.
+            loss: Returns the loss whose gradient this is, for the weights as they are; ``lbfgs`` asks.
         """
         self.steps += 1
         self.rate = rate
-        if self.name == "adamw":
-            self.weights.mul_(1 - rate * self.weight_decay)
-        elif self.weight_decay:
-            self.gradient.add_(self.weights, alpha=self.weight_decay)
-        self.weights.sub_(self._direction(), alpha=rate)
+        pull = self._pull()
+        if pull is not None and self.name == "adamw":
+            self.weights.sub_(pull, alpha=rate)
+        elif pull is not None:
+            self.gradient.add_(pull)
+        if self.name == "lbfgs":
+            memory = self.moments[: lbfgs.ROWS]
+            self.rate = lbfgs.step(memory, self.weights, self.gradient, lambda: self._penalised(loss), rate)
+        else:
+            self.weights.sub_(self._direction(), alpha=rate)
+        if self.average:
+            self.moments[-1].lerp_(self.weights, 1 - self.average)
         self.gradient.zero_()
 
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Give the network the average of its weights inside the block, if there is one."""
+        if not (self.average and self.steps):
+            yield
+            return
+        kept = self.weights.clone()
+        self.weights.copy_(self.moments[-1] / (1 - self.average**self.steps))
+        try:
+            yield
+        finally:
+            self.weights.copy_(kept)
+
+    def _pull(self) -> Tensor | None:
+        """Return what pulls at the weights, shape [parameters], if anything does."""
+        if not (self.weight_decay or self.l1):
+            return None
+        pull = self.weight_decay * self.weights
+        return pull.add_(self.weights.sign(), alpha=self.l1) if self.l1 else pull
+
+    def _penalised(self, loss: Callable[[], Tensor]) -> float:
+        return float(loss()) + 0.5 * self.weight_decay * float(self.weights @ self.weights)
+
     def _direction(self) -> Tensor:
-        mean, square = self.moments
+        mean, square = self.moments[:2]
         if self.name in ("adam", "adamw"):
             mean.lerp_(self.gradient, 1 - _BETA_MEAN)
             square.mul_(_BETA_SQUARE).addcmul_(self.gradient, self.gradient, value=1 - _BETA_SQUARE)
@@ -99,16 +147,36 @@ def rate_factor(schedule: str, progress: float) -> float:
     """Return the learning rate as a share of the highest one.
 
     ``one-cycle`` (Smith & Topin, arXiv:1708.07120) warms up from 4 % during the first fifth of the steps and then cools
-    down to a per mille along a cosine; ``cosine`` only cools down.
+    down to a per mille along a cosine; ``cosine`` only cools down; ``step`` takes a tenth after half and again after
+    three quarters of the steps (He et al., arXiv:1512.03385). The others do not depend on the progress.
 
     Args:
-        schedule: ``one-cycle``, ``cosine`` or ``constant``.
+        schedule: ``one-cycle``, ``cosine``, ``step``, ``plateau`` or ``constant``.
         progress: Share of all steps that are done, from 0 to 1.
     """
-    if schedule == "constant":
+    if schedule in ("constant", "plateau"):
         return 1.0
+    if schedule == "step":
+        return 1.0 if progress < 0.5 else 0.1 if progress < 0.75 else 0.01
     if schedule == "one-cycle":
         if progress < _WARM_UP:
             return _FIRST + (1 - _FIRST) * (1 - math.cos(math.pi * progress / _WARM_UP)) / 2
         progress = (progress - _WARM_UP) / (1 - _WARM_UP)
     return _LAST + (1 - _LAST) * (1 + math.cos(math.pi * progress)) / 2
+
+
+def plateau_factor(losses: Sequence[float]) -> float:
+    """Return the share of the highest learning rate that is left by the schedule ``plateau``.
+
+    Every five epochs without a better validation loss halve it.
+
+    Args:
+        losses: Validation losses of all epochs so far.
+    """
+    best, waited, factor = math.inf, 0, 1.0
+    for loss in losses:
+        waited = 0 if loss < best else waited + 1
+        best = min(best, loss)
+        if waited == _PLATEAU:
+            factor, waited = factor / 2, 0
+    return factor

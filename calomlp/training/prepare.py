@@ -235,7 +235,8 @@ def prepare(
         if left_out := count - len(tables[-1]):
             name = "training" if side == Side.TRAIN else "validation"
             logger.info("%d of %d %s events are near the edges of the range and left out", left_out, count, name)
-    optimiser = Optimiser(settings.optimiser, regressor.network, weight_decay=settings.weight_decay)
+    pulls = {name: getattr(settings, name) for name in ("weight_decay", "l1", "average")}
+    optimiser = Optimiser(settings.optimiser, regressor.network, **pulls)
     masks = torch.Generator(device).manual_seed(settings.seed)
     return State(regressor, optimiser, masks), (tables[0], tables[1]), anchor
 

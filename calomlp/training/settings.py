@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from calomlp.data.settings import DATA, DataSettings
+from calomlp.errors import UsageError
 from calomlp.settings import setting
+from calomlp.units import parse_duration
 
 NETWORK = "Network and loss"
 OPTIMISATION = "Optimisation"
@@ -25,11 +28,27 @@ LOSSES = (
 )
 WEIGHTINGS = ("auto", "none")
 ACTIVATIONS = ("identity", "sigmoid", "tanh", "relu", "leaky-relu", "elu", "selu", "gelu", "silu", "softplus")
-OPTIMISERS = ("gd", "sgd", "momentum", "nesterov", "adam", "adamw")
-SCHEDULES = ("one-cycle", "cosine", "constant")
-
-
+OPTIMISERS = ("gd", "sgd", "momentum", "nesterov", "adam", "adamw", "lbfgs")
+SCHEDULES = ("one-cycle", "cosine", "step", "plateau", "constant")
 ON_BAD = ("refuse", "skip", "zero")
+
+
+def parse_rate(text: str | float) -> float | None:
+    """Read a learning rate: a number above zero, or ``auto``, which is ``None``.
+
+    Raises:
+        UsageError: If it is neither.
+    """
+    written = str(text).strip().lower()
+    if written == "auto":
+        return None
+    try:
+        rate = float(written)
+    except ValueError:
+        rate = math.nan
+    if not 0 < rate < math.inf:
+        raise UsageError(f"learning rate {text!r} is not legal: legal are numbers above zero, or auto")
+    return rate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,24 +120,44 @@ class _TrainingSettings:
     dropout: float = setting(0.0, "Probability that a hidden unit is silenced in training.", panel=NETWORK)
 
     optimiser: str = setting(
-        "adamw", "Optimiser; gd takes the whole set in one step.", choices=OPTIMISERS, panel=OPTIMISATION
+        "adamw", "Optimiser; gd and lbfgs take the whole set in one step.", choices=OPTIMISERS, panel=OPTIMISATION
     )
-    learning_rate: float = setting(
-        0.0, "Highest learning rate; 0 chooses it from optimiser and batch size.", "--lr", panel=OPTIMISATION
+    learning_rate: float | None = setting(
+        None,
+        "Highest learning rate; 'auto', the default, chooses it from optimiser, batch and network.",
+        "--lr",
+        parse=parse_rate,
+        panel=OPTIMISATION,
+        metavar="X",
     )
     schedule: str = setting("one-cycle", "How the learning rate changes.", choices=SCHEDULES, panel=OPTIMISATION)
     batch_size: int = setting(0, "Events in a step; 0 chooses it from the size of the sample.", panel=OPTIMISATION)
     epochs: int = setting(0, "Passes over the sample; 0 chooses enough for some 800 steps.", panel=OPTIMISATION)
     patience: int = setting(
         0,
-        "Stop after so many epochs without a better validation loss; 0 is 20 with a constant learning rate, and never "
-        "with one that has to run down. The best epoch is kept in any case.",
+        "Stop after so many epochs without a better validation loss; 0 is 20 with the schedules constant and plateau, "
+        "and never with one that has to run down. The best epoch is kept in any case.",
         panel=OPTIMISATION,
     )
     epsilon: float = setting(
         0.0, "Stop when the training loss changes by less than this from epoch to epoch; 0 never.", panel=OPTIMISATION
     )
-    weight_decay: float = setting(0.0, "Pull of the weights towards zero (L2).", panel=OPTIMISATION)
+    stop_after: float | None = setting(
+        None,
+        "Train no longer than this, such as 90s or 10m, and write the best so far; depends on the machine.",
+        parse=parse_duration,
+        panel=OPTIMISATION,
+        metavar="TIME",
+    )
+    weight_decay: float = setting(
+        0.0, "Pull of weights and biases towards zero, in proportion to them (L2).", panel=OPTIMISATION
+    )
+    l1: float = setting(0.0, "Pull of weights and biases towards zero, of constant size (L1).", panel=OPTIMISATION)
+    average: float = setting(
+        0.0,
+        "Use the running mean of the weights, which keeps this share in a step: 0.99; 0 is off.",
+        panel=OPTIMISATION,
+    )
     seed: int = setting(1, "Seed of the split's hash, the initial weights and the order of events.", panel=OPTIMISATION)
     threads: int = setting(0, "CPU threads; 0 chooses them from the size of a step.", panel=OPTIMISATION)
     device: str = setting("cpu", "Where to compute: cpu, cuda, cuda:1.", panel=OPTIMISATION)

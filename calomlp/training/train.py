@@ -12,6 +12,7 @@ import torch
 from calomlp import __version__
 from calomlp.compute import find_device, threads
 from calomlp.data.load import Data, Reading
+from calomlp.data.sample import Sample
 from calomlp.data.sources import Source
 from calomlp.data.split import Side
 from calomlp.data.store import Room
@@ -19,12 +20,13 @@ from calomlp.errors import CheckpointWritten, Interrupted, UsageError
 from calomlp.model.anchor import Anchor
 from calomlp.model.envelope import Envelope
 from calomlp.model.file import Model
+from calomlp.model.regressor import Architecture
 from calomlp.progress import Progress
 from calomlp.provenance import fingerprint, provenance
 from calomlp.training.checkpoint import load_checkpoint
 from calomlp.training.events import Table
 from calomlp.training.loop import State, run
-from calomlp.training.plan import Plan, check_settings, make_plan
+from calomlp.training.plan import WHOLE_SET, Plan, check_settings, make_plan
 from calomlp.training.prepare import (
     calibration_sample,
     check_init,
@@ -74,28 +76,15 @@ def train(
     check_settings(settings)
     device = find_device(settings.device)
     check_init(settings, init)
-    recipe = plan_recipe(sources, settings, init)
     reading = Reading(room, settings.on_bad_file == "skip", progress, watch.interrupt)
     try:
-        data = load_data(sources, recipe, reading)
+        data, sample, architecture, plan = arrange(sources, settings, reading, init)
     except Interrupted as error:
         if watch.checkpoint is None or not watch.checkpoint.exists():
             raise
         raise CheckpointWritten(
             f"interrupted while reading; {watch.checkpoint} holds the state as it was: run the same command again"
         ) from error
-    sample = calibration_sample(data)
-    if init is None:
-        data, sample = without_constants(data, sample)
-    look_at(data, sample, sources)
-    architecture = design(data, settings, init)
-    plan = make_plan(
-        settings, int(np.count_nonzero(data.side == Side.TRAIN)), architecture.n_inputs, architecture.n_outputs
-    )
-    if init is not None and not settings.learning_rate:
-        plan = replace(plan, learning_rate=FINE_TUNING * plan.learning_rate)
-    if settings.optimiser == "gd" and data.events.on_disk:
-        raise UsageError("--optimiser gd takes all events in one step, and they do not fit: raise --memory")
     with threads(plan.threads):
         state, events, anchor = prepare(data, sample, settings, architecture, room, device, init)
         mark = fingerprint(
@@ -115,6 +104,38 @@ def train(
         state.regressor.train(mode=False)
         closure = close(state.regressor, anchor, data, sample)
     return _model(state, data, settings, plan, anchor, reason, closure)
+
+
+def arrange(
+    sources: Sequence[Source], settings: TrainingSettings, reading: Reading, init: Model | None = None
+) -> tuple[Data, Sample, Architecture, Plan]:
+    """Read the files, and decide what is trained on them, and how.
+
+    Args:
+        sources: The files.
+        settings: The settings.
+        reading: How to read.
+        init: Model to start from.
+
+    Returns:
+        The events, those of them that anchor and scaler are determined with, the network, and the numbers.
+    """
+    data = load_data(sources, plan_recipe(sources, settings, init), reading)
+    sample = calibration_sample(data)
+    if init is None:
+        data, sample = without_constants(data, sample)
+    look_at(data, sample, sources)
+    architecture = design(data, settings, init)
+    plan = make_plan(
+        settings, int(np.count_nonzero(data.side == Side.TRAIN)), architecture.n_inputs, architecture.n_outputs
+    )
+    if init is not None and settings.learning_rate is None:
+        plan = replace(plan, learning_rate=FINE_TUNING * plan.learning_rate)
+    if settings.optimiser in WHOLE_SET and data.events.on_disk:
+        raise UsageError(
+            f"--optimiser {settings.optimiser} takes all events in one step, and they do not fit: raise --memory"
+        )
+    return data, sample, architecture, plan
 
 
 def _run(

@@ -43,6 +43,18 @@ def test_every_kind_of_value_comes_through(calomlp: Run, config: str) -> None:
     assert "checkpoint" not in found
 
 
+@pytest.mark.parametrize(
+    ("written", "flag", "wanted"),
+    [("0.003", None, 0.003), ('"auto"', None, None), ('"auto"', "0.01", 0.01), ("0.003", "auto", None)],
+)
+def test_the_learning_rate_is_a_number_or_auto(
+    calomlp: Run, tmp_path: Path, written: str, flag: str | None, wanted: float | None
+) -> None:
+    (tmp_path / "c.toml").write_text(f"[train]\nlearning_rate = {written}\n")
+    flags = ("--lr", flag) if flag else ()
+    assert resolved(calomlp, "--config", "c.toml", *flags).get("learning_rate") == wanted
+
+
 def test_a_dumped_configuration_gives_the_same_again(calomlp: Run, tmp_path: Path) -> None:
     first = calomlp("train", "x.root", "--epochs", "3", "--features", "log(a)", "--dump-config").stdout
     (tmp_path / "dumped.toml").write_bytes(first)

@@ -46,6 +46,7 @@ def one_line(output: bytes) -> str:
         ("train ELECTRONS --max-time soon -o x", 2, "not a duration"),
         ("train ELECTRONS --epoch 3 -o x", 2, "--epochs"),
         ("train ELECTRONS --regress direct --loss mse --optimiser sgd --lr 1e9 -o x", 5, "not finite in epoch 1"),
+        ("train ELECTRONS --lr 0 -o x", 2, "legal are numbers above zero, or auto"),
         ("train ELECTRONS -t 5 -o x", 2, "reads no branch"),
         ("train ELECTRONS --features 3 -o x", 2, "reads no branch"),
         ("train ELECTRONS --max-time 1s", 2, "--max-time needs a place"),

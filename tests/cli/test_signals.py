@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -91,6 +92,13 @@ def test_a_stopped_simulation_leaves_nothing(folder: Path) -> None:
     assert process.returncode == 130
     assert "interrupted by SIGINT" in error
     assert {path.name for path in folder.iterdir()} == {"electrons.root"}
+
+
+def test_a_budget_of_time_ends_with_a_model(calomlp: Run, folder: Path) -> None:
+    done = calomlp(*TRAIN, "--epochs", "1000000", "--stop-after", "0.5s", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["ended"].startswith("the time is over")
+    assert {path.name for path in folder.iterdir()} == {"electrons.root", "m.safetensors"}
 
 
 def test_the_time_limit_of_a_batch_job(calomlp: Run, folder: Path) -> None:

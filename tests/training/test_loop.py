@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +12,7 @@ from calomlp.model.regressor import Architecture, Regressor
 from calomlp.model.spread import Spread
 from calomlp.training.events import Events
 from calomlp.training.loop import State, run
-from calomlp.training.optimiser import Optimiser
+from calomlp.training.optimiser import Optimiser, plateau_factor
 from calomlp.training.plan import make_plan
 from calomlp.training.settings import TrainingSettings
 
@@ -34,19 +37,65 @@ def prepared(settings: TrainingSettings) -> tuple[State, Events]:
     anchor = regressor.anchor(features)
     weight = 0.5 + torch.rand(2048, generator=generator)
     events = Events.of(regressor.inputs(features, anchor), anchor, torch.ones(2048), truth, weight)
-    return State(regressor, Optimiser(settings.optimiser, regressor.network, weight_decay=0.0), generator), events
+    optimiser = Optimiser(settings.optimiser, regressor.network, average=settings.average)
+    return State(regressor, optimiser, generator), events
 
 
-def test_identity_activations_end_at_weighted_least_squares() -> None:
-    state, events = prepared(LINEAR)
-    plan = make_plan(LINEAR, len(events), 3)
-    run(state, events, events, LINEAR, plan, after_step=lambda _: None, after_epoch=lambda _: None)
+def fit(settings: TrainingSettings, after_step: Callable[[State], None] = lambda _: None) -> tuple[State, Events]:
+    """Train and validate on the same events."""
+    state, events = prepared(settings)
+    plan = make_plan(settings, len(events), 3)
+    run(state, events, events, settings, plan, after_step=after_step, after_epoch=lambda _: None)
+    return state, events
+
+
+def distance_from_least_squares(state: State, events: Events) -> float:
+    """Return the largest difference [GeV] between the network and the weighted least-squares line."""
     root = events.weight.sqrt()
     design = torch.cat([events.inputs, torch.ones(len(events), 1)], dim=1)
     line = design @ torch.linalg.lstsq(design * root[:, None], (root * events.true_energy)[:, None]).solution
     with torch.no_grad():
         network = state.regressor.predict(state.regressor.network(events.inputs)[0], events.anchor, events.sigma).energy
-    assert network.numpy() == pytest.approx(line.squeeze(1).numpy(), abs=0.01)
+    return float((network - line.squeeze(1)).abs().max())
+
+
+def test_identity_activations_end_at_weighted_least_squares() -> None:
+    assert distance_from_least_squares(*fit(LINEAR)) < 0.01
+
+
+def test_lbfgs_is_at_least_squares_long_before_gradient_descent() -> None:
+    quick = replace(LINEAR, optimiser="lbfgs", learning_rate=None, epochs=12)
+    assert distance_from_least_squares(*fit(quick)) < 1e-4
+    slow = replace(LINEAR, optimiser="gd", learning_rate=0.06, epochs=36)  # of all rates this one is the best
+    assert distance_from_least_squares(*fit(slow)) > 1e-3
+
+
+def test_the_average_is_what_is_validated_and_kept() -> None:
+    settings = replace(LINEAR, average=0.98, epochs=3, optimiser="sgd", learning_rate=0.001)
+    seen: list[torch.Tensor] = []
+    state, _ = fit(settings, lambda state: seen.append(state.optimiser.weights.clone()))
+    assert state.best_epoch == 3
+    shares = 0.98 ** torch.arange(len(seen) - 1, -1, -1)
+    wanted = (shares[:, None] * torch.stack(seen)).sum(dim=0) / shares.sum()
+    assert torch.allclose(state.optimiser.weights, wanted, atol=1e-5)  # the best weights are in place at the end
+    assert not torch.allclose(seen[-1], wanted, atol=1e-5)
+
+
+def test_plateau_halves_the_rate_when_nothing_gets_better() -> None:
+    state, _ = fit(replace(LINEAR, schedule="plateau", epochs=80))
+    losses = [entry["validation_loss"] for entry in state.history]
+    rates = [entry["learning_rate"] for entry in state.history]
+    assert rates == [0.02 * plateau_factor(losses[:epoch]) for epoch in range(80)]
+    assert rates[-1] < 0.02
+
+
+def test_time_that_is_over_ends_in_good_order_with_what_was_learned() -> None:
+    state, _ = fit(replace(LINEAR, epochs=1_000_000, stop_after=0.2))
+    assert state.seconds >= 0.2
+    assert 0 < state.best_epoch <= state.epoch == len(state.history)
+    first = fit(replace(LINEAR, stop_after=1e-9))[0]
+    assert first.epoch == first.best_epoch == 1  # one step, and it is judged
+    assert first.history[0]["train_loss"] == pytest.approx(first.history[0]["validation_loss"], rel=0.5)
 
 
 def test_the_best_epoch_is_kept_not_the_last() -> None:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from torch import nn
 
-from calomlp.training.optimiser import Optimiser, rate_factor
+from calomlp.training.optimiser import Optimiser, plateau_factor, rate_factor
 from calomlp.training.settings import OPTIMISERS
 
 REFERENCES = {
@@ -27,9 +29,14 @@ def test_the_steps_are_those_of_pytorch(name: str) -> None:
     optimiser = Optimiser(name, ours, weight_decay=0.1)
     reference = REFERENCES[name](theirs.parameters())
     x = torch.randn(20, 3, generator=torch.Generator().manual_seed(2))
+
+    def loss() -> torch.Tensor:
+        value: torch.Tensor = ours(x).square().mean()
+        return value
+
     for _ in range(20):
-        ours(x).square().mean().backward()
-        optimiser.step(0.01)
+        loss().backward()
+        optimiser.step(0.01, loss)
         reference.zero_grad()
         theirs(x).square().mean().backward()
         reference.step()
@@ -44,11 +51,16 @@ def test_every_optimiser_goes_downhill(name: str) -> None:
     x = torch.randn(200, 3, generator=torch.Generator().manual_seed(2))
     y = x.sum(dim=1, keepdim=True)
     losses = []
+
+    def loss() -> torch.Tensor:
+        value: torch.Tensor = (model(x) - y).square().mean()
+        return value
+
     for _ in range(200):
-        loss = (model(x) - y).square().mean()
-        loss.backward()
-        optimiser.step(0.02)
-        losses.append(float(loss.detach()))
+        value = loss()
+        value.backward()
+        optimiser.step(0.02, loss)
+        losses.append(float(value.detach()))
     assert losses[-1] < 0.6 * losses[0]
 
 
@@ -64,3 +76,117 @@ def test_one_cycle_warms_up_for_a_fifth() -> None:
     assert rate_factor("one-cycle", 0.0) == pytest.approx(0.04)
     assert rate_factor("one-cycle", 0.2) == pytest.approx(1.0)
     assert rate_factor("constant", 0.7) == 1.0
+
+
+def test_step_takes_a_tenth_after_half_and_after_three_quarters() -> None:
+    factors = [rate_factor("step", progress) for progress in (0.0, 0.49, 0.5, 0.74, 0.75, 1.0)]
+    assert factors == [1.0, 1.0, 0.1, 0.1, 0.01, 0.01]
+
+
+def test_a_plateau_halves_the_rate_every_five_epochs() -> None:
+    falling = [1.0, 0.9, 0.8]
+    assert plateau_factor([]) == plateau_factor(falling) == plateau_factor(falling + 4 * [0.8]) == 1.0
+    assert plateau_factor(falling + 5 * [0.8]) == plateau_factor(falling + 9 * [0.9]) == 0.5
+    assert plateau_factor(falling + 10 * [0.9]) == 0.25
+    assert plateau_factor([*falling, *4 * [0.9], 0.7, *4 * [0.9]]) == 1.0  # patience begins anew
+
+
+def resting(name: str, **pulls: float) -> tuple[Optimiser, torch.Tensor]:
+    """Return an optimiser whose gradient is zero, and the weights before any step."""
+    optimiser = Optimiser(name, network(), **pulls)
+    return optimiser, optimiser.weights.clone()
+
+
+def step(optimiser: Optimiser, rate: float) -> None:
+    optimiser.step(rate, lambda: torch.zeros(()))
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_l1_pulls_every_parameter_by_the_same(name: str) -> None:
+    optimiser, before = resting(name, l1=0.3)
+    step(optimiser, 0.1)
+    assert torch.allclose(optimiser.weights, before - 0.1 * 0.3 * before.sign())
+
+
+def test_both_pulls_add_up() -> None:
+    optimiser, before = resting("adamw", l1=0.3, weight_decay=0.2)
+    step(optimiser, 0.1)
+    assert torch.allclose(optimiser.weights, before - 0.1 * (0.3 * before.sign() + 0.2 * before))
+
+
+def test_the_average_is_that_of_the_formula_and_its_start_is_corrected() -> None:
+    optimiser, _ = resting("sgd", average=0.9)
+    seen: list[torch.Tensor] = []
+    for _ in range(5):
+        optimiser.gradient.normal_(generator=torch.Generator().manual_seed(len(seen)))
+        step(optimiser, 0.1)
+        seen.append(optimiser.weights.clone())
+    shares = torch.tensor([0.9 ** (4 - i) for i in range(5)])
+    wanted = (shares[:, None] * torch.stack(seen)).sum(dim=0) / shares.sum()
+    with optimiser.averaged():
+        assert torch.allclose(optimiser.weights, wanted, atol=1e-6)
+    assert torch.equal(optimiser.weights, seen[-1])
+
+
+def test_without_a_step_there_is_no_average() -> None:
+    optimiser, before = resting("sgd", average=0.9)
+    with optimiser.averaged():
+        assert torch.equal(optimiser.weights, before)
+
+
+def rosenbrock(steps: int) -> tuple[Optimiser, list[float]]:
+    """Minimise (1 - a)^2 + 100 (b - a^2)^2, a narrow bent valley with its minimum at (1, 1), from (-1.2, 1)."""
+    model = nn.ParameterList([torch.tensor([-1.2, 1.0])])
+    optimiser = Optimiser("lbfgs", model)
+    losses = []
+
+    def loss() -> torch.Tensor:
+        a, b = model[0].unbind()
+        value: torch.Tensor = (1 - a) ** 2 + 100 * (b - a**2) ** 2
+        return value
+
+    for _ in range(steps):
+        value = loss()
+        value.backward()
+        optimiser.step(1.0, loss)
+        losses.append(float(value.detach()))
+    return optimiser, losses
+
+
+def test_lbfgs_follows_a_bent_valley_to_its_end() -> None:
+    optimiser, losses = rosenbrock(60)
+    assert optimiser.weights.tolist() == pytest.approx([1.0, 1.0], abs=1e-3)
+    assert max(later - earlier for earlier, later in itertools.pairwise(losses)) < 1e-5  # it never climbs
+
+
+def test_lbfgs_minimises_the_loss_and_the_weight_decay_together() -> None:
+    model = nn.ParameterList([torch.tensor([0.0, 1.0])])
+    optimiser = Optimiser("lbfgs", model, weight_decay=0.5)
+
+    def loss() -> torch.Tensor:
+        value: torch.Tensor = (model[0] - 3).square().sum()
+        return value
+
+    for _ in range(10):
+        loss().backward()
+        optimiser.step(1.0, loss)
+    assert optimiser.weights.tolist() == pytest.approx(2 * [2 * 3 / (2 + 0.5)], abs=1e-4)
+
+
+def test_lbfgs_stays_where_no_step_leads_down() -> None:
+    optimiser, before = resting("lbfgs")
+    values = itertools.count()
+    optimiser.gradient.fill_(1.0)
+    optimiser.step(1.0, lambda: torch.tensor(float(next(values))))  # the loss grows with every look
+    assert torch.equal(optimiser.weights, before)
+    assert optimiser.rate == 0.0
+    assert not optimiser.moments.any()
+
+
+def test_lbfgs_takes_no_step_to_where_the_loss_is_no_number() -> None:
+    optimiser, before = resting("lbfgs")
+    values = iter([1.0, float("nan"), float("inf"), 0.0])
+    optimiser.gradient.fill_(0.01)
+    optimiser.step(1.0, lambda: torch.tensor(next(values)))
+    assert optimiser.rate == 0.25
+    assert torch.allclose(optimiser.weights, before - 0.25 * 0.01)

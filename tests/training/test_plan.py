@@ -6,7 +6,7 @@ import pytest
 
 from calomlp.errors import UsageError
 from calomlp.training.plan import make_plan, parse_hidden
-from calomlp.training.settings import TrainingSettings
+from calomlp.training.settings import TrainingSettings, parse_rate
 
 DEFAULT = TrainingSettings()
 
@@ -25,14 +25,55 @@ def test_smaller_batches_mean_lower_rates() -> None:
     assert rates[2] == rates[3]
 
 
+def test_larger_networks_mean_lower_rates() -> None:
+    def rate(**changes: object) -> float:
+        return make_plan(replace(DEFAULT, **changes), 100_000, 47).learning_rate  # type: ignore[arg-type]
+
+    rates = [rate(hidden=hidden) for hidden in ("16", "64,64", "256,256,256")]
+    assert rates == pytest.approx([1.0e-2, 4.9e-3, 1.8e-3], rel=0.1)
+    assert rate(hidden="none") == rate(hidden="8") == pytest.approx(5e-3 * 14 ** (1 / 3))
+    assert rate(ensemble=5) == rates[1]  # of each network
+    assert rate(optimiser="sgd", hidden="16") == rate(optimiser="sgd") == 2e-3
+
+
+def test_a_rate_that_was_chosen_says_why(caplog: pytest.LogCaptureFixture) -> None:
+    make_plan(replace(DEFAULT, batch_size=256), 100_000, 47)
+    (sentence,) = caplog.messages
+    assert sentence == (
+        "learning rate 0.00247, chosen automatically: 0.005 for adamw, times the square root of batch 256 / 1024, "
+        "times the cube root of 7000 / 7297 parameters"
+    )
+    caplog.clear()
+    assert make_plan(replace(DEFAULT, learning_rate=0.003), 100_000, 47).learning_rate == 0.003
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize(("text", "rate"), [("auto", None), ("AUTO", None), ("0.003", 0.003), (3e-3, 0.003), (1, 1.0)])
+def test_a_rate_is_a_number_or_auto(text: str | float, rate: float | None) -> None:
+    assert parse_rate(text) == rate
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "fast", "", 0])
+def test_a_rate_that_is_neither(text: str | float) -> None:
+    with pytest.raises(UsageError, match="legal are numbers above zero, or auto"):
+        parse_rate(text)
+
+
 def test_patience_waits_for_the_learning_rate_to_run_down() -> None:
     assert make_plan(replace(DEFAULT, epochs=300), 10_000, 31).patience == 300
-    assert make_plan(replace(DEFAULT, epochs=300, schedule="constant"), 10_000, 31).patience == 20
+    for waiting in ({"schedule": "constant"}, {"schedule": "plateau"}, {"optimiser": "lbfgs"}):
+        assert make_plan(replace(DEFAULT, epochs=300, **waiting), 10_000, 31).patience == 20  # type: ignore[arg-type]
     assert make_plan(replace(DEFAULT, epochs=300, patience=7), 10_000, 31).patience == 7
 
 
-def test_gradient_descent_takes_the_whole_set() -> None:
-    assert make_plan(replace(DEFAULT, optimiser="gd"), 12_345, 31).batch_size == 12_345
+@pytest.mark.parametrize("optimiser", ["gd", "lbfgs"])
+def test_some_optimisers_take_the_whole_set(optimiser: str) -> None:
+    assert make_plan(replace(DEFAULT, optimiser=optimiser), 12_345, 31).batch_size == 12_345
+
+
+def test_lbfgs_has_no_schedule() -> None:
+    plan = make_plan(replace(DEFAULT, optimiser="lbfgs", schedule="cosine"), 12_345, 31)
+    assert (plan.learning_rate, plan.schedule) == (1.0, "constant")
 
 
 def test_small_steps_take_one_thread() -> None:
@@ -64,6 +105,12 @@ def test_hidden_layers() -> None:
         {"patience": -1},
         {"epochs": -1},
         {"learning_rate": float("nan")},
+        {"learning_rate": 0.0},
+        {"l1": -1.0},
+        {"average": 1.0},
+        {"stop_after": 0.0},
+        {"optimiser": "lbfgs", "dropout": 0.1},
+        {"optimiser": "lbfgs", "l1": 0.1},
         {"loss": "log", "regress": "direct"},
     ],
 )

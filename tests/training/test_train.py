@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from calomlp.errors import ArtefactError, CheckpointWritten, InputError, Trainin
 from calomlp.interrupt import Interrupt
 from calomlp.model.file import Model, read_model, write_model
 from calomlp.progress import Progress
+from calomlp.training import loop
 from calomlp.training.settings import TrainingSettings
 from calomlp.training.train import train
 from calomlp.training.watch import Watch
@@ -56,7 +59,14 @@ def test_the_same_command_gives_the_same_model(showers: Source) -> None:
 
 
 @pytest.mark.parametrize("steps", [0, 1, 20, 38, 39, 40, 41, 42, 43, 100])
-@pytest.mark.parametrize("settings", [QUICK, replace(QUICK, dropout=0.2, optimiser="momentum", activation="tanh")])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        QUICK,
+        replace(QUICK, dropout=0.2, optimiser="momentum", activation="tanh"),
+        replace(QUICK, average=0.9, l1=1e-3, weight_decay=1e-3, schedule="step", stop_after=600.0),
+    ],
+)
 def test_an_interrupted_run_ends_with_the_same_bytes(
     showers: Source, tmp_path: Path, steps: int, settings: TrainingSettings
 ) -> None:
@@ -66,6 +76,33 @@ def test_an_interrupted_run_ends_with_the_same_bytes(
         trained(showers, settings, Watch(Trigger(steps), checkpoint))
     assert checkpoint.exists()
     write_model(tmp_path / "resumed", trained(showers, settings, Watch(Interrupt(), checkpoint)))
+    assert (tmp_path / "whole").read_bytes() == (tmp_path / "resumed").read_bytes()
+
+
+def test_a_plateau_is_remembered_over_an_interruption(showers: Source, tmp_path: Path) -> None:
+    settings = replace(QUICK, schedule="plateau", learning_rate=0.3, epochs=16)
+    whole = trained(showers, settings)
+    write_model(tmp_path / "whole", whole)
+    assert whole.history[-1]["learning_rate"] < 0.3
+    with pytest.raises(CheckpointWritten):
+        trained(showers, settings, Watch(Trigger(600), tmp_path / "c"))
+    write_model(tmp_path / "resumed", trained(showers, settings, Watch(Interrupt(), tmp_path / "c")))
+    assert (tmp_path / "whole").read_bytes() == (tmp_path / "resumed").read_bytes()
+
+
+def test_time_that_was_used_before_an_interruption_counts(
+    showers: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = itertools.count()
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: float(next(seconds))))  # a second for a step
+    settings = replace(QUICK, epochs=100, stop_after=100.0)
+    whole = trained(showers, settings)
+    assert whole.summary["ended"] == "the time is over, 1 min 40 s"
+    assert whole.summary["epochs"] == len(whole.history) == 3  # of 44 steps each, the last one cut short
+    write_model(tmp_path / "whole", whole)
+    with pytest.raises(CheckpointWritten):
+        trained(showers, settings, Watch(Trigger(30), tmp_path / "c"))
+    write_model(tmp_path / "resumed", trained(showers, settings, Watch(Interrupt(), tmp_path / "c")))
     assert (tmp_path / "whole").read_bytes() == (tmp_path / "resumed").read_bytes()
 
 
@@ -193,8 +230,11 @@ def test_without_weights_a_flat_spectrum_is_a_prior(make_root: Make) -> None:
 
 
 @pytest.mark.parametrize("step", range(4))
-def test_gradient_descent_goes_on_to_the_same_bytes_after_any_step(showers: Source, tmp_path: Path, step: int) -> None:
-    settings = replace(QUICK, optimiser="gd")
+@pytest.mark.parametrize("optimiser", ["gd", "lbfgs"])
+def test_steps_of_the_whole_set_go_on_to_the_same_bytes(
+    showers: Source, tmp_path: Path, step: int, optimiser: str
+) -> None:
+    settings = replace(QUICK, optimiser=optimiser)
     write_model(tmp_path / "whole", trained(showers, settings))
     with pytest.raises(CheckpointWritten):
         trained(showers, settings, Watch(Trigger(step), tmp_path / "c"))
@@ -294,7 +334,7 @@ def test_the_closure_correction_takes_a_bias_away(make_root: Make) -> None:
     assert biased.summary["closure"] == []
     told = closed.summary["closure"]
     deviations = [max(abs(entry[when] - 1) for entry in told[1:-1]) for when in ("before", "after")]
-    assert deviations[1] < 0.5 * deviations[0]
+    assert deviations[1] < 0.7 * deviations[0]
     features = linear_showers(2000, seed=5)["layer_energy"]
     one, other = (model.regressor.estimates(features).regressor for model in (biased, closed))
     assert not torch.allclose(one, other, rtol=1e-3)
