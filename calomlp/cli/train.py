@@ -62,6 +62,9 @@ class TrainSettings(TrainingSettings):
     find_lr: bool = setting(
         False, "Train nothing and write no model: try learning rates, and suggest one.", panel=OPTIMISATION
     )
+    history: str | None = setting(
+        None, "Write the epochs as lines of JSON here, while the training goes on.", panel=STOPPING, metavar="FILE"
+    )
     max_time: float | None = setting(
         None,
         "Write a checkpoint and stop after this time, such as 90s, 30m or 1h30m, with exit code 85.",
@@ -87,6 +90,8 @@ def run(session: Session, settings: TrainSettings) -> None:
     if not settings.find_lr:
         session.streams.check_output(settings.output, binary=True, force=session.force)
     checkpoint = None if settings.find_lr else _checkpoint(settings)
+    if settings.history is not None and not (checkpoint is not None and checkpoint.exists()):
+        session.streams.check_output(settings.history, binary=False, force=session.force)
     if checkpoint is not None:
         ensure_folder(checkpoint.parent)
     elif settings.max_time is not None and not settings.find_lr:
@@ -107,8 +112,15 @@ def run(session: Session, settings: TrainSettings) -> None:
         _find_rate(session, sources, hyperparameters, room)
         return
     watch = Watch(session.interrupt, checkpoint, settings.checkpoint_every, settings.max_time)
-    init = read_model(settings.init, settings.init) if settings.init else None
-    model = train(sources, hyperparameters, room=room, watch=watch, progress=session.progress, init=init)
+    model = train(
+        sources,
+        hyperparameters,
+        room=room,
+        watch=watch,
+        progress=session.progress,
+        init=read_model(settings.init, settings.init) if settings.init else None,
+        history=Path(settings.history) if settings.history else None,
+    )
     with session.streams.artefact(settings.output) as path:
         write_model(path, model)
     if checkpoint is not None:

@@ -140,7 +140,8 @@ def evaluate(
     alarms = [*tally.sentences(cut), *found.alarms()]
     for alarm in alarms:
         logger.warning("%s", alarm)
-    return replace(report, notes=(*alarms, *report.notes, *found.sentences()))
+    verdicts = (model.summary[name] for name in ("overtraining", "more_data") if name in model.summary)
+    return replace(report, notes=(*alarms, *report.notes, *found.sentences(), *verdicts))
 
 
 @dataclass

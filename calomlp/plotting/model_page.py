@@ -128,10 +128,20 @@ def _training(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [
         ("loss", f"{summary['loss']}, {summary['validation_loss']:.4g} on the validation side"),
         ("epochs", f"{summary['epochs']}, {best}; ended: {summary['ended']}"),
+        ("resolution", "; ".join(_sides(summary["sides"]))),
+        ("verdict", "; ".join(summary[name] for name in ("overtraining", "more_data") if name in summary)),
         (
             "steps",
             f"{settings['optimiser']}, {rate}, {settings['schedule']}; batches of {count(summary['batch_size'])}",
         ),
+    ]
+
+
+def _sides(sides: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Return loss and sigma_68 of the response of each side."""
+    return [
+        f"{name} {PERCENT * side['resolution']:.2f} % (loss {side['loss']:.4g}, {count(int(side['events']))} events)"
+        for name, side in sides.items()
     ]
 
 

@@ -81,7 +81,7 @@ def find_rate(
     reading = Reading(room, settings.on_bad_file == "skip", progress, interrupt)
     data, sample, architecture, plan = arrange(sources, replace(settings, learning_rate=None), reading)
     with threads(plan.threads):
-        state, (train, _), _ = prepare(data, sample, settings, architecture, room, device)
+        state, train, *_ = prepare(data, sample, settings, architecture, room, device)
         progress.start("looking for a learning rate", _STEPS, "steps")
 
         def after_step() -> None:

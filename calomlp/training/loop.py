@@ -84,7 +84,7 @@ def run(
     """
     network = state.regressor.network
     if not state.best_weights:
-        start, _ = _validate(state.regressor, validation, settings.loss)
+        start, _ = validate(state.regressor, validation, settings.loss)
         _judge(state, _finite(start, "before the first step"))
     began = time.monotonic() - state.seconds
     steps_per_epoch = math.ceil(len(train) / plan.batch_size)
@@ -141,7 +141,7 @@ def _close_epoch(state: State, seen: int, validation: Table, loss: str) -> None:
         loss: Name of the loss.
     """
     with state.optimiser.averaged():
-        validation_loss, resolution = _validate(state.regressor, validation, loss)
+        validation_loss, resolution = validate(state.regressor, validation, loss)
         _finite(validation_loss, f"in epoch {state.epoch + 1}")
         state.epoch += 1
         _judge(state, validation_loss)
@@ -167,7 +167,7 @@ def _finite(loss: float, when: str) -> float:
 
 
 @torch.inference_mode()
-def _validate(regressor: Regressor, events: Table, loss: str) -> tuple[float, float]:
+def validate(regressor: Regressor, events: Table, loss: str) -> tuple[float, float]:
     """Return the loss and the sigma_68 of the response E_reco/E_true."""
     regressor.network.train(mode=False)
     total, responses = 0.0, []

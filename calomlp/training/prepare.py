@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -43,7 +44,12 @@ EVENTS_PER_SHARE = 100
 """From so many training events for each of them on, the network sees the shares of the layers beside the shapes that
 were chosen for it. With fewer it resolves worse for seeing them, as measured with 19, 30 and 38 layers."""
 
-_MIN_EVENTS = 20
+SIDES = {Side.TRAIN: "training", Side.VALIDATION: "validation", Side.TEST: "test"}
+"""What the sides are called."""
+
+MIN_EVENTS = 20
+"""Fewer events on a side are none."""
+
 _MIN_KEPT = 0.5
 _POOR = 0.5  # no calorimeter resolves worse than this
 
@@ -118,9 +124,9 @@ def load_data(sources: Sequence[Source], recipe: Recipe, reading: Reading) -> Da
     """
     data = load(sources, recipe, reading)
     for side in (Side.TRAIN, Side.VALIDATION):
-        if (count := np.count_nonzero(data.side == side)) < _MIN_EVENTS:
+        if (count := np.count_nonzero(data.side == side)) < MIN_EVENTS:
             raise InputError(
-                f"{count} of {len(data.events)} events are on the {side.name.lower()} side, where {_MIN_EVENTS} are "
+                f"{count} of {len(data.events)} events are on the {side.name.lower()} side, where {MIN_EVENTS} are "
                 "needed"
             )
     return data
@@ -190,6 +196,24 @@ def design(data: Data, settings: TrainingSettings, init: Model | None = None) ->
     )
 
 
+class Prepared(NamedTuple):
+    """What a training begins with.
+
+    Attributes:
+        state: Its state.
+        train: Training events.
+        validation: Validation events.
+        anchor: The anchor.
+        table: Makes the table of another side.
+    """
+
+    state: State
+    train: Table
+    validation: Table
+    anchor: Anchor
+    table: Callable[[Side], Table]
+
+
 def prepare(
     data: Data,
     sample: Sample,
@@ -198,7 +222,7 @@ def prepare(
     room: Room,
     device: torch.device,
     init: Model | None = None,
-) -> tuple[State, tuple[Table, Table], Anchor]:
+) -> Prepared:
     """Fit the anchor, build the regressor, and compute once what the loop needs of every event.
 
     Args:
@@ -224,21 +248,23 @@ def prepare(
     regressor.enclose(anchor, features, true_energy)
     regressor.to(device)
     region = learning_region(sample.true_energy, anchor)
-    tables: list[Table] = []
-    for side in (Side.TRAIN, Side.VALIDATION):
+
+    def table(side: Side) -> Table:
         count = int(np.count_nonzero(data.side == side))
         collector = EventsOnDisk(room.folder) if data.events.on_disk else EventsInMemory(count, device)
         for rows, part in data.events.parts():
             chosen = part[data.side[rows] == side]
             collector.add(_events(regressor, chosen, chosen.weight * spectrum(chosen.true_energy), region))
-        tables.append(collector.collected())
-        if left_out := count - len(tables[-1]):
-            name = "training" if side == Side.TRAIN else "validation"
+        collected = collector.collected()
+        if left_out := count - len(collected):
+            name = SIDES[side]
             logger.info("%d of %d %s events are near the edges of the range and left out", left_out, count, name)
+        return collected
+
     pulls = {name: getattr(settings, name) for name in ("weight_decay", "l1", "average")}
     optimiser = Optimiser(settings.optimiser, regressor.network, **pulls)
     masks = torch.Generator(device).manual_seed(settings.seed)
-    return State(regressor, optimiser, masks), (tables[0], tables[1]), anchor
+    return Prepared(State(regressor, optimiser, masks), table(Side.TRAIN), table(Side.VALIDATION), anchor, table)
 
 
 def _unweighted(true_energy: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -117,6 +117,9 @@ class _TrainingSettings:
         panel=NETWORK,
         metavar="MODEL",
     )
+    learning_curve: bool = setting(
+        False, "Train on parts of the events, too, and say whether more data would help.", panel=NETWORK
+    )
     dropout: float = setting(0.0, "Probability that a hidden unit is silenced in training.", panel=NETWORK)
 
     optimiser: str = setting(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,17 +20,19 @@ from calomlp.data.sources import Source
 from calomlp.data.split import Side
 from calomlp.data.store import Room
 from calomlp.errors import CheckpointWritten, Interrupted, UsageError
-from calomlp.model.anchor import Anchor
 from calomlp.model.envelope import Envelope
 from calomlp.model.file import Model
 from calomlp.model.regressor import Architecture
 from calomlp.progress import Progress
 from calomlp.provenance import fingerprint, provenance
+from calomlp.streams import atomic_path
 from calomlp.training.checkpoint import load_checkpoint
-from calomlp.training.events import Table
-from calomlp.training.loop import State, run
+from calomlp.training.diagnosis import CURVE, more_data, overtraining
+from calomlp.training.loop import State, run, validate
 from calomlp.training.plan import WHOLE_SET, Plan, check_settings, make_plan
 from calomlp.training.prepare import (
+    MIN_EVENTS,
+    Prepared,
     calibration_sample,
     check_init,
     close,
@@ -55,6 +60,7 @@ def train(
     watch: Watch,
     progress: Progress,
     init: Model | None = None,
+    history: Path | None = None,
 ) -> Model:
     """Train a regressor on files.
 
@@ -65,6 +71,7 @@ def train(
         watch: When to save and when to stop; a checkpoint that is there is gone on from.
         progress: Told of chunks and epochs.
         init: Model to start from.
+        history: Where the epochs are written as lines of JSON, if anywhere.
 
     Raises:
         UsageError: If the settings are not legal.
@@ -86,7 +93,8 @@ def train(
             f"interrupted while reading; {watch.checkpoint} holds the state as it was: run the same command again"
         ) from error
     with threads(plan.threads):
-        state, events, anchor = prepare(data, sample, settings, architecture, room, device, init)
+        prepared = prepare(data, sample, settings, architecture, room, device, init)
+        state = prepared.state
         mark = fingerprint(
             [
                 __version__,
@@ -100,10 +108,65 @@ def train(
         if watch.checkpoint is not None and watch.checkpoint.exists():
             load_checkpoint(watch.checkpoint, state, mark)
             logger.info("going on from %s, epoch %d", watch.checkpoint, state.epoch + 1)
-        reason = _run(state, events, settings, plan, watch, mark, progress)
-        state.regressor.train(mode=False)
-        closure = close(state.regressor, anchor, data, sample)
-    return _model(state, data, settings, plan, anchor, reason, closure)
+        reason = _run(prepared, settings, plan, watch, mark, progress, history)
+        findings = _compare(prepared, data, settings)
+        if settings.learning_curve:
+            findings |= _learning_curve(data, settings, room, device, init, findings["sides"])
+        findings["closure"] = close(state.regressor, prepared.anchor, data, sample)
+    return _model(prepared, data, settings, plan, reason, findings)
+
+
+def _compare(prepared: Prepared, data: Data, settings: TrainingSettings) -> dict[str, Any]:
+    """Tell how the network does on the events that it was trained on, and on the others."""
+    prepared.state.regressor.train(mode=False)
+    tables = {"training": prepared.train, "validation": prepared.validation}
+    if np.count_nonzero(data.side == Side.TEST) >= MIN_EVENTS:
+        tables["test"] = prepared.table(Side.TEST)
+    sides = {}
+    for name, table in tables.items():
+        loss, resolution = validate(prepared.state.regressor, table, settings.loss)
+        sides[name] = {"events": len(table), "loss": loss, "resolution": resolution}
+    found, verdict = overtraining(sides)
+    logger.log(logging.WARNING if found else logging.INFO, "%s", verdict)
+    return {"sides": sides, "overtraining": verdict}
+
+
+def _learning_curve(
+    data: Data,
+    settings: TrainingSettings,
+    room: Room,
+    device: torch.device,
+    init: Model | None,
+    sides: Mapping[str, Mapping[str, float]],
+) -> dict[str, Any]:
+    """Train on parts of the events, and compare the results on the same validation events."""
+    curve = []
+    train = np.flatnonzero(data.side == Side.TRAIN)
+    for part in CURVE:
+        side = data.side.copy()
+        side[np.delete(train, np.s_[::part])] = len(Side)  # on no side
+        some = replace(data, side=side)
+        architecture = design(some, settings, init)
+        plan = plan_for(some, settings, architecture, init)
+        prepared = prepare(some, calibration_sample(some), settings, architecture, room, device, init)
+        run(
+            prepared.state,
+            prepared.train,
+            prepared.validation,
+            settings,
+            plan,
+            after_step=lambda _: None,
+            after_epoch=lambda _: None,
+        )
+        loss, resolution = validate(prepared.state.regressor, prepared.validation, settings.loss)
+        curve.append({"events": len(prepared.train), "loss": loss, "resolution": resolution})
+        logger.info(
+            "learning curve: %d events, sigma_68 of the response %.2f %%", len(prepared.train), 100 * resolution
+        )
+    whole = {**sides["validation"], "events": sides["training"]["events"]}
+    verdict = more_data([*curve, whole])
+    logger.info("%s", verdict)
+    return {"learning_curve": [*curve, whole], "more_data": verdict}
 
 
 def arrange(
@@ -126,11 +189,7 @@ def arrange(
         data, sample = without_constants(data, sample)
     look_at(data, sample, sources)
     architecture = design(data, settings, init)
-    plan = make_plan(
-        settings, int(np.count_nonzero(data.side == Side.TRAIN)), architecture.n_inputs, architecture.n_outputs
-    )
-    if init is not None and settings.learning_rate is None:
-        plan = replace(plan, learning_rate=FINE_TUNING * plan.learning_rate)
+    plan = plan_for(data, settings, architecture, init)
     if settings.optimiser in WHOLE_SET and data.events.on_disk:
         raise UsageError(
             f"--optimiser {settings.optimiser} takes all events in one step, and they do not fit: raise --memory"
@@ -138,16 +197,25 @@ def arrange(
     return data, sample, architecture, plan
 
 
+def plan_for(data: Data, settings: TrainingSettings, architecture: Architecture, init: Model | None) -> Plan:
+    """Return the numbers of a training on these events."""
+    n_train = int(np.count_nonzero(data.side == Side.TRAIN))
+    plan = make_plan(settings, n_train, architecture.n_inputs, architecture.n_outputs)
+    if init is not None and settings.learning_rate is None:
+        return replace(plan, learning_rate=FINE_TUNING * plan.learning_rate)
+    return plan
+
+
 def _run(
-    state: State,
-    events: tuple[Table, Table],
+    prepared: Prepared,
     settings: TrainingSettings,
     plan: Plan,
     watch: Watch,
     mark: str,
     progress: Progress,
+    history: Path | None,
 ) -> str:
-    train, validation = events
+    state, train, validation, *_ = prepared
     logger.info(
         "training on %d events, validating on %d: %d inputs, hidden %s, %d parameters, batch %d, at most %d epochs, "
         "learning rate %g, %d thread%s",
@@ -171,6 +239,9 @@ def _run(
 
     def after_epoch(state: State) -> None:
         progress.report(_epoch_line(state.history[-1], plan.epochs))
+        if history is not None:
+            with atomic_path(history) as path:
+                path.write_text("".join(f"{json.dumps(entry)}\n" for entry in state.history), encoding="utf-8")
 
     reason = run(state, train, validation, settings, plan, after_step=after_step, after_epoch=after_epoch)
     progress.finish()
@@ -185,14 +256,14 @@ def _epoch_line(entry: dict[str, float], epochs: int) -> str:
 
 
 def _model(
-    state: State,
+    prepared: Prepared,
     data: Data,
     settings: TrainingSettings,
     plan: Plan,
-    anchor: Anchor,
     reason: str,
-    closure: list[dict[str, float]],
+    findings: Mapping[str, Any],
 ) -> Model:
+    state, anchor = prepared.state, prepared.anchor
     counts = np.bincount(data.side, minlength=len(Side)).tolist()
     extremes = [(part.true_energy.min(), part.true_energy.max()) for _, part in data.events.parts()]
     lowest, highest = min(low for low, _ in extremes), max(high for _, high in extremes)
@@ -210,7 +281,7 @@ def _model(
         "sum_scale": anchor.sum_scale,
         "anchor_spread": asdict(anchor.spread),
         "data": data.tally.as_dict(),
-        "closure": closure,
+        **findings,
     }
     if state.best_epoch == 0:
         start = "linear anchor" if settings.regress == "ratio" else "untrained network"

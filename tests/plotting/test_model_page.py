@@ -68,6 +68,11 @@ def document() -> dict[str, Any]:
             "threads": 1,
             "sum_scale": 1.25,
             "anchor_spread": {"stochastic": 0.55, "noise": 0.1, "constant": 0.02},
+            "sides": {
+                "training": {"events": 7200, "loss": 0.26, "resolution": 0.11},
+                "test": {"events": 2400, "loss": 0.28, "resolution": 0.115},
+            },
+            "overtraining": "overtrained: by much",
             "data": {
                 "events": 12000,
                 "cut": 1000,
@@ -191,5 +196,7 @@ def test_what_an_event_is_and_what_was_left_out(document: dict[str, Any]) -> Non
         "7 of 12000 events have a bad value and are left out: e1 in 7",
         "run9.root is left out: it is empty",
         "7 200 training, 1 200 validation, 2 400 test",
+        "training 11.00 % (loss 0.26, 7 200 events); test 11.50 % (loss 0.28, 2 400 events)",
+        "verdict overtrained: by much",
     ):
         assert fact in text

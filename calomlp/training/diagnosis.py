@@ -1,0 +1,50 @@
+"""Is the network overtrained, and would more data help?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+OVERTRAINED, SIGNIFICANT = 0.02, 3.0
+"""A resolution that is worse than in training by more than this, and by more standard errors than that."""
+
+WORTHWHILE = 0.005
+"""An improvement of the resolution by less than this is not worth twice the events."""
+
+CURVE = (8, 4, 2)
+"""A learning curve is made of trainings on the eighth, the fourth and the half of the events, and on all."""
+
+_ERROR = 1.3
+"""The standard error of half the distance of two quantiles of a Gaussian, 15.87 and 84.13 %, is 1.3 sigma/sqrt(2 n)."""
+
+Sides = Mapping[str, Mapping[str, float]]
+
+
+def overtraining(sides: Sides) -> tuple[bool, str]:
+    """Tell whether a network does better on the events that it was trained on, and say it in a sentence.
+
+    Args:
+        sides: For ``training``, ``validation`` and, if there are such events, ``test``: ``events``, ``loss`` and
+            ``resolution`` (sigma_68 of the response).
+    """
+    name = "test" if "test" in sides else "validation"
+    seen, unseen = sides["training"], sides[name]
+    excess = unseen["resolution"] / seen["resolution"] - 1
+    error = _ERROR * math.sqrt(1 / (2 * seen["events"]) + 1 / (2 * unseen["events"]))
+    found = excess > OVERTRAINED and excess > SIGNIFICANT * error
+    verdict = "overtrained" if found else "no sign of overtraining"
+    kind = f"the resolution of {name} events differs from that of training events by"
+    return found, f"{verdict}: {kind} ({100 * excess:+.1f} +- {100 * error:.1f}) %"
+
+
+def more_data(curve: Sequence[Mapping[str, float]]) -> str:
+    """Say whether more events would help, from the last step of a learning curve.
+
+    Args:
+        curve: ``events`` and ``resolution`` (sigma_68 of the response) of trainings on more and more events.
+    """
+    half, whole = curve[-2:]
+    gain = 1 - whole["resolution"] / half["resolution"]
+    advice = "more events would still help" if gain > WORTHWHILE else "more events of this kind would bring little"
+    events = f"from {half['events']:.0f} to {whole['events']:.0f} events"
+    return f"{events} the resolution improved by {100 * gain:.1f} %: {advice}"
