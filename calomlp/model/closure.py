@@ -8,8 +8,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 MAX_BINS = 12
-MIN_EVENTS = 500
+MIN_EVENTS = 1000
 """Fewer events in a bin do not tell a bias from a fluctuation."""
+
+_LEAST_SLOPE = 0.5
+"""If the estimate grows more slowly with the true energy than this, a narrow range has drawn it to the middle, and what
+it lost there cannot be given back: then one factor serves all energies."""
 
 
 class Closure(nn.Module):
@@ -47,9 +51,10 @@ class Closure(nn.Module):
         energies, medians = median_responses(response, true_energy)
         if not len(energies):
             return
-        x, first = np.unique(np.log(energies * medians), return_index=True)
-        y = -np.log(medians)[first]
-        lines = np.diff(y) / np.diff(x) if len(x) > 1 else np.empty(0)
+        x, y = np.log(energies * medians), -np.log(medians)
+        if (np.diff(x) < _LEAST_SLOPE * np.diff(np.log(energies))).any():
+            x, y = x[:1], np.array([-np.log(np.median(response))])
+        lines = np.diff(y) / np.diff(x)
         slopes = np.diff(lines, prepend=0, append=0)
         self.start.fill_(y[0])
         self.knots.fill_(x[0])
@@ -63,13 +68,16 @@ def median_responses(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return mean energies [GeV] and median responses in bins of the true energy; of no bins if events are too few.
 
+    Bins hold about as many events each; those of one beam energy are never parted.
+
     Args:
         response: E_reco/E_true, shape [events].
         true_energy: In GeV, shape [events].
     """
     n_bins = min(MAX_BINS, len(true_energy) // MIN_EVENTS)
-    order = np.argsort(true_energy, kind="stable")
-    bins = np.array_split(order, n_bins) if n_bins else []
+    edges = np.quantile(true_energy, np.linspace(0, 1, n_bins + 1)[1:-1]) if n_bins else np.empty(0)
+    index = np.searchsorted(np.unique(edges), true_energy, side="right")
+    bins = [index == number for number in np.unique(index)] if n_bins else []
     energies = [np.exp(np.mean(np.log(true_energy[rows]))) for rows in bins]
     medians = [np.median(response[rows]) for rows in bins]
     good = [median > 0 for median in medians]

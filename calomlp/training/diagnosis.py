@@ -29,7 +29,7 @@ def overtraining(sides: Sides) -> tuple[bool, str]:
     """
     name = "test" if "test" in sides else "validation"
     seen, unseen = sides["training"], sides[name]
-    excess = unseen["resolution"] / seen["resolution"] - 1
+    excess = unseen["resolution"] / seen["resolution"] - 1 if seen["resolution"] else 0.0  # of events without a spread
     error = _ERROR * math.sqrt(1 / (2 * seen["events"]) + 1 / (2 * unseen["events"]))
     found = excess > OVERTRAINED and excess > SIGNIFICANT * error
     verdict = "overtrained" if found else "no sign of overtraining"

@@ -16,6 +16,7 @@ from calomlp.errors import UsageError
 from calomlp.settings import check_choice
 from calomlp.training.settings import (
     ACTIVATIONS,
+    CLOSURES,
     LOSSES,
     OPTIMISERS,
     REGRESS,
@@ -140,6 +141,7 @@ def check_settings(settings: TrainingSettings) -> None:
         ("regress", REGRESS),
         ("loss", LOSSES),
         ("weighting", WEIGHTINGS),
+        ("closure", CLOSURES),
         ("activation", ACTIVATIONS),
         ("optimiser", OPTIMISERS),
         ("schedule", SCHEDULES),

@@ -23,9 +23,10 @@ from calomlp.data.split import Side, Split
 from calomlp.data.store import PART, Room
 from calomlp.errors import InputError, UsageError
 from calomlp.model.anchor import Anchor, SpectrumWeights, fit_anchor
+from calomlp.model.closure import MIN_EVENTS as MIN_BIN_EVENTS
 from calomlp.model.closure import median_responses
 from calomlp.model.file import Model
-from calomlp.model.losses import LOSSES
+from calomlp.model.losses import HIGH, LOSSES, LOW
 from calomlp.model.regressor import Architecture, Regressor
 from calomlp.training.events import Events, EventsInMemory, EventsOnDisk, Table
 from calomlp.training.loop import State
@@ -178,7 +179,7 @@ def design(data: Data, settings: TrainingSettings, init: Model | None = None) ->
     If the features were chosen for it and the events are few, it does not see the layers beside the shapes.
     """
     if init is not None:
-        return replace(init.regressor.architecture, dropout=settings.dropout, closure=settings.closure)
+        return replace(init.regressor.architecture, dropout=settings.dropout, closure=settings.closure == "auto")
     features = data.recipe.features
     columns = features.energy_columns
     enough = np.count_nonzero(data.side == Side.TRAIN) >= EVENTS_PER_SHARE * len(columns)
@@ -192,7 +193,7 @@ def design(data: Data, settings: TrainingSettings, init: Model | None = None) ->
         shares=bool(settings.features or not features.has_shapes or enough),
         head=LOSSES[settings.loss].head,
         members=settings.ensemble,
-        closure=settings.closure,
+        closure=settings.closure == "auto",
     )
 
 
@@ -256,7 +257,7 @@ def prepare(
             chosen = part[data.side[rows] == side]
             collector.add(_events(regressor, chosen, chosen.weight * spectrum(chosen.true_energy), region))
         collected = collector.collected()
-        if left_out := count - len(collected):
+        if side != Side.TEST and (left_out := count - len(collected)):
             name = SIDES[side]
             logger.info("%d of %d %s events are near the edges of the range and left out", left_out, count, name)
         return collected
@@ -331,28 +332,34 @@ def close(regressor: Regressor, anchor: Anchor, data: Data, sample: Sample) -> l
     """
     if regressor.closure is None:
         return []
-    validation = [part[data.side[rows] == Side.VALIDATION] for rows, part in data.events.parts()]
-    truth = np.concatenate([part.true_energy for part in validation]).astype(np.float64)
+    low, high = anchor.spread.inner_range(float(sample.true_energy.min()), float(sample.true_energy.max()))
+
+    def inside(events: Sample) -> Sample:
+        return events[(events.true_energy > low) & (events.true_energy < high)]
 
     def responses(parts: Sequence[Sample]) -> NDArray[np.float64]:
         energies = [regressor.estimates(part.features).regressor.cpu().numpy() / part.true_energy for part in parts]
         return np.concatenate(energies).astype(np.float64)
 
+    used = inside(sample)
+    if len(used) < MIN_BIN_EVENTS:
+        return []
+    validation = [inside(part[data.side[rows] == Side.VALIDATION]) for rows, part in data.events.parts()]
+    truth = np.concatenate([part.true_energy for part in validation]).astype(np.float64)
     before = responses(validation)
-    low, high = anchor.spread.inner_range(float(sample.true_energy.min()), float(sample.true_energy.max()))
-    inside = (sample.true_energy > low) & (sample.true_energy < high)
-    used = sample[inside] if inside.any() else sample
     pieces = [used[start : start + PART] for start in range(0, len(used), PART)]
     regressor.closure.fit(responses(pieces), used.true_energy.astype(np.float64))
     energies, medians = median_responses(before, truth)
     _, corrected = median_responses(responses(validation), truth)
     if not len(energies):
-        logger.warning("%d validation events are too few to show what the closure correction does", len(truth))
         return []
+    low_quantile, high_quantile = np.quantile(before, [LOW, HIGH])
+    error = 1.25 * (high_quantile - low_quantile) / 2 * math.sqrt(len(energies) / len(before))
     logger.info(
-        "closure: the median response deviates by up to %.2f %% before and %.2f %% after, on validation events",
-        100 * np.abs(medians - 1).max(),
-        100 * np.abs(corrected - 1).max(),
+        "closure: the median response of validation events deviates by %.2f %% before and %.2f %% after, on average; "
+        "their number leaves %.2f %% uncertain",
+        *(100 * np.abs(deviations - 1).mean() for deviations in (medians, corrected)),
+        100 * error,
     )
     columns = zip(energies.tolist(), medians.tolist(), corrected.tolist(), strict=True)
     return [{"energy": energy, "before": first, "after": second} for energy, first, second in columns]

@@ -27,6 +27,7 @@ LOSSES = (
     "quantiles",
 )
 WEIGHTINGS = ("auto", "none")
+CLOSURES = ("auto", "none")
 ACTIVATIONS = ("identity", "sigmoid", "tanh", "relu", "leaky-relu", "elu", "selu", "gelu", "silu", "softplus")
 OPTIMISERS = ("gd", "sgd", "momentum", "nesterov", "adam", "adamw", "lbfgs")
 SCHEDULES = ("one-cycle", "cosine", "step", "plateau", "constant")
@@ -108,8 +109,11 @@ class _TrainingSettings:
     )
     activation: str = setting("silu", "Activation of the hidden layers.", choices=ACTIVATIONS, panel=NETWORK)
     ensemble: int = setting(1, "Train so many networks at once, and average what they say.", panel=NETWORK)
-    closure: bool = setting(
-        False, "Measure what bias is left after the training, and correct it (numerical inversion).", panel=NETWORK
+    closure: str = setting(
+        "auto",
+        "Measure what bias is left after the training, and divide it out (numerical inversion).",
+        choices=CLOSURES,
+        panel=NETWORK,
     )
     init: str | None = setting(
         None,

@@ -44,3 +44,22 @@ def test_few_events_are_left_as_they_are() -> None:
 def test_bins_hold_enough_events(n: int) -> None:
     energies, _ = median_responses(*biased(n))
     assert len(energies) == min(n // MIN_EVENTS, MAX_BINS)
+
+
+def test_the_energies_of_a_beam_are_never_parted() -> None:
+    energy = np.repeat([2.0, 5.0, 10.0, 20.0], 5000)
+    response = np.repeat([1.1, 1.0, 0.95, 0.9], 5000) * np.random.default_rng(1).normal(1, 0.05, 20_000)
+    closure = Closure()
+    closure.fit(response, energy)
+    estimate = torch.tensor([2.2, 5.0, 9.5, 18.0])
+    assert (estimate * closure(estimate)).tolist() == pytest.approx([2, 5, 10, 20], rel=0.01)
+
+
+def test_a_narrow_range_gets_one_factor() -> None:
+    rng = np.random.default_rng(1)
+    energy = rng.uniform(9, 11, 40_000)
+    response = 10.5 / energy * rng.normal(1, 0.01, 40_000)  # all that was learned is the middle
+    closure = Closure()
+    closure.fit(response, energy)
+    factors = closure(torch.tensor([5.0, 10.0, 20.0]))
+    assert factors.tolist() == pytest.approx([1 / 1.05] * 3, rel=0.01)
