@@ -248,7 +248,8 @@ class Joined(Rows):
 
 def _is_numbered(table: Table, branch: str) -> bool:
     """Tell whether every entry of a table has its own number, so that it is one for a whole group of entries."""
-    if branch not in table.columns:
+    column = table.columns.get(branch)
+    if column is None or column.jagged or column.shape or not table.entries:
         return False
     numbers = table.read(branch, 0, table.entries)
     return len(np.unique(numbers)) == len(numbers)

@@ -89,7 +89,9 @@ def load(sources: Sequence[Source], recipe: Recipe, reading: Reading) -> Data:
         kept = keeper.kept()
     else:
         kept, counts, tally = _through_cache(good, records, recipe, reading, tally, size)
-    for sentence in tally.sentences(recipe.cut.text if recipe.cut else None):
+    for sentence in tally.selection(recipe.cut.text if recipe.cut else ""):
+        logger.info("%s", sentence)
+    for sentence in tally.losses():
         logger.warning("%s", sentence)
     if not len(kept):
         raise InputError(f"{', '.join(record.path for record in records)}: no event is left")

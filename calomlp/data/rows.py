@@ -6,7 +6,6 @@ objects that are to be calibrated one by one (``explode``).
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,8 +17,6 @@ from calomlp.data.columns import Column
 from calomlp.data.names import BOOKKEEPING
 from calomlp.data.reader import Table
 from calomlp.errors import BadValueError, InputError
-
-logger = logging.getLogger(__name__)
 
 TRUE_ENERGY = "true_energy"
 """Name of the column that is made of the true energy of a whole file."""

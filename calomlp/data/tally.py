@@ -68,14 +68,17 @@ class Tally:
         """Return it for JSON."""
         return asdict(self)
 
-    def sentences(self, cut: str | None = None) -> Iterator[str]:
-        """Say what was left out.
+    def selection(self, cut: str = "") -> Iterator[str]:
+        """Say what the user left out.
 
         Args:
             cut: The condition that events had to pass.
         """
         if self.cut:
             yield f"{self.cut} of {self.events} events do not pass the cut{f' {cut}' if cut else ''} and are left out"
+
+    def losses(self) -> Iterator[str]:
+        """Say what else was left out."""
         if self.left_out:
             yield f"{self.left_out} of {self.events} events have a bad value and are left out: {self._bad()}"
         if self.replaced:

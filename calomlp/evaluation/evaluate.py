@@ -136,12 +136,12 @@ def evaluate(
             else "no event is left to evaluate"
         )
     report = summarise(found.responses, model, used, left_out=found.left_out, use_all=use_all, seed=seed)
-    cut = model.recipe.cut.text if model.recipe.cut else None
-    alarms = [*tally.sentences(cut), *found.alarms()]
+    selection = tally.selection(model.recipe.cut.text if model.recipe.cut else "")
+    alarms = [*tally.losses(), *found.alarms()]
     for alarm in alarms:
         logger.warning("%s", alarm)
     verdicts = (model.summary[name] for name in ("overtraining", "more_data") if name in model.summary)
-    return replace(report, notes=(*alarms, *report.notes, *found.sentences(), *verdicts))
+    return replace(report, notes=(*selection, *alarms, *report.notes, *found.sentences(), *verdicts))
 
 
 @dataclass

@@ -96,6 +96,7 @@ def _data(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     envelope, split = document["envelope"], document["split"]
     shares = f"{split['train']:g} training, {split['validation']:g} validation, {split['test']:g} test"
     together = f"; equal {document['split_by']} on one side" if document["split_by"] else ""
+    tally = Tally(**document["summary"]["data"])
     return [
         ("true energy", f"{document['target']}, {envelope['energy_min']:.4g} to {envelope['energy_max']:.4g} GeV"),
         ("an event is", _event(document["layout"]["explode"], document["layout"]["group_by"])),
@@ -107,7 +108,7 @@ def _data(document: Mapping[str, Any]) -> list[tuple[str, str]]:
             "events",
             ", ".join(f"{count(envelope[f'n_{name}'])} {side}" for name, side in _SIDES.items()),
         ),
-        ("left out", "; ".join(Tally(**document["summary"]["data"]).sentences())),
+        ("left out", "; ".join([*tally.selection(), *tally.losses()])),
     ]
 
 

@@ -205,3 +205,10 @@ def test_truth_without_the_number_is_not_found(make_root: Make) -> None:
     truth = make_root({"p": np.ones(2)}, name="truth.root")
     with pytest.raises(InputError, match=r"has 2 entries and hits.root:events 3"):
         everything(replace(hits, friends=(truth,)), ["p"], Layout(group_by="event"))
+
+
+def test_a_friend_without_entries_is_none(make_root: Make) -> None:
+    hits = make_root({"event": np.array([7, 7, 7])}, name="hits.root")
+    empty = make_root({"event": np.array([], int), "p": np.array([], float)}, name="empty.root")
+    with pytest.raises(InputError, match=r"has 0 entries and hits.root:events 3: these are no friends"):
+        everything(replace(hits, friends=(empty,)), ["p"], Layout(group_by="event"))
