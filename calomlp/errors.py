@@ -54,9 +54,16 @@ class ExitCode(IntEnum):
 
 
 class CalomlpError(Exception):
-    """Root of all errors that calomlp raises on purpose."""
+    """Root of all errors that calomlp raises on purpose.
+
+    Args:
+        message: One line; what a damaged file has in the place of a name may hold anything, and is made printable.
+    """
 
     exit_code: ExitCode = ExitCode.INTERNAL
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__("".join(character if character.isprintable() else " " for character in message))
 
 
 class OutputError(CalomlpError):

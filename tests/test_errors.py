@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from calomlp import errors
-from calomlp.errors import CalomlpError, ExitCode, Interrupted, did_you_mean
+from calomlp.errors import CalomlpError, ExitCode, InputError, Interrupted, did_you_mean
 
 
 def test_exit_codes_are_the_documented_ones() -> None:
@@ -42,3 +42,8 @@ def test_the_likely_alternative_comes_first() -> None:
     assert did_you_mean("xyz", ["a", "b"]) == "legal: a, b"
     assert did_you_mean("x", [str(number) for number in range(20)], limit=3) == "legal: 0, 1, 2 and 17 more"
     assert "nothing" in did_you_mean("x", [])
+
+
+def test_a_message_is_one_printable_line() -> None:
+    assert str(InputError("f.root: no tree 'a\nb\x00\x1b[31m'")) == "f.root: no tree 'a b  [31m'"
+    assert str(InputError("Ω ± √ 'é'")) == "Ω ± √ 'é'"

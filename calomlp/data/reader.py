@@ -22,6 +22,7 @@ from calomlp.data.rntuple import RNTuple
 from calomlp.data.sources import Source, is_url, stamp
 from calomlp.data.ttree import TTree
 from calomlp.errors import CalomlpError, InputError, MissingDependencyError, did_you_mean
+from calomlp.units import listed
 
 __all__ = ["DEFAULT_TREE", "Column", "RootFile", "Table", "open_file", "open_table"]
 
@@ -37,7 +38,7 @@ _CHUNK_BYTES = 32 << 20
 _MIN_CHUNK_EVENTS, _MAX_CHUNK_EVENTS = 10, 200_000
 _MAGIC = b"root"
 _FOLDERS = ("TDirectory", "TDirectoryFile")
-_MAX_LISTED = 12
+_MAX_LISTED, _MAX_NAME = 12, 60
 _MAX_THREADS = 8  # unpack several gigabytes a second, beyond what else is done with them
 
 
@@ -303,7 +304,7 @@ class RootFile:
 
     def _content(self) -> str:
         if self._classes:
-            return f"only {', '.join(sorted(self._classes))}"
+            return f"only {listed([name[:_MAX_NAME] for name in sorted(self._classes)])}"
         return "no objects at all: it is empty, or the program that wrote it did not close it"
 
     def check_unchanged(self) -> None:
