@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from calomlp.data.settings import DATA, DataSettings
+from calomlp.data.settings import DATA, ON_BAD, SKIP, DataSettings
 from calomlp.settings import setting
 from calomlp.streams import Record
 
@@ -54,7 +54,7 @@ class _EvaluateSettings:
     on_bad: str = setting(
         "as-trained",
         "A value that is missing or not finite: stop, leave the event out, or take zero; what is left out is counted.",
-        choices=("as-trained", "refuse", "skip", "zero"),
+        choices=("as-trained", *ON_BAD),
         panel=DATA,
     )
     all: bool = setting(False, "Use all events of files that the model was trained on, not only their test side.")
@@ -85,7 +85,7 @@ def run(session: Session, settings: EvaluateSettings) -> None:
         replace(model, recipe=_recipe(model, settings, energy_of_files=energy_of_files)),
         sources,
         use_all=settings.all,
-        skip_bad_files=settings.on_bad_file == "skip",
+        skip_bad_files=settings.on_bad_file == SKIP,
         seed=settings.seed,
         progress=session.progress,
         interrupt=session.interrupt,

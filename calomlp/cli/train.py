@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from calomlp.cli.session import Session
     from calomlp.data.sources import Source
     from calomlp.data.store import Room
+    from calomlp.model.file import Model
 
 STOPPING = "Stopping and going on"
 _DRAWING_LINES = 20
@@ -108,8 +109,9 @@ def run(session: Session, settings: TrainSettings) -> None:
     if settings.target_from_name is not None:
         sources = energies_from_names(sources, settings.target_from_name)
     room = Room(settings.memory or default_memory(), Path(settings.cache) if settings.cache else _default_cache())
+    init = read_model(settings.init, settings.init) if settings.init else None
     if settings.find_lr:
-        _find_rate(session, sources, hyperparameters, room)
+        _find_rate(session, sources, hyperparameters, room, init)
         return
     watch = Watch(session.interrupt, checkpoint, settings.checkpoint_every, settings.max_time)
     model = train(
@@ -118,7 +120,7 @@ def run(session: Session, settings: TrainSettings) -> None:
         room=room,
         watch=watch,
         progress=session.progress,
-        init=read_model(settings.init, settings.init) if settings.init else None,
+        init=init,
         history=Path(settings.history) if settings.history else None,
     )
     with session.streams.artefact(settings.output) as path:
@@ -143,11 +145,13 @@ def run(session: Session, settings: TrainSettings) -> None:
     )
 
 
-def _find_rate(session: Session, sources: Sequence[Source], settings: TrainingSettings, room: Room) -> None:
+def _find_rate(
+    session: Session, sources: Sequence[Source], settings: TrainingSettings, room: Room, init: Model | None
+) -> None:
     """Try learning rates, and show what the loss says to them."""
     from calomlp.training.finder import find_rate
 
-    found = find_rate(sources, settings, room=room, interrupt=session.interrupt, progress=session.progress)
+    found = find_rate(sources, settings, room=room, interrupt=session.interrupt, progress=session.progress, init=init)
     if session.json:
         details = {**asdict(found), "seconds": round(session.seconds, 3)}
         session.streams.print_line(Record("train", "learning-rate", "", details).to_json())

@@ -13,9 +13,6 @@ from numpy.typing import NDArray
 
 from calomlp.data.tally import Tally
 
-REFUSE, SKIP, ZERO = POLICIES = ("refuse", "skip", "zero")
-"""What may be done about a bad value: stop, leave the event out, take zero for it."""
-
 
 def mark_missing(branches: Mapping[str, Any], marks: Sequence[float], tally: Tally) -> dict[str, Any]:
     """Return branches with NaN in the place of every value that stands for a missing one."""

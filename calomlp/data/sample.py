@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calomlp.data.cleaning import SKIP, ZERO, bad_events, mark_missing, zero_bad
+from calomlp.data.cleaning import bad_events, mark_missing, zero_bad
 from calomlp.data.expressions import Expression
 from calomlp.data.features import FeatureSet, per_event
 from calomlp.data.reader import Table
 from calomlp.data.record import FileRecord
 from calomlp.data.rows import Layout, Rows
+from calomlp.data.settings import REFUSE, SKIP, ZERO
 from calomlp.data.split import Split
 from calomlp.data.tally import Tally
 from calomlp.errors import ArtefactError, BadValueError, InputError, UsageError
@@ -42,7 +43,7 @@ class Recipe:
         weight: Expression for the weight of an event; ``None`` if all weigh the same.
         layout: What one event is.
         missing: Values that stand for a missing one.
-        on_bad: One of :data:`~calomlp.data.cleaning.POLICIES`.
+        on_bad: One of :data:`~calomlp.data.settings.ON_BAD`.
     """
 
     features: FeatureSet
@@ -53,7 +54,7 @@ class Recipe:
     weight: Expression | None = None
     layout: Layout = field(default_factory=Layout)
     missing: tuple[float, ...] = ()
-    on_bad: str = "refuse"
+    on_bad: str = REFUSE
 
     @property
     def branches(self) -> frozenset[str]:

@@ -8,7 +8,10 @@ from calomlp.settings import setting
 
 DATA = "Data"
 
-ON_BAD_FILE = ("refuse", "skip")
+REFUSE, SKIP, ZERO = ON_BAD = ("refuse", "skip", "zero")
+"""What may be done about a bad value: stop, leave the event out, take zero for it."""
+
+ON_BAD_FILE = (REFUSE, SKIP)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,5 +40,5 @@ class DataSettings:
         (), "Value that stands for a missing one, such as -999; repeatable.", panel=DATA, metavar="X"
     )
     on_bad_file: str = setting(
-        "refuse", "A file that cannot be read: stop, or go on without it and say so.", choices=ON_BAD_FILE, panel=DATA
+        REFUSE, "A file that cannot be read: stop, or go on without it and say so.", choices=ON_BAD_FILE, panel=DATA
     )

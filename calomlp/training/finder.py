@@ -21,11 +21,12 @@ from calomlp.data.sources import Source
 from calomlp.data.store import Room
 from calomlp.errors import TrainingError, UsageError
 from calomlp.interrupt import Interrupt
+from calomlp.model.file import Model
 from calomlp.progress import Progress
 from calomlp.training.events import Table
 from calomlp.training.loop import State, mean_loss
 from calomlp.training.plan import Plan, check_settings
-from calomlp.training.prepare import prepare
+from calomlp.training.prepare import check_init, prepare
 from calomlp.training.settings import TrainingSettings
 from calomlp.training.train import arrange
 
@@ -55,7 +56,13 @@ class Curve:
 
 
 def find_rate(
-    sources: Sequence[Source], settings: TrainingSettings, *, room: Room, interrupt: Interrupt, progress: Progress
+    sources: Sequence[Source],
+    settings: TrainingSettings,
+    *,
+    room: Room,
+    interrupt: Interrupt,
+    progress: Progress,
+    init: Model | None = None,
 ) -> Curve:
     """Look for a learning rate; nothing is left of the network that was trained for it.
 
@@ -65,6 +72,7 @@ def find_rate(
         room: What may be used to keep events.
         interrupt: Set by signals.
         progress: Told of chunks and steps.
+        init: Model that the training would start from.
 
     Raises:
         UsageError: If the settings are not legal, or the optimiser finds its steps itself.
@@ -73,15 +81,16 @@ def find_rate(
         Interrupted: If a signal arrives.
     """
     check_settings(settings)
+    check_init(settings, init)
     if settings.optimiser == "lbfgs":
         raise UsageError(
             "--find-lr has nothing to find for --optimiser lbfgs, which looks for the length of every step"
         )
     device = find_device(settings.device)
     reading = Reading(room, settings.on_bad_file == "skip", progress, interrupt)
-    data, sample, architecture, plan = arrange(sources, replace(settings, learning_rate=None), reading)
+    data, sample, architecture, plan = arrange(sources, replace(settings, learning_rate=None), reading, init)
     with threads(plan.threads):
-        state, train, *_ = prepare(data, sample, settings, architecture, room, device)
+        state, train, *_ = prepare(data, sample, settings, architecture, room, device, init)
         progress.start("looking for a learning rate", _STEPS, "steps")
 
         def after_step() -> None:

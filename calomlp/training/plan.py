@@ -12,6 +12,7 @@ import os
 from dataclasses import dataclass
 from itertools import pairwise
 
+from calomlp.data.settings import ON_BAD, ON_BAD_FILE
 from calomlp.errors import UsageError
 from calomlp.settings import check_choice
 from calomlp.training.settings import (
@@ -142,6 +143,8 @@ def check_settings(settings: TrainingSettings) -> None:
         ("loss", LOSSES),
         ("weighting", WEIGHTINGS),
         ("closure", CLOSURES),
+        ("on_bad", ON_BAD),
+        ("on_bad_file", ON_BAD_FILE),
         ("activation", ACTIVATIONS),
         ("optimiser", OPTIMISERS),
         ("schedule", SCHEDULES),

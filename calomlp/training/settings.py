@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from calomlp.data.settings import DATA, DataSettings
+from calomlp.data.settings import DATA, ON_BAD, REFUSE, DataSettings
 from calomlp.errors import UsageError
 from calomlp.settings import setting
 from calomlp.units import parse_duration
@@ -31,7 +31,6 @@ CLOSURES = ("auto", "none")
 ACTIVATIONS = ("identity", "sigmoid", "tanh", "relu", "leaky-relu", "elu", "selu", "gelu", "silu", "softplus")
 OPTIMISERS = ("gd", "sgd", "momentum", "nesterov", "adam", "adamw", "lbfgs")
 SCHEDULES = ("one-cycle", "cosine", "step", "plateau", "constant")
-ON_BAD = ("refuse", "skip", "zero")
 
 
 def parse_rate(text: str | float) -> float | None:
@@ -81,7 +80,7 @@ class _TrainingSettings:
         "", "Entries that follow each other with the same value are one event: eventID.", panel=DATA, metavar="BRANCH"
     )
     on_bad: str = setting(
-        "refuse",
+        REFUSE,
         "A value that is missing or not finite: stop, leave the event out, or take zero; what is left out is counted.",
         choices=ON_BAD,
         panel=DATA,

@@ -19,7 +19,7 @@ from calomlp.progress import Progress
 from calomlp.training.finder import Curve, curve, find_rate, risen, suggest
 from calomlp.training.plan import make_plan
 from calomlp.training.settings import TrainingSettings
-from tests.conftest import ROOM, Run, linear_showers
+from tests.conftest import ROOM, Run, fitted, linear_showers
 from tests.training.test_loop import LINEAR, prepared
 from tests.training.test_train import Make
 
@@ -131,3 +131,22 @@ def _read(terminal: int) -> bytes:
         return os.read(terminal, 4096)
     except OSError:  # how a terminal says that nobody writes any more
         return b""
+
+
+def test_the_rate_is_looked_for_where_the_training_would_start(make_root: Make) -> None:
+    source = make_root(linear_showers(4000))
+    first = fitted(source, TrainingSettings(features=("layer_energy",), hidden="16", epochs=2))
+    found = [
+        find_rate([source], TrainingSettings(), room=ROOM, interrupt=Interrupt(), progress=Progress(), init=init)
+        for init in (None, first)
+    ]
+    assert found[1].automatic < found[0].automatic  # fine-tuning takes smaller steps
+    with pytest.raises(UsageError, match="--hidden 8 is not that of the model to start from"):
+        find_rate(
+            [source],
+            TrainingSettings(hidden="8"),
+            room=ROOM,
+            interrupt=Interrupt(),
+            progress=Progress(),
+            init=first,
+        )
