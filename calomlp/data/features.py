@@ -21,6 +21,9 @@ from calomlp.errors import InputError, UsageError
 
 logger = logging.getLogger(__name__)
 
+_LOOK = 1000
+"""Events that the shapes of features are read off."""
+
 
 @dataclass(frozen=True)
 class Feature:
@@ -211,7 +214,8 @@ def _is_energy(node: ast.expr) -> bool:
 
 def _shapes(table: Rows, expressions: Sequence[Expression]) -> list[tuple[int, ...]]:
     names = frozenset().union(*(expression.branches for expression in expressions))
-    for _, branches in table.chunks(names):
+    for _, chunk in table.chunks(names):
+        branches = {name: values[:_LOOK] for name, values in chunk.items()}
         events = len(next(iter(branches.values())))
         memo = dict[str, Any]()
         return [per_event(expression, branches, events, memo).shape[1:] for expression in expressions]

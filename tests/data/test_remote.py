@@ -284,7 +284,7 @@ def test_a_second_signal_does_not_wait_for_a_server(server: Server) -> None:
     start = time.monotonic()
     with Interrupt(), pytest.raises(Interrupted):
         for delay in (0.1, 0.2):
-            threading.Timer(delay, os.kill, (os.getpid(), signal.SIGINT)).start()
+            threading.Timer(delay, os.kill, (os.getpid(), signal.SIGTERM)).start()
         read(server.source())
     assert time.monotonic() - start < 3
 
