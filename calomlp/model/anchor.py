@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from calomlp.errors import InputError
@@ -25,7 +26,7 @@ _ITERATIONS = 5
 _SPECTRUM_BINS = 40
 _EVENTS_PER_BIN = 100
 _MAX_SPECTRUM_RATIO = 100.0
-_PART = 16_384
+_PART = 4_096
 
 
 @dataclass(frozen=True)
@@ -111,25 +112,30 @@ def fit_anchor(
     sum_energy = scale * total
     sigma = np.sqrt(fit_spread(sum_energy, y).variance(sum_energy))  # [events]
     strength = 1.0 / ((PRIOR_WIDTH if known is None else KNOWN_WIDTH) * scale) ** 2
-    n_energies = energies.shape[1]
     expected = scale * shape
     if known is not None:
-        expected /= np.average(
-            np.concatenate([x @ expected for _, x in _in_double_precision(energies)]) / y, weights=weights
-        )
+        expected /= np.average(_combine(energies, expected) / y, weights=weights)
     fitted = expected
-    estimate = sum_energy
     for _ in range(_ITERATIONS):
-        distance = np.abs(estimate - y) / sigma
-        precision = weights / sigma**2 * np.minimum(1.0, HUBER_SIGMAS / np.maximum(distance, HUBER_SIGMAS))
-        normal, moment = strength * np.eye(n_energies), strength * expected
+        normal, moment = strength * np.eye(len(shape)), strength * expected
         for rows, x in _in_double_precision(energies):
-            weighted = x * precision[rows, None]
-            normal += weighted.T @ x
-            moment += weighted.T @ y[rows]
+            distance = np.abs(_product(x, fitted) - y[rows]) / sigma[rows]
+            precision = weights[rows] / sigma[rows] ** 2 * (HUBER_SIGMAS / np.maximum(distance, HUBER_SIGMAS))
+            weighted = (x * precision[:, None]).T
+            normal += _product(weighted, x)
+            moment += _product(weighted, y[rows])
         fitted = np.linalg.solve(normal, moment)
-        estimate = np.concatenate([x @ fitted for _, x in _in_double_precision(energies)])
-    return Anchor(scale, fitted, fit_spread(estimate, y))
+    return Anchor(scale, fitted, fit_spread(_combine(energies, fitted), y))
+
+
+def _combine(energies: NDArray[np.float32], factors: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.concatenate([_product(x, factors) for _, x in _in_double_precision(energies)])
+
+
+def _product(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Multiply matrices on as many threads as PyTorch may use; numpy takes all, which spin on a busy machine."""
+    product: NDArray[np.float64] = (torch.from_numpy(one) @ torch.from_numpy(other)).numpy()
+    return product
 
 
 def _in_double_precision(energies: NDArray[np.float32]) -> Iterator[tuple[slice, NDArray[np.float64]]]:

@@ -24,7 +24,7 @@ TARGETS = ("ratio", "direct", "log")
 """What the network stands for: a factor on the anchor (``exp`` of its output), the energy itself, or its logarithm."""
 
 _STANDARD_FLOOR = 1e-6
-_PART = 16_384
+_PART = 4_096
 _DOMAIN_EVENTS = 100_000
 _WIDTH_LIMIT = 3.0
 """The network says how much wider or narrower an event is than others at its energy, at most by exp(3): no event can
@@ -115,8 +115,6 @@ class Regressor(nn.Module):
     input_scale: Tensor
     output_mean: Tensor
     output_scale: Tensor
-    energy_columns: Tensor
-    other_columns: Tensor
 
     def __init__(self, architecture: Architecture, generator: torch.Generator | None = None) -> None:
         super().__init__()
@@ -124,8 +122,7 @@ class Regressor(nn.Module):
         energies = list(architecture.energy_columns)
         others = [column for column in range(architecture.n_columns) if column not in energies]
         n_inputs = architecture.n_inputs
-        self.register_buffer("energy_columns", torch.tensor(energies, dtype=torch.int64), persistent=False)
-        self.register_buffer("other_columns", torch.tensor(others, dtype=torch.int64), persistent=False)
+        self._energies, self._others = _picker(energies), _picker(others)
         self.register_buffer("anchor_weights", torch.ones(len(energies)))
         for name, value in (("sum_scale", 1.0), ("floor", 1.0), ("output_mean", 0.0), ("output_scale", 1.0)):
             self.register_buffer(name, torch.tensor(value))
@@ -201,25 +198,25 @@ class Regressor(nn.Module):
 
     def plain_sum(self, features: Tensor) -> Tensor:
         """Return the calibrated sum of the energies [GeV], shape [events]."""
-        return self.sum_scale * features[:, self.energy_columns].sum(dim=1)
+        return self.sum_scale * features[:, self._energies].sum(dim=1)
 
     def anchor(self, features: Tensor) -> Tensor:
         """Return the linear anchor [GeV], shape [events]."""
-        return features[:, self.energy_columns] @ self.anchor_weights
+        return features[:, self._energies] @ self.anchor_weights
 
     def raw_inputs(self, features: Tensor, anchor: Tensor) -> Tensor:
         """Return what the network sees, before it is standardised, shape [events, inputs]."""
         if self.architecture.target != "ratio":
             return features
         size = torch.sqrt(anchor**2 + self.floor**2)  # [events]
-        seen = [features[:, self.other_columns], size.log()[:, None]]
+        seen = [features[:, self._others], size.log()[:, None]]
         if self.architecture.shares:
-            seen.insert(0, self.sum_scale * features[:, self.energy_columns] / size[:, None])
+            seen.insert(0, features[:, self._energies] * (self.sum_scale / size)[:, None])
         return torch.cat(seen, dim=1)
 
     def inputs(self, features: Tensor, anchor: Tensor) -> Tensor:
         """Return the standardised inputs of the network, shape [events, inputs]."""
-        return (self.raw_inputs(features, anchor) - self.input_mean) / self.input_scale
+        return torch.sub(self.raw_inputs(features, anchor), self.input_mean).div_(self.input_scale)
 
     def sigma(self, anchor: Tensor) -> Tensor:
         """Return the spread [GeV] that is expected at an anchor [GeV], shape [events]."""
@@ -275,6 +272,12 @@ class Regressor(nn.Module):
         return Prediction(energy * factor, *widths)
 
     @torch.inference_mode()
+    def energies(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return nothing but the regressor's energies [GeV], shape [events]."""
+        found: NDArray[np.float32] = self(torch.from_numpy(features).to(self.anchor_weights.device)).cpu().numpy()
+        return found
+
+    @torch.inference_mode()
     def estimates(self, features: NDArray[np.float32]) -> Estimates:
         """Return the regressor's energies and those of its baselines, shape [events] each."""
         device = self.anchor_weights.device
@@ -283,3 +286,9 @@ class Regressor(nn.Module):
         inputs = self.inputs(x, anchor)
         energy, below, above = self._average(self.network(inputs), anchor)
         return Estimates(self.plain_sum(x), anchor, energy, self.domain(inputs, anchor), below, above)
+
+
+def _picker(columns: list[int]) -> slice | list[int]:
+    """Return what picks columns of a matrix: of neighbours a slice, which copies nothing."""
+    start, stop = (columns[0], columns[0] + len(columns)) if columns else (0, 0)
+    return slice(start, stop) if columns == list(range(start, stop)) else columns

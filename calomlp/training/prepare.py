@@ -338,7 +338,7 @@ def close(regressor: Regressor, anchor: Anchor, data: Data, sample: Sample) -> l
         return events[(events.true_energy > low) & (events.true_energy < high)]
 
     def responses(parts: Sequence[Sample]) -> NDArray[np.float64]:
-        energies = [regressor.estimates(part.features).regressor.cpu().numpy() / part.true_energy for part in parts]
+        energies = [regressor.energies(part.features) / part.true_energy for part in parts]
         return np.concatenate(energies).astype(np.float64)
 
     used = inside(sample)
