@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,25 +14,16 @@ from calomlp.evaluation.report import Report
 from calomlp.interrupt import Interrupt
 from calomlp.model.file import Model
 from calomlp.progress import Progress
-from calomlp.simulation.dataset import write_dataset
-from calomlp.simulation.detector_file import load_detector
-from calomlp.simulation.request import Request, Spectrum
 from calomlp.training.settings import TrainingSettings
 from calomlp.training.train import train
 from calomlp.training.watch import Watch
+from tests.benchmarks.showers import PIONS
 from tests.conftest import ROOM
 
 pytestmark = pytest.mark.benchmark
 
 CHANGES = ("layers.absorber.thickness=21mm", "readout.noise=0.2MIP")  # 17.4 mm and 0.12 MIP in the preset
 SEEDS = (1, 2, 3)
-
-
-def simulated(folder: Path, name: str, events: int, seed: int, changes: tuple[str, ...] = ()) -> Source:
-    path = folder / f"{name}.root"
-    request = Request(load_detector("ahcal", changes), (("pi-", 1.0),), Spectrum.parse("4:100"), events, seed)
-    write_dataset(request, path, "ttree", {}, progress=Progress(), interrupt=Interrupt())
-    return Source(str(path), None, path.name)
 
 
 def fitted(source: Source, seed: int, init: Model | None = None) -> Model:
@@ -48,9 +40,10 @@ def width(report: Report) -> float:
 
 
 def test_a_start_from_simulation_beats_two_thousand_events_alone(tmp_path: Path) -> None:
-    simulation = simulated(tmp_path, "simulation", 1_000_000, 1)
-    beam = simulated(tmp_path, "beam", 2_900, 2, CHANGES)  # of which 2000 are for training
-    test = simulated(tmp_path, "test", 60_000, 3, CHANGES)
+    other = replace(PIONS, changes=CHANGES)
+    simulation = PIONS.simulated(tmp_path, 1_000_000, 1)
+    beam = other.simulated(tmp_path, 2_900, 2)  # of which 2000 are for training
+    test = other.simulated(tmp_path, 60_000, 3)
     first = fitted(simulation, 1)
     print("\n  sigma_68 of the regressor over that of the sum:  alone   from simulation", end="")
     for seed in SEEDS:

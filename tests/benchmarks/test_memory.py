@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from calomlp.data.sources import Source
 from calomlp.model.file import Model, read_model
+from tests.benchmarks.showers import ELECTRONS
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.benchmark
@@ -29,8 +28,8 @@ def trained(data: Path, folder: Path, memory: str) -> tuple[Model, float]:
     return read_model(str(model), model.name), usage.ru_maxrss * 1024 / 1e9
 
 
-def test_twenty_million_events_in_half_a_gigabyte(simulated: Callable[..., Source], tmp_path: Path) -> None:
-    data = Path(simulated("siw-ecal", "e-", "1:100", EVENTS, 1).path)
+def test_twenty_million_events_in_half_a_gigabyte(tmp_path: Path) -> None:
+    data = Path(ELECTRONS.simulated(tmp_path, EVENTS, 1).path)
     disk, peak = trained(data, tmp_path, "512MB")
     memory, other_peak = trained(data, tmp_path, "64GB")
     print(f"\n{EVENTS} events: {peak:.2f} GB with --memory 512MB, {other_peak:.2f} GB with all events in memory")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -13,11 +13,11 @@ from calomlp.interrupt import Interrupt
 from calomlp.plotting.tables import fit_table, linearity_table, resolution_table
 from calomlp.progress import Progress
 from calomlp.training.settings import TrainingSettings
+from tests.benchmarks.showers import CRYSTAL, ELECTRONS, PION_HITS, PIONS, SHASHLIK, Beam
 from tests.conftest import fitted
 
-pytestmark = [pytest.mark.slow, pytest.mark.physics]
-
-Simulated = Callable[..., Source]
+NO_WORSE = 1.005
+"""A regressor from a few hundred events is not wider than the line by more than this, on average over samples."""
 
 
 def report_of(training: Source, test: Source) -> Report:
@@ -30,8 +30,10 @@ def report_of(training: Source, test: Source) -> Report:
     return report
 
 
-def test_electrons_in_the_silicon_tungsten_calorimeter(simulated: Simulated) -> None:
-    training, test = (simulated("siw-ecal", "e-", "1:100", 200_000, seed) for seed in (1, 2))
+@pytest.mark.slow
+@pytest.mark.physics
+def test_electrons_in_the_silicon_tungsten_calorimeter(events_folder: Path) -> None:
+    training, test = (ELECTRONS.simulated(events_folder, 200_000, seed) for seed in (1, 2))
     regressor, anchor, plain = report_of(training, test).curves
     # CALICE, arXiv:0811.2354: (16.6 +- 0.1) %/sqrt(E) (+) (1.1 +- 0.1) %
     assert plain.fit is not None
@@ -47,10 +49,36 @@ def test_electrons_in_the_silicon_tungsten_calorimeter(simulated: Simulated) -> 
         assert narrower < error
 
 
-def test_pions_in_the_scintillator_steel_calorimeter(simulated: Simulated) -> None:
-    training, test = (simulated("ahcal", "pi-", "4:100", 200_000, seed) for seed in (1, 2))
+@pytest.mark.slow
+@pytest.mark.physics
+def test_pions_in_the_scintillator_steel_calorimeter(events_folder: Path) -> None:
+    training, test = (PIONS.simulated(events_folder, 200_000, seed) for seed in (1, 2))
     regressor, _, plain = report_of(training, test).curves
     for one, other in zip(regressor.bins, plain.bins, strict=True):
         if one.energy_high > 8 and one.energy_low < 70:
             ratio = one.estimates["resolution"].value / other.estimates["resolution"].value
             assert ratio < 0.9, one.energy
+
+
+@pytest.mark.benchmark
+@pytest.mark.parametrize("beam", [ELECTRONS, CRYSTAL, SHASHLIK, PIONS, PION_HITS], ids=str)
+def test_no_worse_than_sum_line_and_tuned_trees_at_any_energy(beam: Beam, events_folder: Path) -> None:
+    measure = pytest.importorskip("tests.benchmarks.measure", exc_type=ImportError)
+    energies, curves = measure.bins(beam, events_folder)
+    ours = curves.pop("regressor")
+    print(f"\n{beam}\n  E [GeV]   regressor  {' '.join(f'{name:>9}' for name in curves)}")
+    for number, energy in enumerate(energies):
+        width, error = ours[number]
+        others = [curve[number] for curve in curves.values()]
+        print(f"{energy:9.2f} {100 * width:11.2f}  {' '.join(f'{100 * other:9.2f}' for other, _ in others)}")
+        for other, of_other in others:
+            assert width < other + (error**2 + of_other**2) ** 0.5
+
+
+@pytest.mark.benchmark
+@pytest.mark.parametrize("beam", [ELECTRONS, CRYSTAL, SHASHLIK, PIONS], ids=str)
+def test_few_events_do_no_worse_than_the_line(beam: Beam, events_folder: Path) -> None:
+    measure = pytest.importorskip("tests.benchmarks.measure", exc_type=ImportError)
+    ratios = measure.few_events(beam, events_folder, 500)
+    print(f"\n{beam}: {' '.join(f'{ratio:.3f}' for ratio in ratios)} of the width of the line")
+    assert sum(ratios) / len(ratios) < NO_WORSE
