@@ -6,6 +6,8 @@ final name is always whole. ``-`` is standard input or output.
 
 from __future__ import annotations
 
+import fcntl
+import glob
 import json
 import os
 import shutil
@@ -13,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -206,10 +208,12 @@ def kind_of(head: bytes) -> str:
 @contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
     """Give a temporary path beside ``target``, and rename it to ``target`` if the block ends well."""
+    _sweep(target)
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
-    os.close(handle)
     temporary = Path(name)
     try:
+        with suppress(OSError):
+            _lock(handle)
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
@@ -219,6 +223,30 @@ def atomic_path(target: Path) -> Iterator[Path]:
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def discard(target: Path) -> None:
+    """Remove a file, if it is there, and what a program that was killed while it wrote it has left beside it."""
+    _sweep(target)
+    target.unlink(missing_ok=True)
+
+
+def _sweep(target: Path) -> None:
+    """Remove temporary files of ``target`` that nobody writes any more: a lock ends with the program that holds it."""
+    for left in target.parent.glob(f".{glob.escape(target.name)}.????????.part"):
+        with suppress(OSError), left.open("r+b") as file:
+            _lock(file.fileno())
+            left.unlink()
+
+
+def _lock(handle: int) -> None:
+    """Take a file for oneself.
+
+    Raises:
+        OSError: If another has it, or the file system has no locks.
+    """
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def ensure_folder(folder: Path) -> None:

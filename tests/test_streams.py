@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from calomlp.errors import InputError, OutputError, UsageError
-from calomlp.streams import Record, Streams, atomic_path
+from calomlp.streams import Record, Streams, atomic_path, discard
 
 
 class Terminal(io.BytesIO):
@@ -149,3 +149,26 @@ def test_an_output_that_cannot_be_written_is_one_line(piped: Piped) -> None:
         piped(b"").artefact("/dev/full") as path,
     ):
         path.write_text("bytes")
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    left, other = tmp_path / ".m.0123abc_.part", tmp_path / ".m.checkpoint.0123abc_.part"
+    for path in (left, other):
+        path.write_text("half")
+    with atomic_path(tmp_path / "m") as temporary:
+        temporary.write_text("whole")
+    assert {path.name for path in tmp_path.iterdir()} == {"m", other.name}
+    (tmp_path / "m.checkpoint").write_text("state")
+    discard(tmp_path / "m.checkpoint")
+    discard(tmp_path / "m.checkpoint")
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]
+
+
+def test_what_another_program_writes_at_the_time_is_left_alone(tmp_path: Path) -> None:
+    with atomic_path(tmp_path / "m") as first:
+        first.write_text("first")
+        with atomic_path(tmp_path / "m") as second:
+            second.write_text("second")
+        discard(tmp_path / "m")
+        assert first.exists()
+    assert (tmp_path / "m").read_text() == "first"

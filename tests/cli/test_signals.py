@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -106,3 +107,36 @@ def test_the_time_limit_of_a_batch_job(calomlp: Run, folder: Path) -> None:
     assert done.returncode == 85
     assert b"the time is over" in done.stderr
     assert (folder / "m.safetensors.checkpoint").exists()
+
+
+@pytest.mark.parametrize(
+    ("kills", "every"), [(3, "0.02s"), pytest.param(12, "0.05s", marks=pytest.mark.slow)], ids=["few", "many"]
+)
+def test_a_training_that_is_killed_again_and_again_ends_with_the_same_bytes(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, kills: int, every: str
+) -> None:
+    command = [*TRAIN, "--epochs", "100", "--checkpoint-every", every]
+    whole = tmp_path_factory.mktemp("whole")
+    (whole / "electrons.root").write_bytes((folder / "electrons.root").read_bytes())
+    start(whole, command).communicate(timeout=120)
+
+    moments = random.Random(kills)
+    left = set()
+    for _ in range(kills):
+        process = start(folder, command)
+        assert process.stderr is not None
+        while "epoch " not in process.stderr.readline():
+            assert process.poll() is None, "the process ended before it could be killed"
+        time.sleep(moments.uniform(0, 0.2))
+        process.kill()
+        process.communicate(timeout=60)
+        assert process.returncode == -signal.SIGKILL
+        left |= {path.name for path in folder.iterdir()}
+    assert "m.safetensors" not in left
+    assert "m.safetensors.checkpoint" in left
+    last = start(folder, command)
+    _, said = last.communicate(timeout=120)
+    assert last.returncode == 0, said
+    assert "going on from m.safetensors.checkpoint" in said
+    assert {path.name for path in folder.iterdir()} == {"electrons.root", "m.safetensors"}
+    assert (folder / "m.safetensors").read_bytes() == (whole / "m.safetensors").read_bytes()
