@@ -15,7 +15,16 @@ from calomlp.compute import threads
 from calomlp.data.layouts import open_rows
 from calomlp.data.record import FileRecord
 from calomlp.data.rows import Rows
-from calomlp.data.sample import MAX_BEAM_ENERGIES, Recipe, describe, read_chunks, read_target, remember, selected
+from calomlp.data.sample import (
+    MAX_BEAM_ENERGIES,
+    Recipe,
+    Sample,
+    describe,
+    read_chunks,
+    read_target,
+    remember,
+    selected,
+)
 from calomlp.data.sources import Source, is_url
 from calomlp.data.split import Side
 from calomlp.data.tally import Tally
@@ -41,6 +50,7 @@ LABELS = {"regressor": "MLP regressor", "anchor": "linear anchor", "sum": "calib
 
 _MIN_EVENTS_PER_POINT = 20
 _PLAUSIBLE = (0.5, 2.0)
+_NAMED = 3
 _USUAL_STRANGE = 0.005
 """A share of events outside the domain that needs no word; of those like the training one in a thousand is."""
 
@@ -116,11 +126,11 @@ def evaluate(
     """
     tally = Tally()
     good, records = _check(model, sources, tally, skip_bad_files=skip_bad_files)
-    found = _Found(Accumulator(_bins(model, good), tuple(LABELS)), tally)
+    found = _Found(Accumulator(_bins(model, good), tuple(LABELS)), model, tally)
     progress.start("evaluating", sum(record.events for record in records), "events")
     used = []
     for source, record in zip(good, records, strict=True):
-        of_file = _Found(Accumulator(found.responses.bins, found.responses.curves))
+        of_file = _Found(Accumulator(found.responses.bins, found.responses.curves), model)
         try:
             _fill(of_file, model, source, progress, interrupt, use_all=use_all)
         except InputError as error:
@@ -150,34 +160,43 @@ class _Found:
 
     Attributes:
         responses: Responses in bins of the true energy.
+        model: The model that is evaluated.
         tally: What was read, and what was left out.
         left_out: Events that belong to the training.
         spreads: Events with a predicted spread.
         covered: Those of them whose true energy is within it.
         strange: Events outside the domain of the training.
         deviation: Sum of their response - 1.
+        outside: Events outside the range that a feature had in training, shape [columns].
     """
 
     responses: Accumulator
+    model: Model
     tally: Tally = field(default_factory=Tally)
     left_out: int = 0
     spreads: int = 0
     covered: int = 0
     strange: int = 0
     deviation: float = 0.0
+    outside: NDArray[np.int64] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.outside = np.zeros(len(self.model.envelope.features), dtype=np.int64)
 
     def add(self, other: _Found) -> None:
         """Add what was found in another file."""
         self.responses.merge(other.responses)
         self.tally.add(other.tally)
-        for name in ("left_out", "spreads", "covered", "strange", "deviation"):
+        for name in ("left_out", "spreads", "covered", "strange", "deviation", "outside"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
-    def fill(self, true_energy: NDArray[np.float32], estimates: Estimates) -> None:
-        """Add events: true energies [GeV], shape [events], and what is estimated of them."""
+    def fill(self, events: Sample, estimates: Estimates) -> None:
+        """Add events, and what is estimated of them."""
+        true_energy = events.true_energy
         arrays = {name: value.cpu().numpy() for name, value in estimates._asdict().items() if value is not None}
         self.responses.fill(true_energy, arrays)
         strange = ~arrays["in_domain"] & np.isfinite(arrays["regressor"])
+        self.outside += self.model.envelope.outside(events.features)
         self.strange += int(np.count_nonzero(strange))
         self.deviation += float(np.sum(arrays["regressor"][strange] / true_energy[strange] - 1, dtype=np.float64))
         if "below" in arrays:
@@ -186,7 +205,7 @@ class _Found:
             self.covered += int(np.count_nonzero((distance > -arrays["below"]) & (distance < arrays["above"])))
 
     def alarms(self) -> Iterator[str]:
-        """Say if the response is far from one."""
+        """Say if the response is far from one, or many events are outside the domain."""
         for name in self.responses.curves[:1]:
             histograms = [content.histograms[name] for content in self.responses.content.values()]
             events = sum(histogram.events for histogram in histograms)
@@ -194,14 +213,22 @@ class _Found:
             if not _PLAUSIBLE[0] < response < _PLAUSIBLE[1]:
                 yield f"the mean response is {response:.3g}: are features and true energy in the units of the training?"
 
-    def sentences(self) -> Iterator[str]:
-        """Say how many events are outside the domain, and whether predicted spreads are what they should be."""
         events = sum(content.events for content in self.responses.content.values())
         if self.strange > _USUAL_STRANGE * events:
             yield (
                 f"{self.strange / events:.1%} of the events are unlike those of the training, their response is "
-                f"{1 + self.deviation / self.strange:.3f} on average"
+                f"{1 + self.deviation / self.strange:.3f} on average{self._worst(events)}"
             )
+
+    def _worst(self, events: int) -> str:
+        """Name the features that are most often outside the range that they had in training."""
+        worst = np.argsort(-self.outside, kind="stable")[:_NAMED]
+        shares = [(self.model.envelope.features[column].name, self.outside[column] / events) for column in worst]
+        named = [f"{name} in {share:.1%}" for name, share in shares if share > _USUAL_STRANGE]
+        return f"; most often outside their range in training: {', '.join(named)} of the events" if named else ""
+
+    def sentences(self) -> Iterator[str]:
+        """Say whether predicted spreads are what they should be."""
         if self.spreads:
             share = self.covered / self.spreads
             yield f"{share:.1%} of the true energies are within the predicted spread, where 68.3 % should be"
@@ -219,7 +246,7 @@ def _fill(
             found.left_out += len(chunk) - len(used)
             with threads(1):
                 estimates = model.regressor.estimates(used.features)
-            found.fill(used.true_energy, estimates)
+            found.fill(used, estimates)
             progress.advance(events)
             interrupt.check()
 

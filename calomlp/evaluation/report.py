@@ -159,7 +159,7 @@ def read_report(path: str, label: str) -> Report:
         document["events"],
         document["left_out"],
         tuple(FileRecord(**{**item, "friends": tuple(item["friends"])}) for item in document["files"]),
-        Envelope(**document["envelope"]),
+        Envelope.read(document["envelope"]),
         document["training"],
         document["provenance"],
         tuple(document["notes"]),

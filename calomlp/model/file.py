@@ -154,7 +154,7 @@ def _build(document: Mapping[str, Any], tensors: Mapping[str, Any]) -> Model:
         regressor,
         recipe,
         tuple(FileRecord(**{**record, "friends": tuple(record["friends"])}) for record in document["files"]),
-        Envelope(**document["envelope"]),
+        Envelope.read(document["envelope"]),
         tuple(document["history"]),
         document["summary"],
         document["settings"],

@@ -202,6 +202,23 @@ def test_events_unlike_those_of_the_training_are_told(model: Model, make_root: M
     assert 15 < float(note.partition("%")[0]) < 30
 
 
+def test_the_features_that_are_most_often_out_of_range_are_named(
+    make_root: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    columns = linear_showers(10_000) | {"spare": np.random.default_rng(3).random(10_000, dtype=np.float32)}
+    settings = TrainingSettings(features=("layer_energy", "spare"), hidden="8", epochs=1)
+    model = fitted(make_root(columns, name="train.root"), settings)
+    beam = linear_showers(2000, seed=9) | {"spare": np.full(2000, 0.5, np.float32)}
+    beam["layer_energy"][::4, 2] *= 50
+    beam["spare"][::2] = 7.0
+    report = evaluated(model, [make_root(beam, name="beam.root")])
+    (note,) = [note for note in report.notes if "unlike" in note]
+    assert note in caplog.text
+    assert "; most often outside their range in training: spare in 50.0%, layer_energy[2] in 2" in note
+    assert note.endswith("% of the events")
+    assert note.count(" in ") <= 5
+
+
 def test_a_file_that_cannot_be_read_is_left_out_if_that_is_asked_for(
     model: Model, make_root: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -15,7 +15,7 @@ from calomlp.data.record import FileRecord
 from calomlp.data.sample import Recipe
 from calomlp.data.split import Split
 from calomlp.errors import ArtefactError, InputError
-from calomlp.model.envelope import Envelope
+from calomlp.model.envelope import Envelope, FeatureRange
 from calomlp.model.file import Model, read_model, write_model
 from calomlp.model.regressor import Architecture, Regressor
 
@@ -29,7 +29,7 @@ def model() -> Model:
         Regressor(architecture, torch.Generator().manual_seed(1)),
         Recipe(FEATURES, Expression.parse("true_energy"), Split(0.6, 0.2, 0.2, 5), "run"),
         (FileRecord("a.root", "events", "uuid:events", 10),),
-        Envelope(1.0, 100.0, 6, 1, 2),
+        Envelope(1.0, 100.0, 6, 1, 2, (FeatureRange("depth", 0.1, 0.5, 2.0),)),
         ({"epoch": 1, "train_loss": 0.5},),
         {"best_epoch": 1},
         {"loss": "huber"},

@@ -77,7 +77,7 @@ def make_report(
         events=len(true),
         left_out=0,
         files=(),
-        envelope=Envelope(low, high, 10 * len(true), len(true), len(true)),
+        envelope=Envelope(low, high, 10 * len(true), len(true), len(true), ()),
         training={"history": HISTORY, "summary": {"best_epoch": 31}},
         provenance={"calomlp": "0.1.0", "command": ["calomlp", "evaluate", "model.safetensors"]},
         notes=("2 of 8 bins are at an edge",),
