@@ -9,6 +9,8 @@ calomlp train 'run*.root' -t beam_energy --features layer_energy -o m.safetensor
 calomlp simulate siw-ecal -o s.root | calomlp train - -o model.safetensors
 
 calomlp train showers.root --find-lr
+
+calomlp train showers.root --dry-run
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from calomlp.data.settings import DATA
 from calomlp.errors import UsageError
 from calomlp.memory import default_memory
 from calomlp.settings import setting
-from calomlp.streams import Record, ensure_folder
+from calomlp.streams import Record, discard, ensure_folder
 from calomlp.training.settings import OPTIMISATION, TrainingSettings
 from calomlp.units import format_duration, parse_duration, parse_size
 
@@ -63,8 +65,17 @@ class TrainSettings(TrainingSettings):
     find_lr: bool = setting(
         False, "Train nothing and write no model: try learning rates, and suggest one.", panel=OPTIMISATION
     )
+    dry_run: bool = setting(
+        False, "Train nothing and write nothing: read the files, and say what would be done and how long it takes."
+    )
     history: str | None = setting(
         None, "Write the epochs as lines of JSON here, while the training goes on.", panel=STOPPING, metavar="FILE"
+    )
+    tensorboard: str | None = setting(
+        None,
+        "Show the epochs in TensorBoard, which reads this folder.",
+        panel=STOPPING,
+        metavar="FOLDER",
     )
     max_time: float | None = setting(
         None,
@@ -88,19 +99,16 @@ def run(session: Session, settings: TrainSettings) -> None:
     """Find the files, train, write, report."""
     if not settings.data:
         raise UsageError("no data were named: give ROOT files, or - for standard input")
-    if not settings.find_lr:
-        session.streams.check_output(settings.output, binary=True, force=session.force)
-    checkpoint = None if settings.find_lr else _checkpoint(settings)
-    if settings.history is not None and not (checkpoint is not None and checkpoint.exists()):
-        session.streams.check_output(settings.history, binary=False, force=session.force)
-    if checkpoint is not None:
-        ensure_folder(checkpoint.parent)
-    elif settings.max_time is not None and not settings.find_lr:
-        raise UsageError("--max-time needs a place for the checkpoint: name a file with -o or --checkpoint")
+    if settings.find_lr and settings.dry_run:
+        raise UsageError("--find-lr and --dry-run both train nothing: give one of them")
+    checkpoint, last_good = _checkpoint(settings), _beside(settings.output, "last-good")
+    if not (settings.find_lr or settings.dry_run):
+        _check_outputs(session, settings, checkpoint, last_good)
 
     from calomlp.data.sources import befriend, energies_from_names, resolve
     from calomlp.data.store import Room
     from calomlp.model.file import read_model, write_model
+    from calomlp.training.reporter import reporter
     from calomlp.training.train import train
     from calomlp.training.watch import Watch
 
@@ -110,23 +118,26 @@ def run(session: Session, settings: TrainSettings) -> None:
         sources = energies_from_names(sources, settings.target_from_name)
     room = Room(settings.memory or default_memory(), Path(settings.cache) if settings.cache else _default_cache())
     init = read_model(settings.init, settings.init) if settings.init else None
-    if settings.find_lr:
-        _find_rate(session, sources, hyperparameters, room, init)
+    if settings.find_lr or settings.dry_run:
+        (_find_rate if settings.find_lr else _rehearse)(session, sources, hyperparameters, room, init)
         return
     watch = Watch(session.interrupt, checkpoint, settings.checkpoint_every, settings.max_time)
-    model = train(
-        sources,
-        hyperparameters,
-        room=room,
-        watch=watch,
-        progress=session.progress,
-        init=init,
-        history=Path(settings.history) if settings.history else None,
-    )
+    told = (Path(name) if name else None for name in (settings.history, settings.tensorboard))
+    with reporter(*told) as tell:
+        model = train(
+            sources,
+            hyperparameters,
+            room=room,
+            watch=watch,
+            progress=session.progress,
+            init=init,
+            tell=tell,
+            last_good=last_good,
+        )
     with session.streams.artefact(settings.output) as path:
         write_model(path, model)
     if checkpoint is not None:
-        checkpoint.unlink(missing_ok=True)
+        discard(checkpoint)
     resolution = model.history[-1]["validation_resolution"] if model.history else None
     details = {
         "events": model.envelope.n_train,
@@ -143,6 +154,24 @@ def run(session: Session, settings: TrainSettings) -> None:
         f"{model.summary['best_epoch']} ({model.summary['ended']}), trained on {model.envelope.n_train} events of "
         f"{model.envelope.energy_min:.3g} to {model.envelope.energy_max:.3g} GeV, {format_duration(session.seconds)}",
     )
+
+
+def _check_outputs(session: Session, settings: TrainSettings, checkpoint: Path | None, last_good: Path | None) -> None:
+    """Refuse what cannot be written before long work begins."""
+    session.streams.check_output(settings.output, binary=True, force=session.force)
+    if last_good is not None:
+        session.streams.check_output(str(last_good), binary=True, force=session.force)
+    begun = checkpoint is not None and checkpoint.exists()
+    if settings.history is not None and not begun:
+        session.streams.check_output(settings.history, binary=False, force=session.force)
+    if settings.tensorboard is not None:
+        ensure_folder(folder := Path(settings.tensorboard))
+        if any(folder.iterdir()) and not (begun or session.force):
+            raise UsageError(f"{folder} is not empty: choose another for --tensorboard, or give --force")
+    if checkpoint is not None:
+        ensure_folder(checkpoint.parent)
+    elif settings.max_time is not None:
+        raise UsageError("--max-time needs a place for the checkpoint: name a file with -o or --checkpoint")
 
 
 def _find_rate(
@@ -166,13 +195,32 @@ def _find_rate(
     )
 
 
+def _rehearse(
+    session: Session, sources: Sequence[Source], settings: TrainingSettings, room: Room, init: Model | None
+) -> None:
+    """Say what the training would do."""
+    from calomlp.training.rehearsal import rehearse
+
+    found = rehearse(sources, settings, room=room, interrupt=session.interrupt, progress=session.progress, init=init)
+    if session.json:
+        session.streams.print_line(Record("train", "plan", "", asdict(found)).to_json())
+        return
+    from calomlp.plotting.rehearsal_page import rehearsal_page
+
+    session.streams.print_line(rehearsal_page(found))
+
+
 def _default_cache() -> Path:
     """Where programs keep what they can make again."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "calomlp")
 
 
 def _checkpoint(settings: TrainSettings) -> Path | None:
-    """Where the state is kept: a model that goes to standard output has no place beside it."""
-    if settings.checkpoint is not None:
-        return Path(settings.checkpoint)
-    return None if settings.output == "-" else Path(f"{settings.output}.checkpoint")
+    """Where the state is kept."""
+    return Path(settings.checkpoint) if settings.checkpoint is not None else _beside(settings.output, "checkpoint")
+
+
+def _beside(output: str, suffix: str) -> Path | None:
+    """Return a path beside the model; standard output, a device or a named pipe has no place beside it."""
+    target = Path(output)
+    return None if output == "-" or (target.exists() and not target.is_file()) else Path(f"{output}.{suffix}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -217,6 +218,19 @@ class Regressor(nn.Module):
     def inputs(self, features: Tensor, anchor: Tensor) -> Tensor:
         """Return the standardised inputs of the network, shape [events, inputs]."""
         return torch.sub(self.raw_inputs(features, anchor), self.input_mean).div_(self.input_scale)
+
+    def input_names(self, columns: Sequence[str]) -> tuple[str, ...]:
+        """Return what messages call the inputs of the network.
+
+        Args:
+            columns: Names of the columns of the feature matrix.
+        """
+        if self.architecture.target != "ratio":
+            return tuple(columns)
+        energies = self.architecture.energy_columns
+        shares = (f"share of {columns[column]}" for column in energies if self.architecture.shares)
+        others = (name for column, name in enumerate(columns) if column not in energies)
+        return (*shares, *others, "logarithm of the anchor")
 
     def sigma(self, anchor: Tensor) -> Tensor:
         """Return the spread [GeV] that is expected at an anchor [GeV], shape [events]."""

@@ -30,6 +30,7 @@ _RECIPE = {"features", "target", "split", "split_by", "cut", "weight", "layout",
 _TRAINING = {"architecture", "envelope", "history", "summary", "settings"}
 _KNOWN = _RECIPE | _TRAINING | {"schema", "files", "provenance"}
 _MAX_FEATURES = 60
+_MAX_COLUMNS = 30
 _MAX_EXTRA = 400
 
 
@@ -50,6 +51,7 @@ def model_page(document: Mapping[str, Any], label: str, command: str) -> Page:
         origin("made by", document["provenance"]),
         f"\n{facts([*_network(document), *_data(document), *_training(document), *_extra(document)])}\n",
         ("Features", _feature_table(document["features"])),
+        ("Range of their columns in training", _range_table(document["envelope"]["features"])),
         ("Training", _training_table(document["history"], document["summary"])),
         ("Files", file_table((file["path"], file["tree"], file["events"]) for file in document["files"])),
         _settings(document["settings"]),
@@ -133,7 +135,7 @@ def _training(document: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("verdict", "; ".join(summary[name] for name in ("overtraining", "more_data") if name in summary)),
         (
             "steps",
-            f"{settings['optimiser']}, {rate}, {settings['schedule']}; batches of {count(summary['batch_size'])}",
+            f"{settings['optimiser']}, {rate}, {summary['schedule']}; batches of {count(summary['batch_size'])}",
         ),
     ]
 
@@ -159,6 +161,12 @@ def _feature_table(features: list[dict[str, Any]]) -> Table:
         for item in features
     ]
     return Table(("feature", "shape", "energy of the anchor"), first_rows(rows, _MAX_FEATURES))
+
+
+def _range_table(columns: list[dict[str, Any]]) -> Table:
+    """Return the quantiles of each column of the features."""
+    rows = [(item["name"], *(f"{item[value]:.4g}" for value in ("low", "median", "high"))) for item in columns]
+    return Table(("column", "0.1 %", "median", "99.9 %"), first_rows(rows, _MAX_COLUMNS))
 
 
 def _training_table(history: list[dict[str, float]], summary: Mapping[str, Any]) -> Table:

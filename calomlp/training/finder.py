@@ -24,7 +24,7 @@ from calomlp.interrupt import Interrupt
 from calomlp.model.file import Model
 from calomlp.progress import Progress
 from calomlp.training.events import Table
-from calomlp.training.loop import State, mean_loss
+from calomlp.training.loop import State, summed_loss
 from calomlp.training.plan import Plan, check_settings
 from calomlp.training.prepare import check_init, prepare
 from calomlp.training.settings import TrainingSettings
@@ -126,9 +126,9 @@ def curve(
     batches = chain.from_iterable(train.batches(plan.batch_size, settings.seed, epoch) for epoch in count())
     for step, batch in zip(range(_STEPS), batches, strict=False):
         rate = _FIRST * (_LAST / _FIRST) ** (step / (_STEPS - 1))
-        evaluate = partial(mean_loss, state.regressor, batch, settings.loss, state.generator)
+        evaluate = partial(summed_loss, state.regressor, batch, settings.loss, state.generator)
         loss = evaluate()
-        total = _SMOOTHING * total + (1 - _SMOOTHING) * float(loss.detach())
+        total = _SMOOTHING * total + (1 - _SMOOTHING) * float(loss.detach()) / state.regressor.architecture.members
         if not math.isfinite(total):
             break
         rates.append(rate)

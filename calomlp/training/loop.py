@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from calomlp.errors import TrainingError
 from calomlp.model.losses import LOSSES, Prediction
 from calomlp.model.regressor import Regressor
+from calomlp.training.blame import explain
 from calomlp.training.events import Events, Table
 from calomlp.training.optimiser import Optimiser, plateau_factor, rate_factor
 from calomlp.training.plan import Plan
@@ -32,6 +33,7 @@ class State:
         regressor: The regressor; only its network changes.
         optimiser: With its moments.
         generator: Source of the dropout masks.
+        inputs: What messages call the inputs of the network.
         epoch: Epochs that are complete.
         step: Steps that are complete in the epoch that is not.
         loss_sum: Sum of weight times loss over the events of these steps.
@@ -45,6 +47,7 @@ class State:
     regressor: Regressor
     optimiser: Optimiser
     generator: torch.Generator
+    inputs: tuple[str, ...]
     epoch: int = 0
     step: int = 0
     loss_sum: float = 0.0
@@ -80,12 +83,13 @@ def run(
         Why it ended.
 
     Raises:
-        TrainingError: If the loss is not finite.
+        TrainingError: If the loss is not finite; with the reason.
     """
     network = state.regressor.network
     if not state.best_weights:
         start, _ = validate(state.regressor, validation, settings.loss)
-        _judge(state, _finite(start, "before the first step"))
+        _check(state, start, "before the first step", validation.parts(), settings.loss)
+        _judge(state, start)
     began = time.monotonic() - state.seconds
     steps_per_epoch = math.ceil(len(train) / plan.batch_size)
     while not (reason := _finished(state, settings, plan)):
@@ -96,11 +100,15 @@ def run(
         for batch in train.batches(plan.batch_size, settings.seed, state.epoch, skip=state.step):
             done = (state.epoch * steps_per_epoch + state.step) / (plan.epochs * steps_per_epoch)
             hold = done < _WARM_UP
-            evaluate = partial(mean_loss, state.regressor, batch, settings.loss, state.generator, hold_width=hold)
+            where = f"in epoch {state.epoch + 1}, batch {state.step + 1}"
+            evaluate = partial(summed_loss, state.regressor, batch, settings.loss, state.generator, hold_width=hold)
             loss = evaluate()
+            value = float(loss.detach())
+            _check(state, value, where, [batch], settings.loss)
             loss.backward()  # type: ignore[no-untyped-call]
             state.optimiser.step(highest * rate_factor(plan.schedule, done), evaluate)
-            state.loss_sum += _finite(float(loss.detach()), f"in epoch {state.epoch + 1}") * len(batch)
+            _check(state, float(state.optimiser.weights.sum()), f"after the step {where}", [batch], settings.loss)
+            state.loss_sum += value / state.regressor.architecture.members * len(batch)
             state.step += 1
             state.seconds = time.monotonic() - began
             after_step(state)
@@ -112,10 +120,12 @@ def run(
     return reason
 
 
-def mean_loss(
+def summed_loss(
     regressor: Regressor, events: Events, loss: str, generator: torch.Generator | None, *, hold_width: bool = False
 ) -> Tensor:
-    """Return the weighted mean loss of events, a scalar; every member of an ensemble has its own.
+    """Return the weighted mean loss of events, summed over the members of an ensemble; a scalar.
+
+    The sum, because its gradient moves each member as far as if it were trained by itself.
 
     Args:
         regressor: The regressor.
@@ -128,7 +138,8 @@ def mean_loss(
     prediction = regressor.predict(output, events.anchor, events.sigma)
     if hold_width and prediction.above is not None:
         prediction = Prediction(prediction.energy, events.sigma, events.sigma)
-    return (events.weight * LOSSES[loss].per_event(prediction, events.true_energy, events.sigma)).mean()
+    losses = events.weight * LOSSES[loss].per_event(prediction, events.true_energy, events.sigma)
+    return losses.mean() * len(losses)
 
 
 def _close_epoch(state: State, seen: int, validation: Table, loss: str) -> None:
@@ -142,7 +153,7 @@ def _close_epoch(state: State, seen: int, validation: Table, loss: str) -> None:
     """
     with state.optimiser.averaged():
         validation_loss, resolution = validate(state.regressor, validation, loss)
-        _finite(validation_loss, f"in epoch {state.epoch + 1}")
+        _check(state, validation_loss, f"in epoch {state.epoch + 1}, validation", validation.parts(), loss)
         state.epoch += 1
         _judge(state, validation_loss)
     state.history.append(
@@ -157,13 +168,11 @@ def _close_epoch(state: State, seen: int, validation: Table, loss: str) -> None:
     state.step, state.loss_sum = 0, 0.0
 
 
-def _finite(loss: float, when: str) -> float:
-    if not math.isfinite(loss):
-        raise TrainingError(
-            f"the loss is not finite {when}: lower the learning rate with --lr, look for outliers among the features, "
-            "or, with the loss 'log', for estimates below zero"
-        )
-    return loss
+def _check(state: State, value: float, where: str, parts: Iterable[Events], loss: str) -> None:
+    """Refuse a loss, or a sum of weights, that is not finite, and say whose fault it is."""
+    if not math.isfinite(value):
+        reason = explain(state.regressor, state.inputs, parts, loss, state.optimiser.rate)
+        raise TrainingError(f"the loss is not finite {where}: {reason}")
 
 
 @torch.inference_mode()

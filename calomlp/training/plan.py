@@ -55,6 +55,7 @@ class Plan:
         batch_size: Events in a step.
         epochs: Passes over the training sample, at most.
         learning_rate: The highest of the schedule.
+        rule: How it came about.
         schedule: How it changes; not at all for ``lbfgs``, which looks for the length of every step.
         patience: Epochs without a better validation loss after which training stops.
         threads: CPU threads.
@@ -65,6 +66,7 @@ class Plan:
     batch_size: int
     epochs: int
     learning_rate: float
+    rule: str
     schedule: str
     patience: int
     threads: int
@@ -96,14 +98,15 @@ def make_plan(settings: TrainingSettings, n_events: int, n_inputs: int, n_output
     threads = settings.threads or (1 if small else len(os.sched_getaffinity(0)))
     schedule = "constant" if settings.optimiser == "lbfgs" else settings.schedule
     patience = settings.patience or (_PATIENCE if schedule in ("constant", "plateau") else epochs)
-    learning_rate = settings.learning_rate or automatic_rate(
-        settings.optimiser, batch_size, parameters // settings.ensemble
-    )
-    return Plan(hidden, batch_size, epochs, learning_rate, schedule, patience, threads, parameters)
+    learning_rate, rule = settings.learning_rate, "as asked for"
+    if learning_rate is None:
+        learning_rate, rule = automatic_rate(settings.optimiser, batch_size, parameters // settings.ensemble)
+        logger.info("learning rate %.3g, chosen automatically: %s", learning_rate, rule)
+    return Plan(hidden, batch_size, epochs, learning_rate, rule, schedule, patience, threads, parameters)
 
 
-def automatic_rate(optimiser: str, batch_size: int, parameters: int) -> float:
-    """Return the learning rate that fits an optimiser, a batch and a network, and say in the log how it came about.
+def automatic_rate(optimiser: str, batch_size: int, parameters: int) -> tuple[float, str]:
+    """Return the learning rate that fits an optimiser, a batch and a network, and say how it came about.
 
     It grows with the square root of the batch, up to 1024 events, because fewer events in a step make its direction
     less certain. With ``adam`` and ``adamw``, whose steps are about as long in every parameter and add up in every
@@ -116,8 +119,7 @@ def automatic_rate(optimiser: str, batch_size: int, parameters: int) -> float:
         parameters: Weights and biases of one network.
     """
     if optimiser == "lbfgs":
-        logger.info("learning rate 1: lbfgs tries the whole quasi-Newton step first, and halves it as needed")
-        return 1.0
+        return 1.0, "lbfgs tries the whole quasi-Newton step first, and halves it as needed"
     base = _LEARNING_RATE[optimiser]
     rate = base * min(1.0, math.sqrt(batch_size / _REFERENCE_BATCH))
     rule = f"{base:g} for {optimiser}"
@@ -128,8 +130,7 @@ def automatic_rate(optimiser: str, batch_size: int, parameters: int) -> float:
         counted = min(max(parameters, low), high)
         rate *= (_REFERENCE_PARAMETERS / counted) ** (1 / 3)
         rule += f", times the cube root of {_REFERENCE_PARAMETERS} / {counted} parameters"
-    logger.info("learning rate %.3g, chosen automatically: %s", rate, rule)
-    return rate
+    return rate, rule
 
 
 def check_settings(settings: TrainingSettings) -> None:

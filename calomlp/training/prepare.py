@@ -265,7 +265,8 @@ def prepare(
     pulls = {name: getattr(settings, name) for name in ("weight_decay", "l1", "average")}
     optimiser = Optimiser(settings.optimiser, regressor.network, **pulls)
     masks = torch.Generator(device).manual_seed(settings.seed)
-    return Prepared(State(regressor, optimiser, masks), table(Side.TRAIN), table(Side.VALIDATION), anchor, table)
+    state = State(regressor, optimiser, masks, regressor.input_names(data.recipe.features.columns))
+    return Prepared(state, table(Side.TRAIN), table(Side.VALIDATION), anchor, table)
 
 
 def _unweighted(true_energy: NDArray[np.floating]) -> NDArray[np.float64]:

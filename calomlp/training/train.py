@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,14 @@ from calomlp.data.sample import Sample
 from calomlp.data.sources import Source
 from calomlp.data.split import Side
 from calomlp.data.store import Room
-from calomlp.errors import CheckpointWritten, Interrupted, UsageError
-from calomlp.model.envelope import Envelope
-from calomlp.model.file import Model
+from calomlp.errors import CheckpointWritten, Interrupted, TrainingError, UsageError
+from calomlp.model.envelope import Envelope, feature_ranges
+from calomlp.model.file import Model, write_model
 from calomlp.model.regressor import Architecture
 from calomlp.progress import Progress
 from calomlp.provenance import fingerprint, provenance
-from calomlp.streams import atomic_path
+from calomlp.streams import atomic_path, discard
+from calomlp.training.blame import explain
 from calomlp.training.checkpoint import load_checkpoint
 from calomlp.training.diagnosis import CURVE, more_data, overtraining
 from calomlp.training.loop import State, run, validate
@@ -42,6 +44,7 @@ from calomlp.training.prepare import (
     prepare,
     without_constants,
 )
+from calomlp.training.reporter import Tell
 from calomlp.training.settings import TrainingSettings
 from calomlp.training.suspicions import look_at
 from calomlp.training.watch import Watch
@@ -60,9 +63,13 @@ def train(
     watch: Watch,
     progress: Progress,
     init: Model | None = None,
-    history: Path | None = None,
+    tell: Tell = lambda _: None,
+    last_good: Path | None = None,
 ) -> Model:
     """Train a regressor on files.
+
+    A training whose loss becomes non-finite would do so again from its checkpoint, and one with other settings could
+    not go on from there, so that the checkpoint is removed.
 
     Args:
         sources: The files.
@@ -71,7 +78,8 @@ def train(
         watch: When to save and when to stop; a checkpoint that is there is gone on from.
         progress: Told of chunks and epochs.
         init: Model to start from.
-        history: Where the epochs are written as lines of JSON, if anywhere.
+        tell: Called with all epochs so far after each of them.
+        last_good: Where the best model so far is written if the loss becomes non-finite, if anywhere.
 
     Raises:
         UsageError: If the settings are not legal.
@@ -108,12 +116,37 @@ def train(
         if watch.checkpoint is not None and watch.checkpoint.exists():
             load_checkpoint(watch.checkpoint, state, mark)
             logger.info("going on from %s, epoch %d", watch.checkpoint, state.epoch + 1)
-        reason = _run(prepared, settings, plan, watch, mark, progress, history)
-        findings = _compare(prepared, data, settings)
-        if settings.learning_curve:
-            findings |= _learning_curve(data, settings, room, device, init, findings["sides"])
-        findings["closure"] = close(state.regressor, prepared.anchor, data, sample)
-    return _model(prepared, data, settings, plan, reason, findings)
+
+        def model(reason: str, *, learning_curve: bool) -> Model:
+            findings = _compare(prepared, data, settings)
+            if learning_curve:
+                findings |= _learning_curve(data, settings, room, device, init, findings["sides"])
+            findings["closure"] = close(state.regressor, prepared.anchor, data, sample)
+            return _model(prepared, data, sample, settings, plan, reason, findings)
+
+        try:
+            reason = _run(prepared, settings, plan, watch, mark, progress, tell)
+            return model(reason, learning_curve=settings.learning_curve)
+        except TrainingError as error:
+            if watch.checkpoint is not None:
+                discard(watch.checkpoint)
+            kept = _keep_best(state, last_good, partial(model, str(error), learning_curve=False))
+            raise TrainingError(f"{error}; {kept}") from error
+
+
+def _keep_best(state: State, path: Path | None, model: Callable[[], Model]) -> str:
+    """Write the best model so far of a training that failed, and say where it is, or why it is not."""
+    if not state.best_epoch:
+        return "no epoch was better than the start, and nothing was worth keeping"
+    if path is None:
+        return f"the model of epoch {state.best_epoch} was good and is lost, because it has no file of its own"
+    state.regressor.network.load_state_dict(state.best_weights)
+    try:
+        with atomic_path(path) as temporary:
+            write_model(temporary, model())
+    except OSError as error:
+        return f"the model of epoch {state.best_epoch} cannot be written to {path}: {error.strerror or error}"
+    return f"{path} holds the model of epoch {state.best_epoch}, the best one"
 
 
 def _compare(prepared: Prepared, data: Data, settings: TrainingSettings) -> dict[str, Any]:
@@ -125,6 +158,10 @@ def _compare(prepared: Prepared, data: Data, settings: TrainingSettings) -> dict
     sides = {}
     for name, table in tables.items():
         loss, resolution = validate(prepared.state.regressor, table, settings.loss)
+        if name == "test" and not math.isfinite(loss):  # the network is what it is, whatever is among these
+            reason = explain(prepared.state.regressor, prepared.state.inputs, table.parts(), settings.loss, rate=0.0)
+            logger.warning("the loss of the test events is not finite, they are not compared: %s", reason)
+            continue
         sides[name] = {"events": len(table), "loss": loss, "resolution": resolution}
     found, verdict = overtraining(sides)
     logger.log(logging.WARNING if found else logging.INFO, "%s", verdict)
@@ -202,7 +239,8 @@ def plan_for(data: Data, settings: TrainingSettings, architecture: Architecture,
     n_train = int(np.count_nonzero(data.side == Side.TRAIN))
     plan = make_plan(settings, n_train, architecture.n_inputs, architecture.n_outputs)
     if init is not None and settings.learning_rate is None:
-        return replace(plan, learning_rate=FINE_TUNING * plan.learning_rate)
+        rule = f"{plan.rule}, times {FINE_TUNING:g} to go on from a model"
+        return replace(plan, learning_rate=FINE_TUNING * plan.learning_rate, rule=rule)
     return plan
 
 
@@ -213,7 +251,7 @@ def _run(
     watch: Watch,
     mark: str,
     progress: Progress,
-    history: Path | None,
+    tell: Tell,
 ) -> str:
     state, train, validation, *_ = prepared
     logger.info(
@@ -239,9 +277,7 @@ def _run(
 
     def after_epoch(state: State) -> None:
         progress.report(_epoch_line(state.history[-1], plan.epochs))
-        if history is not None:
-            with atomic_path(history) as path:
-                path.write_text("".join(f"{json.dumps(entry)}\n" for entry in state.history), encoding="utf-8")
+        tell(state.history)
 
     reason = run(state, train, validation, settings, plan, after_step=after_step, after_epoch=after_epoch)
     progress.finish()
@@ -258,6 +294,7 @@ def _epoch_line(entry: dict[str, float], epochs: int) -> str:
 def _model(
     prepared: Prepared,
     data: Data,
+    sample: Sample,
     settings: TrainingSettings,
     plan: Plan,
     reason: str,
@@ -267,7 +304,9 @@ def _model(
     counts = np.bincount(data.side, minlength=len(Side)).tolist()
     extremes = [(part.true_energy.min(), part.true_energy.max()) for _, part in data.events.parts()]
     lowest, highest = min(low for low, _ in extremes), max(high for _, high in extremes)
-    envelope = Envelope(float(lowest), float(highest), *counts)
+    ranges = feature_ranges(data.recipe.features.columns, sample.features)
+    n_train, n_validation, n_test = counts
+    envelope = Envelope(float(lowest), float(highest), n_train, n_validation, n_test, ranges)
     summary = {
         "loss": settings.loss,
         "epochs": state.epoch,
@@ -277,6 +316,7 @@ def _model(
         "parameters": plan.parameters,
         "batch_size": plan.batch_size,
         "learning_rate": plan.learning_rate,
+        "schedule": plan.schedule,
         "threads": plan.threads,
         "sum_scale": anchor.sum_scale,
         "anchor_spread": asdict(anchor.spread),

@@ -45,7 +45,14 @@ def document() -> dict[str, Any]:
             "target": "ratio",
         },
         "files": [{"path": "run1.root", "tree": "raw/hits", "identity": "x", "events": 12000}],
-        "envelope": {"energy_min": 5.0, "energy_max": 80.0, "n_train": 7200, "n_validation": 1200, "n_test": 2400},
+        "envelope": {
+            "energy_min": 5.0,
+            "energy_max": 80.0,
+            "n_train": 7200,
+            "n_validation": 1200,
+            "n_test": 2400,
+            "features": [{"name": f"x[{i}]", "low": -0.5, "median": i / 3, "high": 1e9} for i in range(40)],
+        },
         "history": [
             {
                 "epoch": epoch,
@@ -65,6 +72,7 @@ def document() -> dict[str, Any]:
             "parameters": 513,
             "batch_size": 128,
             "learning_rate": 1.77e-3,
+            "schedule": "one-cycle",
             "threads": 1,
             "sum_scale": 1.25,
             "anchor_spread": {"stochastic": 0.55, "noise": 0.1, "constant": 0.02},
@@ -117,9 +125,18 @@ def test_everything_is_told(document: dict[str, Any]) -> None:
     assert text.endswith("next")
     assert table_of(document, "Features").rows == (("layer_energy", "3 x 4", "yes"), ("depth", "", "–"))
     assert table_of(document, "Files").rows == (("run1.root", "raw/hits", "12\N{NO-BREAK SPACE}000"),)
+    ranges = table_of(document, "Range of their columns in training").rows
+    assert ranges[1] == ("x[1]", "-0.5", "0.3333", "1e+09")
+    assert ranges[30:] == (("and 10 more, all in --json", "", "", ""),)
     epochs = table_of(document, "Training").rows
     assert [row[0] for row in epochs] == ["1", "4 (best)", "6"]
     assert epochs[1] == ("4 (best)", "0.25", "0.275", "20.00", "0.001")
+
+
+def test_the_schedule_is_that_which_was_used(document: dict[str, Any]) -> None:
+    document["settings"] |= {"optimiser": "lbfgs", "schedule": "cosine"}
+    document["summary"]["schedule"] = "constant"
+    assert "lbfgs, learning rate up to 0.00177, constant;" in " ".join(text_of(document).split())
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from calomlp.interrupt import Interrupt
 from calomlp.progress import Progress
 from calomlp.training import loop
 from calomlp.training.diagnosis import more_data, overtraining
+from calomlp.training.reporter import reporter
 from calomlp.training.settings import TrainingSettings
 from calomlp.training.train import train
 from calomlp.training.watch import Watch
@@ -106,7 +107,8 @@ def test_the_history_is_written_while_the_training_goes_on(make_root: Make, tmp_
 
     def run(interrupt: Interrupt) -> list[dict[str, float]]:
         watch = Watch(interrupt, checkpoint)
-        model = train([source], QUICK, room=ROOM, watch=watch, progress=Progress(), history=history)
+        with reporter(history) as tell:
+            model = train([source], QUICK, room=ROOM, watch=watch, progress=Progress(), tell=tell)
         return list(model.history)
 
     with pytest.raises(CheckpointWritten):

@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 import torch
 
+from calomlp.data.sources import Source
 from calomlp.model.anchor import Anchor
 from calomlp.model.regressor import Architecture, Regressor
 from calomlp.model.spread import Spread
 from calomlp.training.events import Events
-from calomlp.training.loop import State, run
+from calomlp.training.loop import State, run, summed_loss
 from calomlp.training.optimiser import Optimiser, plateau_factor
 from calomlp.training.plan import make_plan
 from calomlp.training.settings import TrainingSettings
+from tests.conftest import fitted, linear_showers
 
 LINEAR = TrainingSettings(
     regress="direct",
@@ -38,7 +40,7 @@ def prepared(settings: TrainingSettings) -> tuple[State, Events]:
     weight = 0.5 + torch.rand(2048, generator=generator)
     events = Events.of(regressor.inputs(features, anchor), anchor, torch.ones(2048), truth, weight)
     optimiser = Optimiser(settings.optimiser, regressor.network, average=settings.average)
-    return State(regressor, optimiser, generator), events
+    return State(regressor, optimiser, generator, ("a", "b", "c")), events
 
 
 def fit(settings: TrainingSettings, after_step: Callable[[State], None] = lambda _: None) -> tuple[State, Events]:
@@ -133,3 +135,32 @@ def test_every_event_is_seen_once_in_an_epoch() -> None:
     )
     assert sorted(seen) == list(range(2048))
     assert seen != sorted(seen)
+
+
+@pytest.mark.parametrize("optimiser", ["sgd", "nesterov"])
+def test_a_member_of_an_ensemble_moves_as_far_as_a_network_by_itself(optimiser: str) -> None:
+    settings = replace(LINEAR, activation="tanh", optimiser=optimiser)
+    alone, events = prepared(settings)
+    form = replace(alone.regressor.architecture, members=3)
+    regressor = Regressor(form, torch.Generator().manual_seed(2))
+    for name, value in alone.regressor.state_dict().items():
+        if not name.startswith("network."):
+            regressor.state_dict()[name].copy_(value)
+    for ours, theirs in zip(regressor.network.parameters(), alone.regressor.network.parameters(), strict=True):
+        ours.data[0] = theirs.data[0]
+    together = State(regressor, Optimiser(optimiser, regressor.network), alone.generator, alone.inputs)
+    start = alone.optimiser.weights.clone()
+    for state in (alone, together):
+        for _ in range(3):
+            summed_loss(state.regressor, events, "mse", None).backward()
+            state.optimiser.step(1e-2, lambda: torch.tensor(0.0))
+    assert not torch.allclose(alone.optimiser.weights, start, atol=1e-2)
+    for ours, theirs in zip(regressor.network.parameters(), alone.regressor.network.parameters(), strict=True):
+        assert torch.allclose(ours[0], theirs[0], rtol=1e-4, atol=1e-5)
+
+
+def test_the_loss_of_an_ensemble_is_told_as_a_mean(make_root: Callable[..., Source]) -> None:
+    source = make_root(linear_showers(2000))
+    settings = TrainingSettings(hidden="16", epochs=1, optimiser="sgd", learning_rate=1e-9, regress="direct")
+    alone, three = (fitted(source, replace(settings, ensemble=members)) for members in (1, 3))
+    assert three.history[0]["train_loss"] == pytest.approx(alone.history[0]["train_loss"], rel=0.5)

@@ -44,7 +44,8 @@ def test_a_rate_that_was_chosen_says_why(caplog: pytest.LogCaptureFixture) -> No
         "times the cube root of 7000 / 7297 parameters"
     )
     caplog.clear()
-    assert make_plan(replace(DEFAULT, learning_rate=0.003), 100_000, 47).learning_rate == 0.003
+    plan = make_plan(replace(DEFAULT, learning_rate=0.003), 100_000, 47)
+    assert (plan.learning_rate, plan.rule) == (0.003, "as asked for")
     assert not caplog.messages
 
 

@@ -1,0 +1,196 @@
+"""The rehearsal of a training: everything is read and prepared, and a few steps are taken to see how long all will."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from calomlp.compute import find_device, threads
+from calomlp.data.load import Data, Reading
+from calomlp.data.sources import Source
+from calomlp.data.split import Side
+from calomlp.data.store import Room
+from calomlp.interrupt import Interrupt
+from calomlp.model.file import Model
+from calomlp.progress import Progress
+from calomlp.training.loop import State, run, validate
+from calomlp.training.plan import Plan, check_settings
+from calomlp.training.prepare import SIDES, Prepared, check_init, prepare
+from calomlp.training.settings import TrainingSettings
+from calomlp.training.train import arrange
+
+_WARM_UP, _TIMED = 3, 20
+_LONGEST = 5.0
+"""Seconds after which no further step is taken; of the whole set, one may take as long."""
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What a training would do.
+
+    Attributes:
+        files: Number of files.
+        read: Events that were read and passed the cut.
+        events: Those on each side.
+        left_out: What is left out, of the events or of those that the network learns with, a sentence each.
+        features: Their expressions.
+        columns: Number of their columns.
+        inputs: What the inputs of the network are called.
+        parameters: Weights and biases.
+        batch_size: Events in a step.
+        steps_per_epoch: Steps in which all training events are seen once.
+        epochs: How often they are, at most.
+        steps: Steps of all epochs.
+        optimiser: Its name.
+        learning_rate: The highest.
+        rule: How it came about.
+        schedule: How it changes.
+        threads: CPU threads.
+        bytes: What events and inputs take.
+        on_disk: Whether they are kept in files.
+        reading_seconds: What reading and preparing took.
+        training_seconds: What the epochs are expected to take.
+    """
+
+    files: int
+    read: int
+    events: dict[str, int]
+    left_out: tuple[str, ...]
+    features: tuple[str, ...]
+    columns: int
+    inputs: tuple[str, ...]
+    parameters: int
+    batch_size: int
+    steps_per_epoch: int
+    epochs: int
+    steps: int
+    optimiser: str
+    learning_rate: float
+    rule: str
+    schedule: str
+    threads: int
+    bytes: int
+    on_disk: bool
+    reading_seconds: float
+    training_seconds: float
+
+
+def rehearse(
+    sources: Sequence[Source],
+    settings: TrainingSettings,
+    *,
+    room: Room,
+    interrupt: Interrupt,
+    progress: Progress,
+    init: Model | None = None,
+) -> Rehearsal:
+    """Find out what a training would do; nothing is left of it.
+
+    Args:
+        sources: The files.
+        settings: The settings.
+        room: What may be used to keep events.
+        interrupt: Set by signals.
+        progress: Told of chunks and steps.
+        init: Model that the training would start from.
+
+    Raises:
+        UsageError: If the settings are not legal.
+        InputError: If the files cannot be used.
+        TrainingError: If the loss becomes non-finite in the first steps.
+        Interrupted: If a signal arrives.
+    """
+    began = time.monotonic()
+    check_settings(settings)
+    check_init(settings, init)
+    device = find_device(settings.device)
+    reading = Reading(room, settings.on_bad_file == "skip", progress, interrupt)
+    data, sample, architecture, plan = arrange(sources, settings, reading, init)
+    with threads(plan.threads):
+        prepared = prepare(data, sample, settings, architecture, room, device, init)
+        reading_seconds = time.monotonic() - began
+        step, validation = _seconds(prepared, settings, plan, interrupt, progress)
+    steps_per_epoch = math.ceil(len(prepared.train) / plan.batch_size)
+    return Rehearsal(
+        files=len(data.files),
+        read=len(data.events),
+        events={name: int(np.count_nonzero(data.side == side)) for side, name in SIDES.items()},
+        left_out=(*data.tally.selection(), *data.tally.losses(), *_at_edges(data, prepared)),
+        features=tuple(feature.expression for feature in data.recipe.features),
+        columns=len(data.recipe.features.columns),
+        inputs=prepared.state.inputs,
+        parameters=plan.parameters,
+        batch_size=plan.batch_size,
+        steps_per_epoch=steps_per_epoch,
+        epochs=plan.epochs,
+        steps=steps_per_epoch * plan.epochs,
+        optimiser=settings.optimiser,
+        learning_rate=plan.learning_rate,
+        rule=plan.rule,
+        schedule=plan.schedule,
+        threads=plan.threads,
+        bytes=_bytes(data, prepared),
+        on_disk=data.events.on_disk,
+        reading_seconds=reading_seconds,
+        training_seconds=min(plan.epochs * (steps_per_epoch * step + validation), settings.stop_after or math.inf),
+    )
+
+
+def _bytes(data: Data, prepared: Prepared) -> int:
+    """Return the size of what is kept of every event, and of what the loop needs besides."""
+    columns = len(data.recipe.features.columns)
+    others = 4  # numbers beside the columns, and beside the inputs
+    tables = sum(len(table) * (table.n_inputs + others) for table in (prepared.train, prepared.validation))
+    return 4 * (len(data.events) * (columns + others) + tables)
+
+
+class _Enough(Exception):
+    """Enough steps were timed."""
+
+
+def _seconds(
+    prepared: Prepared, settings: TrainingSettings, plan: Plan, interrupt: Interrupt, progress: Progress
+) -> tuple[float, float]:
+    """Return what a step takes, and a look at the validation side."""
+    state, train, validation, *_ = prepared
+    began = time.monotonic()
+    validate(state.regressor, validation, settings.loss)
+    start = last = time.monotonic()
+    steps: list[float] = []
+
+    def after_step(_: State) -> None:
+        nonlocal last
+        now = time.monotonic()
+        steps.append(now - last)
+        last = now
+        progress.advance(1)
+        interrupt.check()
+        if len(steps) == _WARM_UP + _TIMED or now - start > _LONGEST:
+            raise _Enough
+
+    def after_epoch(_: State) -> None:
+        nonlocal last
+        last = time.monotonic()
+
+    progress.start("timing some steps", _WARM_UP + _TIMED, "steps")
+    forever = replace(settings, stop_after=None, epsilon=0.0)
+    with suppress(_Enough):
+        run(state, train, validation, forever, plan, after_step=after_step, after_epoch=after_epoch)
+    progress.finish()
+    return statistics.median(steps[_WARM_UP:] or steps), start - began
+
+
+def _at_edges(data: Data, prepared: Prepared) -> list[str]:
+    """Say how many events are outside the region in which the network learns."""
+    sentences = []
+    for side, table in ((Side.TRAIN, prepared.train), (Side.VALIDATION, prepared.validation)):
+        count = int(np.count_nonzero(data.side == side))
+        if left_out := count - len(table):
+            sentences.append(f"{left_out} of {count} {SIDES[side]} events are near the edges of the range")
+    return sentences
