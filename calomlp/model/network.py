@@ -94,6 +94,12 @@ class MLP(nn.Module):
                     x = x * kept / (1 - self.dropout)
         return x if x.ndim == 3 else x[None]
 
+    @torch.no_grad()
+    def scale(self, factor: float) -> None:
+        """Multiply the outputs by a factor."""
+        self.weights[-1].mul_(factor)
+        self.biases[-1].mul_(factor)
+
 
 def _spread(weight: Tensor, activation: str) -> float:
     """Return the spread of initial weights that keeps the variance of the signal from layer to layer.

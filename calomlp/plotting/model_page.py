@@ -131,6 +131,7 @@ def _training(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [
         ("loss", f"{summary['loss']}, {summary['validation_loss']:.4g} on the validation side"),
         ("epochs", f"{summary['epochs']}, {best}; ended: {summary['ended']}"),
+        ("kept", f"{100 * summary['kept']:.0f} % of what the network adds to the start"),
         ("resolution", "; ".join(_sides(summary["sides"]))),
         ("verdict", "; ".join(summary[name] for name in ("overtraining", "more_data") if name in summary)),
         (

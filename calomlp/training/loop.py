@@ -42,6 +42,8 @@ class State:
         best_epoch: Epoch after which it was seen; 0 is the start.
         best_weights: The network at that time.
         history: One entry for each complete epoch.
+        corrects: Whether the start is no correction at all, of a line that is known to be good.
+        kept: Share of the correction that is kept in the end.
     """
 
     regressor: Regressor
@@ -56,6 +58,8 @@ class State:
     best_epoch: int = 0
     best_weights: dict[str, Tensor] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
+    corrects: bool = False
+    kept: float = 1.0
 
 
 def run(
@@ -117,6 +121,8 @@ def run(
         _close_epoch(state, min(state.step * plan.batch_size, len(train)), validation, settings.loss)
         after_epoch(state)
     network.load_state_dict(state.best_weights)
+    if state.corrects:
+        _shrink(state, train, validation, settings.loss)
     return reason
 
 
@@ -199,6 +205,33 @@ def _judge(state: State, validation_loss: float) -> None:
         state.best_weights = {
             name: value.detach().clone() for name, value in state.regressor.network.state_dict().items()
         }
+
+
+def _shrink(state: State, train: Table, validation: Table, loss: str) -> None:
+    """Multiply the output of the network by what is to be kept of a correction.
+
+    What a correction gains over the line is partly luck, because the best epoch for these events was taken. Kept is
+
+        g / (g + 0.5 / sqrt(n)),
+
+    with n the number of training events, and g the smaller of the relative gains in the training and the validation
+    loss: a gain that is small beside the luck of n events leaves the line, a large one nearly all of the correction.
+    This is shrinkage towards a good guess, as of James & Stein (Proc. 4th Berkeley Symp. 1 (1961) 361); what stands in
+    the place of the unknown variances was measured with 500 to 10 000 electrons and pions.
+    """
+    network = state.regressor.network
+    gains = []
+    for table in (train, validation):
+        network.load_state_dict(state.best_weights)
+        now, _ = validate(state.regressor, table, loss)
+        network.scale(0.0)
+        start, _ = validate(state.regressor, table, loss)
+        gains.append((start - now) / abs(start) if start else 0.0)
+    gain = max(min(gains), 0.0)
+    state.kept = gain / (gain + 0.5 / math.sqrt(len(train)))
+    network.load_state_dict(state.best_weights)
+    network.scale(state.kept)
+    state.best_loss, _ = validate(state.regressor, validation, loss)
 
 
 def _finished(state: State, settings: TrainingSettings, plan: Plan) -> str:

@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 WHOLE_SET = ("gd", "lbfgs")
 """Optimisers that take all events in one step."""
 
-_STEPS = 800
+_STEPS = 2000
 _MIN_EPOCHS = 5
 _MAX_EPOCHS = 100
 _BATCHES_PER_EPOCH = 64
@@ -73,17 +73,18 @@ class Plan:
     parameters: int
 
 
-def make_plan(settings: TrainingSettings, n_events: int, n_inputs: int, n_outputs: int = 1) -> Plan:
+def make_plan(settings: TrainingSettings, n_events: int, n_inputs: int, n_outputs: int = 1, members: int = 1) -> Plan:
     """Complete the settings for a sample.
 
     A batch is a power of two that divides the sample in some 64 steps, and not more than 1024 events. The epochs make
-    at least 800 steps. For the learning rate see :func:`automatic_rate`.
+    at least 2000 steps. For the learning rate see :func:`automatic_rate`.
 
     Args:
         settings: What was asked for.
         n_events: Number of training events.
         n_inputs: Number of inputs of the network.
         n_outputs: Number of its outputs.
+        members: Number of networks.
 
     Raises:
         UsageError: If a setting is not legal.
@@ -93,14 +94,14 @@ def make_plan(settings: TrainingSettings, n_events: int, n_inputs: int, n_output
     batch_size = n_events if settings.optimiser in WHOLE_SET else settings.batch_size or _batch_size(n_events)
     epochs = settings.epochs or min(max(math.ceil(_STEPS * batch_size / n_events), _MIN_EPOCHS), _MAX_EPOCHS)
     widths = [n_inputs, *hidden, n_outputs]
-    parameters = settings.ensemble * sum((a + 1) * b for a, b in pairwise(widths))
+    parameters = members * sum((a + 1) * b for a, b in pairwise(widths))
     small = batch_size * parameters < _ONE_THREAD_WORK
     threads = settings.threads or (1 if small else len(os.sched_getaffinity(0)))
     schedule = "constant" if settings.optimiser == "lbfgs" else settings.schedule
     patience = settings.patience or (_PATIENCE if schedule in ("constant", "plateau") else epochs)
     learning_rate, rule = settings.learning_rate, "as asked for"
     if learning_rate is None:
-        learning_rate, rule = automatic_rate(settings.optimiser, batch_size, parameters // settings.ensemble)
+        learning_rate, rule = automatic_rate(settings.optimiser, batch_size, parameters // members)
         logger.info("learning rate %.3g, chosen automatically: %s", learning_rate, rule)
     return Plan(hidden, batch_size, epochs, learning_rate, rule, schedule, patience, threads, parameters)
 
@@ -155,8 +156,8 @@ def check_settings(settings: TrainingSettings) -> None:
         if not (math.isfinite(value := getattr(settings, name)) and value >= 0):
             raise UsageError(f"{name} {value} is not legal: it must be zero or above")
     _check_optimisation(settings)
-    if not 1 <= settings.ensemble <= _MAX_MEMBERS:
-        raise UsageError(f"ensemble {settings.ensemble} is not legal: from 1 to {_MAX_MEMBERS} networks")
+    if not 0 <= settings.ensemble <= _MAX_MEMBERS:
+        raise UsageError(f"ensemble {settings.ensemble} is not legal: from 1 to {_MAX_MEMBERS} networks, or 0")
     if settings.loss == "log" and settings.regress == "direct":
         raise UsageError("loss 'log' needs energies above zero, which regress 'direct' does not promise: use 'log'")
     parse_hidden(settings.hidden)

@@ -48,6 +48,9 @@ were chosen for it. With fewer it resolves worse for seeing them, as measured wi
 SIDES = {Side.TRAIN: "training", Side.VALIDATION: "validation", Side.TEST: "test"}
 """What the sides are called."""
 
+FEW_EVENTS, FEW_MEMBERS = 1 << 16, 4
+"""A network from fewer training events owes more to chance, and several are averaged."""
+
 MIN_EVENTS = 20
 """Fewer events on a side are none."""
 
@@ -182,7 +185,7 @@ def design(data: Data, settings: TrainingSettings, init: Model | None = None) ->
         return replace(init.regressor.architecture, dropout=settings.dropout, closure=settings.closure == "auto")
     features = data.recipe.features
     columns = features.energy_columns
-    enough = np.count_nonzero(data.side == Side.TRAIN) >= EVENTS_PER_SHARE * len(columns)
+    events = np.count_nonzero(data.side == Side.TRAIN)
     return Architecture(
         len(features.columns),
         tuple(columns.tolist()),
@@ -190,9 +193,9 @@ def design(data: Data, settings: TrainingSettings, init: Model | None = None) ->
         settings.activation,
         settings.dropout,
         settings.regress,
-        shares=bool(settings.features or not features.has_shapes or enough),
+        shares=bool(settings.features or not features.has_shapes or events >= EVENTS_PER_SHARE * len(columns)),
         head=LOSSES[settings.loss].head,
-        members=settings.ensemble,
+        members=settings.ensemble or (FEW_MEMBERS if events < FEW_EVENTS else 1),
         closure=settings.closure == "auto",
     )
 
@@ -265,7 +268,9 @@ def prepare(
     pulls = {name: getattr(settings, name) for name in ("weight_decay", "l1", "average")}
     optimiser = Optimiser(settings.optimiser, regressor.network, **pulls)
     masks = torch.Generator(device).manual_seed(settings.seed)
-    state = State(regressor, optimiser, masks, regressor.input_names(data.recipe.features.columns))
+    names = regressor.input_names(data.recipe.features.columns)
+    corrects = architecture.target == "ratio" and init is None
+    state = State(regressor, optimiser, masks, names, corrects=corrects)
     return Prepared(state, table(Side.TRAIN), table(Side.VALIDATION), anchor, table)
 
 

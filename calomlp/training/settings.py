@@ -107,7 +107,11 @@ class _TrainingSettings:
         "64,64", "Width of each hidden layer; 'none' for a linear model.", metavar="N,N", panel=NETWORK
     )
     activation: str = setting("silu", "Activation of the hidden layers.", choices=ACTIVATIONS, panel=NETWORK)
-    ensemble: int = setting(1, "Train so many networks at once, and average what they say.", panel=NETWORK)
+    ensemble: int = setting(
+        0,
+        "Train so many networks at once, and average what they say; 0 is four for fewer than 65536 training events.",
+        panel=NETWORK,
+    )
     closure: str = setting(
         "auto",
         "Measure what bias is left after the training, and divide it out (numerical inversion).",
@@ -138,7 +142,7 @@ class _TrainingSettings:
     )
     schedule: str = setting("one-cycle", "How the learning rate changes.", choices=SCHEDULES, panel=OPTIMISATION)
     batch_size: int = setting(0, "Events in a step; 0 chooses it from the size of the sample.", panel=OPTIMISATION)
-    epochs: int = setting(0, "Passes over the sample; 0 chooses enough for some 800 steps.", panel=OPTIMISATION)
+    epochs: int = setting(0, "Passes over the sample; 0 chooses enough for some 2000 steps.", panel=OPTIMISATION)
     patience: int = setting(
         0,
         "Stop after so many epochs without a better validation loss; 0 is 20 with the schedules constant and plateau, "

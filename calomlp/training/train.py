@@ -237,7 +237,7 @@ def arrange(
 def plan_for(data: Data, settings: TrainingSettings, architecture: Architecture, init: Model | None) -> Plan:
     """Return the numbers of a training on these events."""
     n_train = int(np.count_nonzero(data.side == Side.TRAIN))
-    plan = make_plan(settings, n_train, architecture.n_inputs, architecture.n_outputs)
+    plan = make_plan(settings, n_train, architecture.n_inputs, architecture.n_outputs, architecture.members)
     if init is not None and settings.learning_rate is None:
         rule = f"{plan.rule}, times {FINE_TUNING:g} to go on from a model"
         return replace(plan, learning_rate=FINE_TUNING * plan.learning_rate, rule=rule)
@@ -311,6 +311,7 @@ def _model(
         "loss": settings.loss,
         "epochs": state.epoch,
         "best_epoch": state.best_epoch,
+        "kept": state.kept,
         "validation_loss": state.best_loss,
         "ended": reason,
         "parameters": plan.parameters,
@@ -323,7 +324,9 @@ def _model(
         "data": data.tally.as_dict(),
         **findings,
     }
-    if state.best_epoch == 0:
+    if state.corrects and state.kept:
+        logger.info("%.0f %% of the correction is kept", 100 * state.kept)
+    if state.best_epoch == 0 or not state.kept:
         start = "linear anchor" if settings.regress == "ratio" else "untrained network"
         logger.warning("no epoch was better than the start: the model is the %s itself", start)
     return Model(

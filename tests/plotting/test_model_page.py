@@ -80,6 +80,7 @@ def document() -> dict[str, Any]:
                 "training": {"events": 7200, "loss": 0.26, "resolution": 0.11},
                 "test": {"events": 2400, "loss": 0.28, "resolution": 0.115},
             },
+            "kept": 0.934,
             "overtraining": "overtrained: by much",
             "data": {
                 "events": 12000,
@@ -214,6 +215,7 @@ def test_what_an_event_is_and_what_was_left_out(document: dict[str, Any]) -> Non
         "run9.root is left out: it is empty",
         "7 200 training, 1 200 validation, 2 400 test",
         "training 11.00 % (loss 0.26, 7 200 events); test 11.50 % (loss 0.28, 2 400 events)",
+        "kept 93 % of what the network adds to the start",
         "verdict overtrained: by much",
     ):
         assert fact in text

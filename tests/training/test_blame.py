@@ -27,7 +27,20 @@ from tests.training.test_loop import LINEAR, prepared
 from tests.training.test_train import Make
 
 WITH_NOISY = TrainingSettings(features=("layer_energy", "noisy"), hidden="16", epochs=2)
-DIVERGES = ["--regress", "direct", "--loss", "mse", "--optimiser", "sgd", "--epochs", "50", "--lr", "1e-3"]
+DIVERGES = [
+    "--regress",
+    "direct",
+    "--loss",
+    "mse",
+    "--optimiser",
+    "sgd",
+    "--epochs",
+    "50",
+    "--lr",
+    "1e-3",
+    "--ensemble",
+    "1",
+]
 """Options with which five epochs of the warm-up are good, and the sixth is not."""
 
 

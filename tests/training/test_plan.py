@@ -12,7 +12,7 @@ DEFAULT = TrainingSettings()
 
 
 @pytest.mark.parametrize(
-    ("events", "batch", "epochs"), [(140_000, 1024, 6), (10_000_000, 1024, 5), (14_000, 256, 15), (300, 64, 100)]
+    ("events", "batch", "epochs"), [(140_000, 1024, 15), (10_000_000, 1024, 5), (14_000, 256, 37), (300, 64, 100)]
 )
 def test_batch_and_epochs_follow_the_sample(events: int, batch: int, epochs: int) -> None:
     plan = make_plan(DEFAULT, events, 31)
