@@ -35,14 +35,18 @@ def flushed_denormals() -> Iterator[None]:
         torch.set_flush_denormal(False)
 
 
-def find_device(name: str) -> torch.device:
+def find_device(name: str, number: int = 0) -> torch.device:
     """Return a device that is there.
+
+    Args:
+        name: Its name.
+        number: Which of the GPUs ``cuda`` is; beyond the last one they are counted again from the first.
 
     Raises:
         UsageError: If it is not.
     """
     try:
-        device = torch.device(name)
+        device = torch.device(f"cuda:{number % max(1, torch.cuda.device_count())}" if name == "cuda" else name)
         torch.empty(0, device=device)
         torch.Generator(device)  # meta has tensors, but no random numbers
     except (RuntimeError, AssertionError) as error:

@@ -13,7 +13,8 @@
     ├── MissingDependencyError    7  an optional package is not installed
     ├── CheckpointWritten        85  interrupted, and the same command resumes
     ├── Interrupted       130 / 143  interrupted with nothing to resume from
-    └── ReaderGone              141  the reader of the output pipe went away
+    ├── ReaderGone              141  the reader of the output pipe went away
+    └── PeerFailed                   another process of the same run has failed, has said why, and gives its exit code
 
 A message is one line: what is wrong, where (``file:tree:branch``), and what would be legal.
 """
@@ -128,6 +129,14 @@ class ReaderGone(CalomlpError):
     """Nobody reads the output any more, as after ``| head``: no reason to say anything."""
 
     exit_code = ExitCode.PIPE
+
+
+class PeerFailed(CalomlpError):
+    """Another process of the same run has failed and has said why: no reason to say it again."""
+
+    def __init__(self, exit_code: ExitCode) -> None:
+        super().__init__()
+        self.exit_code = exit_code
 
 
 def did_you_mean(wrong: str, legal: Iterable[str], *, limit: int = 12) -> str:

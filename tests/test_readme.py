@@ -17,6 +17,7 @@ LANGUAGE = (ROOT / "calomlp/data/README.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text()
 COMMON = {"force", "json", "quiet", "config", "dump_config", "debug", "help"}
 ELSEWHERE = {"quiet", "upgrade", "editable", "group", "array", "cpus_per_task", "mem", "time", "requeue", "signal"}
+ELSEWHERE |= {"nodes", "ntasks_per_node", "nproc_per_node"}
 
 
 def test_the_exit_codes_are_all_there() -> None:

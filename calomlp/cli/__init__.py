@@ -13,7 +13,7 @@ import typer
 from calomlp import __version__
 from calomlp.cli import evaluate, inspect, plot, simulate, train
 from calomlp.cli.options import TABLES, register
-from calomlp.errors import CalomlpError, CheckpointWritten, ExitCode, ReaderGone
+from calomlp.errors import CalomlpError, CheckpointWritten, ExitCode, PeerFailed, ReaderGone
 
 _EXIT_CODES = "\n".join(f"* **{int(code)}**  {code.meaning}" for code in ExitCode)
 _HELP = """
@@ -75,7 +75,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         code = typer.main.get_command(app).main(list(arguments), prog_name="calomlp", standalone_mode=False)
         sys.stdout.flush()
-    except ReaderGone as error:
+    except (ReaderGone, PeerFailed) as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains when it flushes
         return error.exit_code
     except CalomlpError as error:

@@ -11,6 +11,7 @@ from typing import Self
 from calomlp.cli.console import PlainProgress, TerminalProgress
 from calomlp.errors import InputError, UsageError
 from calomlp.interrupt import Interrupt
+from calomlp.progress import Progress
 from calomlp.streams import STDIN, Record, Streams
 
 
@@ -30,8 +31,9 @@ class Session:
         self.interrupt = Interrupt()
         self.json = json or not self.streams.stdout.isatty()
         drawn = self.streams.stderr.isatty() and not quiet
-        self.progress = TerminalProgress() if drawn else PlainProgress(name, quiet=quiet)
-        self._handler = _Handler(name, self.progress)
+        display = TerminalProgress() if drawn else PlainProgress(name, quiet=quiet)
+        self.progress: Progress = display
+        self._handler = _Handler(name, display)
         self._logger = logging.getLogger("calomlp")
         self._level = logging.WARNING if quiet else logging.INFO
         self._level_before = self._logger.level
@@ -52,6 +54,11 @@ class Session:
         self._logger.propagate = True
         self._logger.setLevel(self._level_before)
         self.streams.close()
+
+    def mute(self) -> None:
+        """Leave all reporting to another process."""
+        self.progress = Progress()
+        self._logger.setLevel(logging.CRITICAL)
 
     @property
     def seconds(self) -> float:

@@ -11,6 +11,13 @@ calomlp simulate siw-ecal -o s.root | calomlp train - -o model.safetensors
 calomlp train showers.root --find-lr
 
 calomlp train showers.root --dry-run
+
+torchrun --nproc-per-node 2 -m calomlp train showers.root -o model.safetensors
+
+srun -n 4 calomlp train showers.root -o model.safetensors
+
+Processes that torchrun or srun starts train one model together, the same as one process would, up to rounding; each
+keeps its share of the events in memory. With --dropout, each draws its own masks.
 """
 
 from __future__ import annotations
@@ -24,6 +31,7 @@ from typing import TYPE_CHECKING
 from calomlp.data.settings import DATA
 from calomlp.errors import UsageError
 from calomlp.memory import default_memory
+from calomlp.processes import ALONE, find_meeting
 from calomlp.settings import setting
 from calomlp.streams import Record, discard, ensure_folder
 from calomlp.training.settings import OPTIMISATION, TrainingSettings
@@ -36,6 +44,7 @@ if TYPE_CHECKING:
     from calomlp.data.sources import Source
     from calomlp.data.store import Room
     from calomlp.model.file import Model
+    from calomlp.processes import Processes
 
 STOPPING = "Stopping and going on"
 _DRAWING_LINES = 20
@@ -54,7 +63,7 @@ class TrainSettings(TrainingSettings):
     output: str = setting("-", "Model file; - is standard output.", "-o", metavar="FILE")
     memory: int | None = setting(
         None,
-        "Memory for events, such as 2GB; what does not fit is kept on disk. Default: a quarter of what the job has.",
+        "Memory for the events of a process: 2GB; what does not fit is kept on disk. Default: a quarter of the job's.",
         parse=parse_size,
         panel=DATA,
         metavar="SIZE",
@@ -96,6 +105,23 @@ SETTINGS = TrainSettings
 
 
 def run(session: Session, settings: TrainSettings) -> None:
+    """Meet the other processes, if there are any, and train."""
+    meeting = find_meeting(os.environ)
+    if meeting is None:
+        _train(session, settings, ALONE)
+        return
+    if meeting.rank:
+        session.mute()
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # it would describe at length how another process vanished
+    from calomlp.group import together
+
+    with together(meeting, settings.device) as processes:
+        if settings.find_lr or settings.dry_run or "-" in (*settings.data, *settings.friend):
+            raise UsageError("--find-lr, --dry-run and standard input are for one process, and this is one of several")
+        _train(session, settings, processes)
+
+
+def _train(session: Session, settings: TrainSettings, processes: Processes) -> None:
     """Find the files, train, write, report."""
     if not settings.data:
         raise UsageError("no data were named: give ROOT files, or - for standard input")
@@ -116,13 +142,14 @@ def run(session: Session, settings: TrainSettings) -> None:
     sources = befriend(resolve(settings.data, session.streams, tree=settings.tree), settings.friend, session.streams)
     if settings.target_from_name is not None:
         sources = energies_from_names(sources, settings.target_from_name)
-    room = Room(settings.memory or default_memory(), Path(settings.cache) if settings.cache else _default_cache())
+    memory = settings.memory or default_memory() // processes.local_size
+    room = Room(memory, Path(settings.cache) if settings.cache else _default_cache())
     init = read_model(settings.init, settings.init) if settings.init else None
     if settings.find_lr or settings.dry_run:
         (_find_rate if settings.find_lr else _rehearse)(session, sources, hyperparameters, room, init)
         return
-    watch = Watch(session.interrupt, checkpoint, settings.checkpoint_every, settings.max_time)
-    told = (Path(name) if name else None for name in (settings.history, settings.tensorboard))
+    watch = Watch(session.interrupt, checkpoint, settings.checkpoint_every, settings.max_time, last_good)
+    told = (Path(name) if name and not processes.rank else None for name in (settings.history, settings.tensorboard))
     with reporter(*told) as tell:
         model = train(
             sources,
@@ -132,8 +159,10 @@ def run(session: Session, settings: TrainSettings) -> None:
             progress=session.progress,
             init=init,
             tell=tell,
-            last_good=last_good,
+            processes=processes,
         )
+    if processes.rank:
+        return
     with session.streams.artefact(settings.output) as path:
         write_model(path, model)
     if checkpoint is not None:

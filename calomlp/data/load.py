@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -14,13 +14,15 @@ from numpy.typing import NDArray
 from calomlp.data.layouts import open_rows
 from calomlp.data.record import FileRecord
 from calomlp.data.rows import Rows
-from calomlp.data.sample import BY_ENERGY, MAX_BEAM_ENERGIES, Recipe, describe, read_chunks, remember
+from calomlp.data.sample import BY_ENERGY, MAX_BEAM_ENERGIES, Recipe, Sample, describe, read_chunks, remember
 from calomlp.data.sources import Source, stamp
-from calomlp.data.store import Cache, InMemory, Keeper, Kept, OnDisk, Room, writing
+from calomlp.data.store import Cache, InMemory, Keeper, Kept, OnDisk, Room, Share, writing
 from calomlp.data.tally import Tally
 from calomlp.errors import InputError, OutputError
 from calomlp.interrupt import Interrupt
+from calomlp.processes import ALONE, Processes
 from calomlp.progress import Progress
+from calomlp.provenance import fingerprint
 from calomlp.units import format_size
 
 logger = logging.getLogger(__name__)
@@ -33,11 +35,12 @@ class Data:
     """Everything that was read.
 
     Attributes:
-        events: The events.
-        side: :class:`~calomlp.data.split.Side` of each, shape [events].
+        events: The events, of several processes the share of this one.
+        side: :class:`~calomlp.data.split.Side` of each event of all processes, shape [events].
         recipe: What they were made with; if they are split by energy, it knows how now.
         files: Where they come from.
         tally: What was left out.
+        processes: Those that share the events.
     """
 
     events: Kept
@@ -45,6 +48,12 @@ class Data:
     recipe: Recipe
     files: tuple[FileRecord, ...]
     tally: Tally
+    processes: Processes = ALONE
+
+    def parts(self) -> Iterator[tuple[slice, Sample]]:
+        """Yield the events of this process, some at a time, and their places among those of all."""
+        for rows, part in self.events.parts():
+            yield self.processes.places(rows), part
 
 
 @dataclass(frozen=True)
@@ -56,12 +65,14 @@ class Reading:
         skip_bad_files: Whether to go on without a file that cannot be read.
         progress: Told of every chunk.
         interrupt: Looked at after every chunk.
+        processes: All of them read everything, and each keeps its share.
     """
 
     room: Room
     skip_bad_files: bool
     progress: Progress
     interrupt: Interrupt
+    processes: Processes = ALONE
 
 
 def load(sources: Sequence[Source], recipe: Recipe, reading: Reading) -> Data:
@@ -82,9 +93,10 @@ def load(sources: Sequence[Source], recipe: Recipe, reading: Reading) -> Data:
     if not total:
         raise InputError(f"{', '.join(record.path for record in records)}: no events")
     columns = len(recipe.features.columns)
-    size = total * 4 * (2 * columns + 12)  # features and what the network sees of them, both with a few numbers beside
+    most = len(reading.processes.own(total))
+    size = most * 4 * (2 * columns + 12)  # features and what the network sees of them, both with a few numbers beside
     if size <= reading.room.memory:
-        keeper = InMemory(total, columns)
+        keeper = InMemory(most, columns)
         counts = _read(good, records, recipe, reading, tally, keeper)
         kept = keeper.kept()
     else:
@@ -93,11 +105,14 @@ def load(sources: Sequence[Source], recipe: Recipe, reading: Reading) -> Data:
         logger.info("%s", sentence)
     for sentence in tally.losses():
         logger.warning("%s", sentence)
-    if not len(kept):
-        raise InputError(f"{', '.join(record.path for record in records)}: no event is left")
     used = [(record, count) for record, count in zip(records, counts, strict=True) if count is not None]
-    recipe, side = _sides(recipe, kept, used)
-    return Data(kept, side, recipe, tuple(record for record, _ in used), tally)
+    if len(set(reading.processes.gather(fingerprint([used, tally.as_dict()])))) > 1:
+        raise InputError("the processes have not read the same events: do all see the same files?")
+    if (left := sum(count for _, count in used)) < reading.processes.size:
+        few = f"{left} events are too few for {reading.processes.size} processes" if left else "no event is left"
+        raise InputError(f"{', '.join(record.path for record in records)}: {few}")
+    recipe, side = _sides(recipe, kept, used, reading.processes)
+    return Data(kept, side, recipe, tuple(record for record, _ in used), tally, reading.processes)
 
 
 def _check(
@@ -131,6 +146,7 @@ def _read(
     keeper: Keeper,
 ) -> list[int | None]:
     """Read files one after the other; return how many events were kept of each, ``None`` if it could not be read."""
+    keeper = Share(keeper, reading.processes)
     reading.progress.start("reading", sum(record.events for record in records), "events")
     counts: list[int | None] = []
     for source, record in zip(sources, records, strict=True):
@@ -167,7 +183,8 @@ def _through_cache(
     size: int,
 ) -> tuple[Kept, list[int | None], Tally]:
     """Take events from the cache, or put them there."""
-    cache = Cache(reading.room.folder, _identity(sources, records, recipe, tally))
+    share = (reading.processes.rank, reading.processes.size)
+    cache = Cache(reading.room.folder, [_identity(sources, records, recipe, tally), share])
     if (found := cache.read()) is None:
         logger.info(
             "%s do not fit into %s of memory: they are kept in %s",
@@ -217,33 +234,40 @@ def _identity(sources: Sequence[Source], records: Sequence[FileRecord], recipe: 
     ]
 
 
-def _sides(recipe: Recipe, kept: Kept, files: Sequence[tuple[FileRecord, int]]) -> tuple[Recipe, NDArray[np.uint8]]:
+def _sides(
+    recipe: Recipe, kept: Kept, files: Sequence[tuple[FileRecord, int]], processes: Processes
+) -> tuple[Recipe, NDArray[np.uint8]]:
     """Return the recipe, which knows how events are split by energy now, and the side of each event.
 
     Args:
         recipe: What they were made with.
         kept: The events.
         files: Where they come from, and how many come from each.
+        processes: Those that share the events.
     """
     if recipe.split_by == BY_ENERGY:
-        recipe = replace(recipe, split=recipe.split.by_energy(_few_energies(kept)))
+        recipe = replace(recipe, split=recipe.split.by_energy(_few_energies(kept, processes)))
         validation, test = (
             ", ".join(f"{energy:g}" for energy in energies)
             for energies in (recipe.split.validation_energies, recipe.split.test_energies)
         )
         logger.info("split by energy: validating at %s GeV, testing at %s GeV", validation, test)
-    side = np.empty(len(kept), np.uint8)
     identities = [record.identity for record, _ in files]
     stops = np.cumsum([count for _, count in files])
+    side = np.zeros(stops[-1], np.uint8)
+    own = np.array([len(processes.own(stop)) for stop in stops.tolist()])
     for rows, part in kept.parts():
-        edges = np.unique(np.clip([rows.start, *stops, rows.stop], rows.start, rows.stop))
+        found = side[processes.places(rows)]
+        edges = np.unique(np.clip([rows.start, *own, rows.stop], rows.start, rows.stop))
         for start, stop in pairwise(edges.tolist()):
-            file = int(np.searchsorted(stops, start, side="right"))
-            side[start:stop] = recipe.sides(identities[file], part[start - rows.start : stop - rows.start])
+            file = int(np.searchsorted(own, start, side="right"))
+            chosen = slice(start - rows.start, stop - rows.start)
+            found[chosen] = recipe.sides(identities[file], part[chosen])
+    processes.sum(side)
     return recipe, side
 
 
-def _few_energies(kept: Kept) -> NDArray[np.float32]:
+def _few_energies(kept: Kept, processes: Processes) -> NDArray[np.float32]:
     """Return the distinct true energies [GeV] in ascending order.
 
     Raises:
@@ -253,8 +277,11 @@ def _few_energies(kept: Kept) -> NDArray[np.float32]:
     for _, part in kept.parts():
         distinct = np.unique(np.concatenate([distinct, part.true_energy]))
         if len(distinct) > MAX_BEAM_ENERGIES:
-            raise InputError(
-                f"events with more than {MAX_BEAM_ENERGIES} true energies cannot be split by energy: that is for the "
-                "few energies of a test beam"
-            )
+            break
+    distinct = np.unique(np.concatenate(processes.gather(distinct)))
+    if len(distinct) > MAX_BEAM_ENERGIES:
+        raise InputError(
+            f"events with more than {MAX_BEAM_ENERGIES} true energies cannot be split by energy: that is for the few "
+            "energies of a test beam"
+        )
     return distinct

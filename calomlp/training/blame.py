@@ -8,18 +8,21 @@ import torch
 
 from calomlp.model.losses import LOSSES
 from calomlp.model.regressor import Regressor
+from calomlp.processes import Processes
 from calomlp.training.events import Events
 
 HARMLESS = 30.0
 """An input that is no more standard deviations from its mean than this has never made a loss overflow."""
 
 
-@torch.no_grad()
-def explain(regressor: Regressor, names: Sequence[str], parts: Iterable[Events], loss: str, rate: float) -> str:
+def explain(
+    regressor: Regressor, names: Sequence[str], parts: Iterable[Events], loss: str, rate: float, processes: Processes
+) -> str:
     """Say why the loss of events is not finite, and what helps.
 
     Of the events, those are looked at whose own loss is not finite. The answer is an input that is far from its mean,
-    or estimates that the loss cannot take, or else the weights.
+    or estimates that the loss cannot take, or else the weights. All processes give the same answer, that of the first
+    which finds one among its events.
 
     Args:
         regressor: The regressor with the weights that the loss was computed with.
@@ -27,7 +30,20 @@ def explain(regressor: Regressor, names: Sequence[str], parts: Iterable[Events],
         parts: The events, some at a time.
         loss: Name of the loss.
         rate: Learning rate of the last step; 0 if there was none.
+        processes: Those that share the events.
     """
+    found = processes.gather(_culprit(regressor, names, parts, loss, rate))
+    return next(filter(None, found), None) or (
+        "no input is an outlier, the weights have grown without limit: lower the learning rate with --lr, it was "
+        f"{rate:.3g}"
+        if rate
+        else "no input is an outlier: look at the true energies, and at --weight"
+    )
+
+
+@torch.no_grad()
+def _culprit(regressor: Regressor, names: Sequence[str], parts: Iterable[Events], loss: str, rate: float) -> str | None:
+    """Return what is wrong with the events, if anything is."""
     regressor.network.train(mode=False)
     for part in parts:
         prediction = regressor.predict(regressor.network(part.inputs), part.anchor, part.sigma)
@@ -51,9 +67,4 @@ def explain(regressor: Regressor, names: Sequence[str], parts: Iterable[Events],
                 f"the loss 'log' takes estimates above zero only, and {below} of {len(part)} events have others, down "
                 f"to {float(lowest.min()):.3g} GeV: leave them out with --cut, or choose another loss"
             )
-    if not rate:
-        return "no input is an outlier: look at the true energies, and at --weight"
-    return (
-        "no input is an outlier, the weights have grown without limit: lower the learning rate with --lr, it was "
-        f"{rate:.3g}"
-    )
+    return None

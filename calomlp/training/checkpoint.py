@@ -29,7 +29,7 @@ def save_checkpoint(path: Path, state: State, fingerprint: str) -> None:
         state: What to save.
         fingerprint: Identifies configuration and data; only a run with the same may go on from here.
     """
-    tensors = {"generator": state.generator.get_state(), "moments": state.optimiser.moments}
+    tensors = {"moments": state.optimiser.moments}
     tensors |= {f"network.{name}": value for name, value in state.regressor.network.state_dict().items()}
     tensors |= {f"best.{name}": value for name, value in state.best_weights.items()}
     document = {
@@ -66,7 +66,6 @@ def load_checkpoint(path: Path, state: State, fingerprint: str) -> None:
         )
     for name in _SCALARS:
         setattr(state, name, document[name])
-    state.generator.set_state(tensors["generator"])
     state.regressor.network.load_state_dict(_below("network.", tensors))
     state.best_weights = _below("best.", tensors)
     state.optimiser.moments.copy_(tensors["moments"])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from calomlp.data.store import PART, scratch, writing
+from calomlp.processes import ALONE, Processes
 
 _WINDOW_BYTES = 1 << 27
 _BLOCK_BYTES = 1 << 15
@@ -40,6 +41,8 @@ class Events:
     Args:
         table: The columns.
     """
+
+    processes = ALONE
 
     def __init__(self, table: Tensor) -> None:
         self.table = table  # one gather makes a batch
@@ -76,8 +79,12 @@ class Events:
             epoch: Number of the epoch; its order depends on nothing that happened before.
             skip: Batches to leave out at the beginning.
         """
-        for batches in _windows(len(self), self.table.shape[1], batch_size, seed, epoch, skip):
-            yield from map(self.take, batches)
+        for batches in _windows(len(self), self.n_inputs, batch_size, seed, epoch, skip):
+            yield from self.pick(batches)
+
+    def pick(self, batches: Iterable[Tensor]) -> Iterator[Events]:
+        """Yield the events with some numbers, batch by batch."""
+        yield from map(self.take, batches)
 
 
 class EventsInFile:
@@ -91,6 +98,8 @@ class EventsInFile:
         events: How many there are.
         width: Numbers of each.
     """
+
+    processes = ALONE
 
     def __init__(self, file: IO[bytes], events: int, width: int) -> None:
         self._file, self._events, self._width = file, events, width
@@ -106,20 +115,25 @@ class EventsInFile:
 
     def parts(self) -> Iterator[Events]:
         """Yield all events in their order, some at a time."""
-        for start in range(0, len(self), PART):
+        for start in range(0, max(len(self), 1), PART):
             yield self._read(np.array([[start, min(start + PART, len(self))]]))
 
     def batches(self, batch_size: int, seed: int, epoch: int, skip: int = 0) -> Iterator[Events]:
         """Yield the batches of an epoch, the same as those of :meth:`Events.batches`."""
-        for batches in _windows(len(self), self._width, batch_size, seed, epoch, skip):
-            rows, place = torch.cat(batches).sort()
-            edges = np.flatnonzero(np.diff(rows.numpy(), prepend=-2, append=len(self) + 1) != 1)
-            runs = np.stack([rows.numpy()[edges[:-1]], rows.numpy()[edges[1:] - 1] + 1], axis=1)
-            found = self._read(runs).table
-            window = torch.empty_like(found)
-            window[place] = found
-            del found
-            yield from map(Events, window.split(batch_size))  # type: ignore[no-untyped-call]
+        for batches in _windows(len(self), self.n_inputs, batch_size, seed, epoch, skip):
+            yield from self.pick(batches)
+
+    def pick(self, batches: Iterable[Tensor]) -> Iterator[Events]:
+        """Yield the events with some numbers, batch by batch; all of them are read first."""
+        batches = list(batches)
+        rows, place = torch.cat(batches).sort()
+        edges = np.flatnonzero(np.diff(rows.numpy(), prepend=-2, append=len(self) + 1) != 1)
+        runs = np.stack([rows.numpy()[edges[:-1]], rows.numpy()[edges[1:] - 1] + 1], axis=1)
+        found = self._read(runs).table
+        window = torch.empty_like(found)
+        window[place] = found
+        del found
+        yield from map(Events, window.split([len(batch) for batch in batches]))  # type: ignore[no-untyped-call]
 
     def _read(self, runs: NDArray[np.int64]) -> Events:
         """Return the events between some pairs of numbers."""
@@ -132,7 +146,42 @@ class EventsInFile:
         return Events(torch.from_numpy(table))
 
 
-Table = Events | EventsInFile
+class SharedEvents:
+    """Events of several processes, each of which has some, in the order and the batches of one process.
+
+    Args:
+        own: Those of this process.
+        kept: One for each event that one of them has, and zero for each other, shape [all that were read].
+        processes: Those that share them.
+    """
+
+    def __init__(self, own: Events | EventsInFile, kept: NDArray[np.uint8], processes: Processes) -> None:
+        self.processes = processes
+        self._own = own
+        mine = np.flatnonzero(kept) % processes.size == processes.rank
+        self._rows = torch.full((len(mine),), -1, dtype=torch.int32)
+        self._rows[torch.from_numpy(mine)] = torch.arange(len(own), dtype=torch.int32)
+
+    @property
+    def n_inputs(self) -> int:
+        """Number of inputs of the network."""
+        return self._own.n_inputs
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def parts(self) -> Iterator[Events]:
+        """Yield the events of this process in their order, some at a time."""
+        yield from self._own.parts()
+
+    def batches(self, batch_size: int, seed: int, epoch: int, skip: int = 0) -> Iterator[Events]:
+        """Yield what this process has of the batches that :meth:`Events.batches` would yield of all events."""
+        for batches in _windows(len(self), self.n_inputs, batch_size, seed, epoch, skip):
+            rows = (self._rows[batch] for batch in batches)
+            yield from self._own.pick(some[some >= 0] for some in rows)
+
+
+Table = Events | EventsInFile | SharedEvents
 
 
 class EventsInMemory:
@@ -188,19 +237,20 @@ class EventsOnDisk:
 
 
 def _windows(
-    events: int, width: int, batch_size: int, seed: int, epoch: int, skip: int
+    events: int, n_inputs: int, batch_size: int, seed: int, epoch: int, skip: int
 ) -> Iterator[tuple[Tensor, ...]]:
     """Yield the numbers of the events in random order: batches, in windows that are whole batches but for the last.
 
     Args:
         events: How many there are.
-        width: Numbers that each has.
+        n_inputs: Inputs of the network that each has.
         batch_size: Events in a batch.
         seed: Seed of the order.
         epoch: Number of the epoch.
         skip: Batches to leave out at the beginning.
     """
     generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
+    width = n_inputs + _OTHERS
     most = min(_MAX_WINDOW, _WINDOW_BYTES // (4 * width))
     window = batch_size * max(1, most // batch_size)
     for rows in _shuffled(events, window, width, generator):

@@ -126,7 +126,7 @@ def curve(
     batches = chain.from_iterable(train.batches(plan.batch_size, settings.seed, epoch) for epoch in count())
     for step, batch in zip(range(_STEPS), batches, strict=False):
         rate = _FIRST * (_LAST / _FIRST) ** (step / (_STEPS - 1))
-        evaluate = partial(summed_loss, state.regressor, batch, settings.loss, state.generator)
+        evaluate = partial(summed_loss, state.regressor, batch, len(batch), settings.loss, state.generator)
         loss = evaluate()
         total = _SMOOTHING * total + (1 - _SMOOTHING) * float(loss.detach()) / state.regressor.architecture.members
         if not math.isfinite(total):

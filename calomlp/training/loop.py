@@ -7,13 +7,15 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from calomlp.errors import TrainingError
-from calomlp.model.losses import LOSSES, Prediction
+from calomlp.model.losses import HIGH, LOSSES, LOW, Prediction
 from calomlp.model.regressor import Regressor
+from calomlp.provenance import fingerprint
 from calomlp.training.blame import explain
 from calomlp.training.events import Events, Table
 from calomlp.training.optimiser import Optimiser, plateau_factor, rate_factor
@@ -32,7 +34,7 @@ class State:
     Attributes:
         regressor: The regressor; only its network changes.
         optimiser: With its moments.
-        generator: Source of the dropout masks.
+        generator: Source of the dropout masks; what it draws in a step depends on nothing before it.
         inputs: What messages call the inputs of the network.
         epoch: Epochs that are complete.
         step: Steps that are complete in the epoch that is not.
@@ -44,6 +46,7 @@ class State:
         history: One entry for each complete epoch.
         corrects: Whether the start is no correction at all, of a line that is known to be good.
         kept: Share of the correction that is kept in the end.
+        stop: Whether this process or another one was asked to stop.
     """
 
     regressor: Regressor
@@ -60,6 +63,7 @@ class State:
     history: list[dict[str, float]] = field(default_factory=list)
     corrects: bool = False
     kept: float = 1.0
+    stop: bool = False
 
 
 def run(
@@ -71,6 +75,7 @@ def run(
     *,
     after_step: Callable[[State], None],
     after_epoch: Callable[[State], None],
+    asked: Callable[[], bool] = lambda: False,
 ) -> str:
     """Train until epochs, patience or time are over or the loss has settled; leave the best weights in place.
 
@@ -82,6 +87,7 @@ def run(
         plan: The numbers.
         after_step: Called after every step; may raise to stop, with a state that can be saved.
         after_epoch: Called after every epoch.
+        asked: Tells whether this process is asked to stop, which all know after the next step.
 
     Returns:
         Why it ended.
@@ -89,9 +95,9 @@ def run(
     Raises:
         TrainingError: If the loss is not finite; with the reason.
     """
-    network = state.regressor.network
+    network, processes = state.regressor.network, train.processes
     if not state.best_weights:
-        start, _ = validate(state.regressor, validation, settings.loss)
+        start = validate(state.regressor, validation, settings.loss).loss
         _check(state, start, "before the first step", validation.parts(), settings.loss)
         _judge(state, start)
     began = time.monotonic() - state.seconds
@@ -105,16 +111,22 @@ def run(
             done = (state.epoch * steps_per_epoch + state.step) / (plan.epochs * steps_per_epoch)
             hold = done < _WARM_UP
             where = f"in epoch {state.epoch + 1}, batch {state.step + 1}"
-            evaluate = partial(summed_loss, state.regressor, batch, settings.loss, state.generator, hold_width=hold)
-            loss = evaluate()
-            value = float(loss.detach())
-            _check(state, value, where, [batch], settings.loss)
-            loss.backward()  # type: ignore[no-untyped-call]
+            events = min(plan.batch_size, len(train) - state.step * plan.batch_size)  # of all processes
+            if settings.dropout:
+                state.generator.manual_seed(_masks(settings.seed, state, processes.rank))
+            evaluate = partial(
+                summed_loss, state.regressor, batch, events, settings.loss, state.generator, hold_width=hold
+            )
+            own = evaluate()
+            own.backward()  # type: ignore[no-untyped-call]
+            seconds = 0.0 if processes.rank else time.monotonic() - began
+            loss, state.seconds, stop = state.optimiser.share(float(own.detach()), seconds, asked())
+            _check(state, loss, where, [batch], settings.loss)
             state.optimiser.step(highest * rate_factor(plan.schedule, done), evaluate)
             _check(state, float(state.optimiser.weights.sum()), f"after the step {where}", [batch], settings.loss)
-            state.loss_sum += value / state.regressor.architecture.members * len(batch)
+            state.loss_sum += loss / state.regressor.architecture.members * events
             state.step += 1
-            state.seconds = time.monotonic() - began
+            state.stop = stop > 0
             after_step(state)
             if _time_is_over(state, settings):
                 break
@@ -127,15 +139,22 @@ def run(
 
 
 def summed_loss(
-    regressor: Regressor, events: Events, loss: str, generator: torch.Generator | None, *, hold_width: bool = False
+    regressor: Regressor,
+    events: Events,
+    of: int,
+    loss: str,
+    generator: torch.Generator | None,
+    *,
+    hold_width: bool = False,
 ) -> Tensor:
-    """Return the weighted mean loss of events, summed over the members of an ensemble; a scalar.
+    """Return what events add to the weighted mean loss of a batch, summed over the members of an ensemble; a scalar.
 
     The sum, because its gradient moves each member as far as if it were trained by itself.
 
     Args:
         regressor: The regressor.
         events: The events.
+        of: Events of the batch; another process may have some of them.
         loss: Name of the loss.
         generator: Source of the dropout masks.
         hold_width: Take the spread at the anchor for that of the event, while the energies are still on their way.
@@ -144,8 +163,7 @@ def summed_loss(
     prediction = regressor.predict(output, events.anchor, events.sigma)
     if hold_width and prediction.above is not None:
         prediction = Prediction(prediction.energy, events.sigma, events.sigma)
-    losses = events.weight * LOSSES[loss].per_event(prediction, events.true_energy, events.sigma)
-    return losses.mean() * len(losses)
+    return (events.weight * LOSSES[loss].per_event(prediction, events.true_energy, events.sigma)).sum() / of
 
 
 def _close_epoch(state: State, seen: int, validation: Table, loss: str) -> None:
@@ -158,7 +176,7 @@ def _close_epoch(state: State, seen: int, validation: Table, loss: str) -> None:
         loss: Name of the loss.
     """
     with state.optimiser.averaged():
-        validation_loss, resolution = validate(state.regressor, validation, loss)
+        validation_loss, resolution, _ = validate(state.regressor, validation, loss)
         _check(state, validation_loss, f"in epoch {state.epoch + 1}, validation", validation.parts(), loss)
         state.epoch += 1
         _judge(state, validation_loss)
@@ -177,25 +195,43 @@ def _close_epoch(state: State, seen: int, validation: Table, loss: str) -> None:
 def _check(state: State, value: float, where: str, parts: Iterable[Events], loss: str) -> None:
     """Refuse a loss, or a sum of weights, that is not finite, and say whose fault it is."""
     if not math.isfinite(value):
-        reason = explain(state.regressor, state.inputs, parts, loss, state.optimiser.rate)
+        optimiser = state.optimiser
+        reason = explain(state.regressor, state.inputs, parts, loss, optimiser.rate, optimiser.processes)
         raise TrainingError(f"the loss is not finite {where}: {reason}")
 
 
+class Performance(NamedTuple):
+    """How a network does on events.
+
+    Attributes:
+        loss: The weighted mean loss.
+        resolution: sigma_68 of the response E_reco/E_true.
+        pull: sigma_68 of (E_reco - E_true) in units of the spread that is expected at the anchor, which makes events of
+            all energies alike.
+    """
+
+    loss: float
+    resolution: float
+    pull: float
+
+
 @torch.inference_mode()
-def validate(regressor: Regressor, events: Table, loss: str) -> tuple[float, float]:
-    """Return the loss and the sigma_68 of the response E_reco/E_true."""
+def validate(regressor: Regressor, events: Table, loss: str) -> Performance:
+    """Return how a network does on the events of all processes."""
     regressor.network.train(mode=False)
-    total, responses = 0.0, []
+    total, found = 0.0, []
     for part in events.parts():
         prediction = regressor.predict(regressor.network(part.inputs).mean(dim=0), part.anchor, part.sigma)
         total += float(
             (part.weight * LOSSES[loss].per_event(prediction, part.true_energy, part.sigma)).sum(dtype=torch.float64)
         )
-        responses.append(prediction.energy / part.true_energy)
-    value = total / len(events)
-    ordered = torch.cat(responses).sort().values
-    low, high = (ordered[min(int(share * len(ordered)), len(ordered) - 1)] for share in (0.1587, 0.8413))
-    return value, float(high - low) / 2
+        energy, truth = prediction.energy, part.true_energy
+        found.append(torch.stack([energy / truth, (energy - truth) / part.sigma]))
+    value = sum(events.processes.gather(total)) / len(events)
+    ordered = torch.cat(events.processes.gather(torch.cat(found, dim=1)), dim=1).sort(dim=1).values
+    low, high = (ordered[:, min(int(share * ordered.shape[1]), ordered.shape[1] - 1)] for share in (LOW, HIGH))
+    resolution, pull = ((high - low) / 2).tolist()
+    return Performance(value, resolution, pull)
 
 
 def _judge(state: State, validation_loss: float) -> None:
@@ -223,15 +259,15 @@ def _shrink(state: State, train: Table, validation: Table, loss: str) -> None:
     gains = []
     for table in (train, validation):
         network.load_state_dict(state.best_weights)
-        now, _ = validate(state.regressor, table, loss)
+        now = validate(state.regressor, table, loss).loss
         network.scale(0.0)
-        start, _ = validate(state.regressor, table, loss)
+        start = validate(state.regressor, table, loss).loss
         gains.append((start - now) / abs(start) if start else 0.0)
     gain = max(min(gains), 0.0)
     state.kept = gain / (gain + 0.5 / math.sqrt(len(train)))
     network.load_state_dict(state.best_weights)
     network.scale(state.kept)
-    state.best_loss, _ = validate(state.regressor, validation, loss)
+    state.best_loss = validate(state.regressor, validation, loss).loss
 
 
 def _finished(state: State, settings: TrainingSettings, plan: Plan) -> str:
@@ -247,6 +283,11 @@ def _finished(state: State, settings: TrainingSettings, plan: Plan) -> str:
         if abs(now - before) < settings.epsilon:
             return f"training loss changed by less than {settings.epsilon:g}"
     return ""
+
+
+def _masks(seed: int, state: State, rank: int) -> int:
+    """Return a seed of the dropout masks of a step."""
+    return int(fingerprint([seed, state.epoch, state.step, rank])[:15], 16)
 
 
 def _time_is_over(state: State, settings: TrainingSettings) -> bool:

@@ -30,6 +30,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from calomlp.processes import ALONE, Processes
 from calomlp.training import lbfgs
 
 _MOMENTUM = 0.9
@@ -37,6 +38,9 @@ _BETA_MEAN, _BETA_SQUARE = 0.9, 0.999
 _EPSILON = 1e-8
 _WARM_UP = 0.2
 _FIRST, _LAST = 0.04, 1e-3
+_BESIDE = 3
+"""Numbers that travel with the gradient from process to process."""
+
 _PLATEAU = 5
 """Epochs without a better validation loss after which the schedule ``plateau`` halves the learning rate."""
 
@@ -51,6 +55,7 @@ class Optimiser:
         weight_decay: Pull of the parameters towards zero that is proportional to them.
         l1: Pull of a size that is always the same.
         average: Share that the average of the weights keeps in a step; 0 for none.
+        processes: Those that make the same steps, each with its part of the gradient.
 
     Attributes:
         weights: All parameters, shape [parameters].
@@ -62,13 +67,21 @@ class Optimiser:
     """
 
     def __init__(
-        self, name: str, network: nn.Module, *, weight_decay: float = 0.0, l1: float = 0.0, average: float = 0.0
+        self,
+        name: str,
+        network: nn.Module,
+        *,
+        weight_decay: float = 0.0,
+        l1: float = 0.0,
+        average: float = 0.0,
+        processes: Processes = ALONE,
     ) -> None:
         parameters = list(network.parameters())
-        self.name = name
+        self.name, self.processes = name, processes
         self.weight_decay, self.l1, self.average = weight_decay, l1, average
         self.weights = torch.cat([parameter.detach().flatten() for parameter in parameters])
-        self.gradient = torch.zeros_like(self.weights)
+        self._message = self.weights.new_zeros(len(self.weights) + _BESIDE)
+        self.gradient, self._beside = self._message[:-_BESIDE], self._message[-_BESIDE:]
         rows = (lbfgs.ROWS if name == "lbfgs" else 2) + bool(average)
         self.moments = torch.zeros(rows, len(self.weights), device=self.weights.device)
         self.steps = 0
@@ -80,13 +93,23 @@ class Optimiser:
             parameter.grad = self.gradient[start:stop].view_as(parameter)
             start = stop
 
+    def share(self, *beside: float) -> Sequence[float]:
+        """Add up the gradients of all processes, and in the same message three numbers, whose sums are returned."""
+        if self.processes.size == 1:
+            return beside
+        self._beside[:] = torch.tensor(beside)
+        self.processes.sum(self._message)
+        sums: list[float] = self._beside.tolist()
+        return sums
+
     @torch.no_grad()
     def step(self, rate: float, loss: Callable[[], Tensor]) -> None:
         """Move the weights along the gradient, and forget the gradient.
 
         Args:
             rate: Learning rate.
-            loss: Returns the loss whose gradient this is, for the weights as they are; ``lbfgs`` asks.
+            loss: Returns this process's part of the loss whose gradient this is, for the weights as they are; ``lbfgs``
+                asks.
         """
         self.steps += 1
         self.rate = rate
@@ -125,7 +148,7 @@ class Optimiser:
         return pull.add_(self.weights.sign(), alpha=self.l1) if self.l1 else pull
 
     def _penalised(self, loss: Callable[[], Tensor]) -> float:
-        return float(loss()) + 0.5 * self.weight_decay * float(self.weights @ self.weights)
+        return float(self.processes.sum(loss())) + 0.5 * self.weight_decay * float(self.weights @ self.weights)
 
     def _direction(self) -> Tensor:
         mean, square = self.moments[:2]

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 from dataclasses import dataclass
 from itertools import pairwise
 
 from calomlp.data.settings import ON_BAD, ON_BAD_FILE
 from calomlp.errors import UsageError
+from calomlp.processes import ALONE, Processes
 from calomlp.settings import check_choice
 from calomlp.training.settings import (
     ACTIVATIONS,
@@ -58,7 +58,8 @@ class Plan:
         rule: How it came about.
         schedule: How it changes; not at all for ``lbfgs``, which looks for the length of every step.
         patience: Epochs without a better validation loss after which training stops.
-        threads: CPU threads.
+        threads: CPU threads of each process.
+        processes: How many share the events of a step.
         parameters: Weights and biases of the network.
     """
 
@@ -70,10 +71,18 @@ class Plan:
     schedule: str
     patience: int
     threads: int
+    processes: int
     parameters: int
 
 
-def make_plan(settings: TrainingSettings, n_events: int, n_inputs: int, n_outputs: int = 1, members: int = 1) -> Plan:
+def make_plan(
+    settings: TrainingSettings,
+    n_events: int,
+    n_inputs: int,
+    n_outputs: int = 1,
+    members: int = 1,
+    processes: Processes = ALONE,
+) -> Plan:
     """Complete the settings for a sample.
 
     A batch is a power of two that divides the sample in some 64 steps, and not more than 1024 events. The epochs make
@@ -85,6 +94,7 @@ def make_plan(settings: TrainingSettings, n_events: int, n_inputs: int, n_output
         n_inputs: Number of inputs of the network.
         n_outputs: Number of its outputs.
         members: Number of networks.
+        processes: Those that share the events.
 
     Raises:
         UsageError: If a setting is not legal.
@@ -95,15 +105,15 @@ def make_plan(settings: TrainingSettings, n_events: int, n_inputs: int, n_output
     epochs = settings.epochs or min(max(math.ceil(_STEPS * batch_size / n_events), _MIN_EPOCHS), _MAX_EPOCHS)
     widths = [n_inputs, *hidden, n_outputs]
     parameters = members * sum((a + 1) * b for a, b in pairwise(widths))
-    small = batch_size * parameters < _ONE_THREAD_WORK
-    threads = settings.threads or (1 if small else len(os.sched_getaffinity(0)))
+    small = batch_size * parameters < _ONE_THREAD_WORK * processes.size
+    threads = settings.threads or (1 if small else processes.cores)
     schedule = "constant" if settings.optimiser == "lbfgs" else settings.schedule
     patience = settings.patience or (_PATIENCE if schedule in ("constant", "plateau") else epochs)
-    learning_rate, rule = settings.learning_rate, "as asked for"
-    if learning_rate is None:
-        learning_rate, rule = automatic_rate(settings.optimiser, batch_size, parameters // members)
-        logger.info("learning rate %.3g, chosen automatically: %s", learning_rate, rule)
-    return Plan(hidden, batch_size, epochs, learning_rate, rule, schedule, patience, threads, parameters)
+    rate, rule = settings.learning_rate, "as asked for"
+    if rate is None:
+        rate, rule = automatic_rate(settings.optimiser, batch_size, parameters // members)
+        logger.info("learning rate %.3g, chosen automatically: %s", rate, rule)
+    return Plan(hidden, batch_size, epochs, rate, rule, schedule, patience, threads, processes.size, parameters)
 
 
 def automatic_rate(optimiser: str, batch_size: int, parameters: int) -> tuple[float, str]:

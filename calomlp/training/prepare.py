@@ -28,7 +28,7 @@ from calomlp.model.closure import median_responses
 from calomlp.model.file import Model
 from calomlp.model.losses import HIGH, LOSSES, LOW
 from calomlp.model.regressor import Architecture, Regressor
-from calomlp.training.events import Events, EventsInMemory, EventsOnDisk, Table
+from calomlp.training.events import Events, EventsInMemory, EventsOnDisk, SharedEvents, Table
 from calomlp.training.loop import State
 from calomlp.training.optimiser import Optimiser
 from calomlp.training.plan import parse_hidden
@@ -130,22 +130,35 @@ def load_data(sources: Sequence[Source], recipe: Recipe, reading: Reading) -> Da
     for side in (Side.TRAIN, Side.VALIDATION):
         if (count := np.count_nonzero(data.side == side)) < MIN_EVENTS:
             raise InputError(
-                f"{count} of {len(data.events)} events are on the {side.name.lower()} side, where {MIN_EVENTS} are "
-                "needed"
+                f"{count} of {len(data.side)} events are on the {side.name.lower()} side, where {MIN_EVENTS} are needed"
             )
     return data
 
 
 def calibration_sample(data: Data) -> Sample:
-    """Return training events, evenly taken from all, that fit into memory."""
-    stride = math.ceil(np.count_nonzero(data.side == Side.TRAIN) / CALIBRATION_EVENTS)
+    """Return training events, evenly taken from those of all processes, that fit into memory."""
+    train = data.side == Side.TRAIN
+    taken = _every(math.ceil(np.count_nonzero(train) / CALIBRATION_EVENTS), train)
+    own = _in_one_piece([part[taken[rows]] for rows, part in data.parts()])
+    if data.processes.size == 1:
+        return own
+    owner = np.flatnonzero(taken) % data.processes.size
+    return _in_one_piece(data.processes.gather(own))[np.argsort(np.argsort(owner, kind="stable"))]
+
+
+def _every(stride: int, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Choose every so many-th of the chosen events, shape [events]."""
+    taken = np.zeros_like(chosen)
     seen = 0
-    taken = []
-    for rows, part in data.events.parts():
-        train = np.flatnonzero(data.side[rows] == Side.TRAIN)
-        taken.append(part[train[-seen % stride :: stride]])
-        seen += len(train)
-    arrays = ([getattr(part, item.name) for part in taken] for item in fields(Sample))
+    for start in range(0, len(chosen), PART):
+        rows = start + np.flatnonzero(chosen[start : start + PART])
+        taken[rows[-seen % stride :: stride]] = True
+        seen += len(rows)
+    return taken
+
+
+def _in_one_piece(parts: Sequence[Sample]) -> Sample:
+    arrays = ([getattr(part, item.name) for part in parts] for item in fields(Sample))
     return Sample(*map(np.concatenate, arrays))
 
 
@@ -253,20 +266,28 @@ def prepare(
     regressor.to(device)
     region = learning_region(sample.true_energy, anchor)
 
+    processes = data.processes
+
     def table(side: Side) -> Table:
+        own = int(np.count_nonzero(data.side[processes.rank :: processes.size] == side))
+        collector = EventsOnDisk(room.folder) if data.events.on_disk else EventsInMemory(own, device)
+        kept = np.zeros(len(data.side), np.uint8)
+        for rows, part in data.parts():
+            on_side = np.flatnonzero(data.side[rows] == side)
+            chosen = part[on_side]
+            events, learned = _events(regressor, chosen, chosen.weight * spectrum(chosen.true_energy), region)
+            collector.add(events)
+            kept[rows][on_side[learned]] = 1
+        own_events = collector.collected()
+        collected = SharedEvents(own_events, processes.sum(kept), processes) if processes.size > 1 else own_events
         count = int(np.count_nonzero(data.side == side))
-        collector = EventsOnDisk(room.folder) if data.events.on_disk else EventsInMemory(count, device)
-        for rows, part in data.events.parts():
-            chosen = part[data.side[rows] == side]
-            collector.add(_events(regressor, chosen, chosen.weight * spectrum(chosen.true_energy), region))
-        collected = collector.collected()
         if side != Side.TEST and (left_out := count - len(collected)):
             name = SIDES[side]
             logger.info("%d of %d %s events are near the edges of the range and left out", left_out, count, name)
         return collected
 
     pulls = {name: getattr(settings, name) for name in ("weight_decay", "l1", "average")}
-    optimiser = Optimiser(settings.optimiser, regressor.network, **pulls)
+    optimiser = Optimiser(settings.optimiser, regressor.network, **pulls, processes=processes)
     masks = torch.Generator(device).manual_seed(settings.seed)
     names = regressor.input_names(data.recipe.features.columns)
     corrects = architecture.target == "ratio" and init is None
@@ -310,18 +331,20 @@ def _events(
     sample: Sample,
     weights: NDArray[np.float64],
     region: tuple[float, float],
-) -> Events:
+) -> tuple[Events, NDArray[np.int64]]:
+    """Return what the loop needs of events in the learning region, and which these are."""
     device = regressor.anchor_weights.device
     features = torch.from_numpy(sample.features).to(device)
     estimate = regressor.anchor(features)
-    learned = (estimate > region[0]) & (estimate < region[1])
-    return Events.of(
+    learned = ((estimate > region[0]) & (estimate < region[1])).nonzero().squeeze(1)
+    events = Events.of(
         inputs=regressor.inputs(features, estimate),
         anchor=estimate,
         sigma=regressor.sigma(estimate),
         true_energy=torch.from_numpy(sample.true_energy).to(device),
         weight=torch.from_numpy(weights.astype(np.float32)).to(device),
-    ).take(learned.nonzero().squeeze(1))
+    )
+    return events.take(learned), learned.cpu().numpy()
 
 
 def close(regressor: Regressor, anchor: Anchor, data: Data, sample: Sample) -> list[dict[str, float]]:
@@ -330,7 +353,7 @@ def close(regressor: Regressor, anchor: Anchor, data: Data, sample: Sample) -> l
     Args:
         regressor: The trained regressor.
         anchor: Its anchor.
-        data: All events.
+        data: The events.
         sample: Training events, which the correction is determined with.
 
     Returns:
@@ -344,19 +367,21 @@ def close(regressor: Regressor, anchor: Anchor, data: Data, sample: Sample) -> l
         return events[(events.true_energy > low) & (events.true_energy < high)]
 
     def responses(parts: Sequence[Sample]) -> NDArray[np.float64]:
-        energies = [regressor.energies(part.features) / part.true_energy for part in parts]
-        return np.concatenate(energies).astype(np.float64)
+        """Return the responses of what all processes have, and the true energies, shape [2, events]."""
+        energies = [regressor.energies(part.features) for part in parts]
+        truth = np.concatenate([part.true_energy for part in parts])
+        own = np.stack([np.concatenate(energies) / truth, truth])
+        return np.concatenate(data.processes.gather(own), axis=1).astype(np.float64)
 
     used = inside(sample)
     if len(used) < MIN_BIN_EVENTS:
         return []
-    validation = [inside(part[data.side[rows] == Side.VALIDATION]) for rows, part in data.events.parts()]
-    truth = np.concatenate([part.true_energy for part in validation]).astype(np.float64)
-    before = responses(validation)
-    pieces = [used[start : start + PART] for start in range(0, len(used), PART)]
-    regressor.closure.fit(responses(pieces), used.true_energy.astype(np.float64))
+    validation = [inside(part[data.side[rows] == Side.VALIDATION]) for rows, part in data.parts()]
+    before, truth = responses(validation)
+    own = used[data.processes.rank :: data.processes.size]
+    regressor.closure.fit(*responses([own[start : start + PART] for start in range(0, len(own), PART)]))
     energies, medians = median_responses(before, truth)
-    _, corrected = median_responses(responses(validation), truth)
+    _, corrected = median_responses(*responses(validation))
     if not len(energies):
         return []
     low_quantile, high_quantile = np.quantile(before, [LOW, HIGH])

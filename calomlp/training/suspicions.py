@@ -101,6 +101,6 @@ def _empty(data: Data) -> Iterator[str]:
     if data.tally.empty:
         energy = next(feature.expression for feature in data.recipe.features if feature.energy)
         yield (
-            f"{data.tally.empty} of {len(data.events)} events have no energy at all, which no calibration can mend: "
+            f"{data.tally.empty} of {len(data.side)} events have no energy at all, which no calibration can mend: "
             f"--cut 'sum({energy}) > 0' leaves them out"
         )

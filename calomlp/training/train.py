@@ -20,10 +20,11 @@ from calomlp.data.sample import Sample
 from calomlp.data.sources import Source
 from calomlp.data.split import Side
 from calomlp.data.store import Room
-from calomlp.errors import CheckpointWritten, Interrupted, TrainingError, UsageError
+from calomlp.errors import ArtefactError, CheckpointWritten, Interrupted, TrainingError, UsageError
 from calomlp.model.envelope import Envelope, feature_ranges
 from calomlp.model.file import Model, write_model
 from calomlp.model.regressor import Architecture
+from calomlp.processes import ALONE, Processes
 from calomlp.progress import Progress
 from calomlp.provenance import fingerprint, provenance
 from calomlp.streams import atomic_path, discard
@@ -64,7 +65,7 @@ def train(
     progress: Progress,
     init: Model | None = None,
     tell: Tell = lambda _: None,
-    last_good: Path | None = None,
+    processes: Processes = ALONE,
 ) -> Model:
     """Train a regressor on files.
 
@@ -79,7 +80,7 @@ def train(
         progress: Told of chunks and epochs.
         init: Model to start from.
         tell: Called with all epochs so far after each of them.
-        last_good: Where the best model so far is written if the loss becomes non-finite, if anywhere.
+        processes: Those that train together; all return the same.
 
     Raises:
         UsageError: If the settings are not legal.
@@ -89,9 +90,9 @@ def train(
         CheckpointWritten: If the run was stopped and can go on.
     """
     check_settings(settings)
-    device = find_device(settings.device)
+    device = find_device(settings.device, processes.local_rank)
     check_init(settings, init)
-    reading = Reading(room, settings.on_bad_file == "skip", progress, watch.interrupt)
+    reading = Reading(room, settings.on_bad_file == "skip", progress, watch.interrupt, processes)
     try:
         data, sample, architecture, plan = arrange(sources, settings, reading, init)
     except Interrupted as error:
@@ -116,6 +117,8 @@ def train(
         if watch.checkpoint is not None and watch.checkpoint.exists():
             load_checkpoint(watch.checkpoint, state, mark)
             logger.info("going on from %s, epoch %d", watch.checkpoint, state.epoch + 1)
+        if len(set(processes.gather((state.epoch, state.step)))) > 1:
+            raise ArtefactError(f"{watch.checkpoint}: not all processes see this checkpoint: name one that all share")
 
         def model(reason: str, *, learning_curve: bool) -> Model:
             findings = _compare(prepared, data, settings)
@@ -128,22 +131,24 @@ def train(
             reason = _run(prepared, settings, plan, watch, mark, progress, tell)
             return model(reason, learning_curve=settings.learning_curve)
         except TrainingError as error:
-            if watch.checkpoint is not None:
+            if watch.checkpoint is not None and not processes.rank:
                 discard(watch.checkpoint)
-            kept = _keep_best(state, last_good, partial(model, str(error), learning_curve=False))
+            kept = _keep_best(state, watch.last_good, partial(model, str(error), learning_curve=False), processes)
             raise TrainingError(f"{error}; {kept}") from error
 
 
-def _keep_best(state: State, path: Path | None, model: Callable[[], Model]) -> str:
+def _keep_best(state: State, path: Path | None, model: Callable[[], Model], processes: Processes) -> str:
     """Write the best model so far of a training that failed, and say where it is, or why it is not."""
     if not state.best_epoch:
         return "no epoch was better than the start, and nothing was worth keeping"
     if path is None:
         return f"the model of epoch {state.best_epoch} was good and is lost, because it has no file of its own"
     state.regressor.network.load_state_dict(state.best_weights)
+    best = model()
     try:
-        with atomic_path(path) as temporary:
-            write_model(temporary, model())
+        if not processes.rank:
+            with atomic_path(path) as temporary:
+                write_model(temporary, best)
     except OSError as error:
         return f"the model of epoch {state.best_epoch} cannot be written to {path}: {error.strerror or error}"
     return f"{path} holds the model of epoch {state.best_epoch}, the best one"
@@ -157,14 +162,15 @@ def _compare(prepared: Prepared, data: Data, settings: TrainingSettings) -> dict
         tables["test"] = prepared.table(Side.TEST)
     sides = {}
     for name, table in tables.items():
-        loss, resolution = validate(prepared.state.regressor, table, settings.loss)
-        if name == "test" and not math.isfinite(loss):  # the network is what it is, whatever is among these
-            reason = explain(prepared.state.regressor, prepared.state.inputs, table.parts(), settings.loss, rate=0.0)
+        found = validate(prepared.state.regressor, table, settings.loss)
+        if name == "test" and not math.isfinite(found.loss):  # the network is what it is, whatever is among these
+            state = prepared.state
+            reason = explain(state.regressor, state.inputs, table.parts(), settings.loss, 0.0, table.processes)
             logger.warning("the loss of the test events is not finite, they are not compared: %s", reason)
             continue
-        sides[name] = {"events": len(table), "loss": loss, "resolution": resolution}
-    found, verdict = overtraining(sides)
-    logger.log(logging.WARNING if found else logging.INFO, "%s", verdict)
+        sides[name] = {"events": len(table), **found._asdict()}
+    warning, verdict = overtraining(sides)
+    logger.log(logging.WARNING if warning else logging.INFO, "%s", verdict)
     return {"sides": sides, "overtraining": verdict}
 
 
@@ -195,10 +201,10 @@ def _learning_curve(
             after_step=lambda _: None,
             after_epoch=lambda _: None,
         )
-        loss, resolution = validate(prepared.state.regressor, prepared.validation, settings.loss)
-        curve.append({"events": len(prepared.train), "loss": loss, "resolution": resolution})
+        found = validate(prepared.state.regressor, prepared.validation, settings.loss)
+        curve.append({"events": len(prepared.train), **found._asdict()})
         logger.info(
-            "learning curve: %d events, sigma_68 of the response %.2f %%", len(prepared.train), 100 * resolution
+            "learning curve: %d events, sigma_68 of the response %.2f %%", len(prepared.train), 100 * found.resolution
         )
     whole = {**sides["validation"], "events": sides["training"]["events"]}
     verdict = more_data([*curve, whole])
@@ -237,7 +243,9 @@ def arrange(
 def plan_for(data: Data, settings: TrainingSettings, architecture: Architecture, init: Model | None) -> Plan:
     """Return the numbers of a training on these events."""
     n_train = int(np.count_nonzero(data.side == Side.TRAIN))
-    plan = make_plan(settings, n_train, architecture.n_inputs, architecture.n_outputs, architecture.members)
+    plan = make_plan(
+        settings, n_train, architecture.n_inputs, architecture.n_outputs, architecture.members, data.processes
+    )
     if init is not None and settings.learning_rate is None:
         rule = f"{plan.rule}, times {FINE_TUNING:g} to go on from a model"
         return replace(plan, learning_rate=FINE_TUNING * plan.learning_rate, rule=rule)
@@ -268,18 +276,22 @@ def _run(
         plan.threads,
         "" if plan.threads == 1 else "s",
     )
+    if plan.processes > 1:
+        logger.info("%d processes, each with about %d events", plan.processes, len(train) // plan.processes)
     progress.start("training", plan.epochs * len(train), "events")
     progress.advance(state.epoch * len(train) + state.step * plan.batch_size)
 
     def after_step(state: State) -> None:
         progress.advance(min(plan.batch_size, len(train) - (state.step - 1) * plan.batch_size))
-        watch.after_step(state, mark)
+        watch.after_step(state, mark, train.processes)
 
     def after_epoch(state: State) -> None:
         progress.report(_epoch_line(state.history[-1], plan.epochs))
         tell(state.history)
 
-    reason = run(state, train, validation, settings, plan, after_step=after_step, after_epoch=after_epoch)
+    reason = run(
+        state, train, validation, settings, plan, after_step=after_step, after_epoch=after_epoch, asked=watch.asked
+    )
     progress.finish()
     return reason
 
@@ -302,7 +314,8 @@ def _model(
 ) -> Model:
     state, anchor = prepared.state, prepared.anchor
     counts = np.bincount(data.side, minlength=len(Side)).tolist()
-    extremes = [(part.true_energy.min(), part.true_energy.max()) for _, part in data.events.parts()]
+    own = [(part.true_energy.min(), part.true_energy.max()) for _, part in data.parts()]
+    extremes = [pair for pairs in data.processes.gather(own) for pair in pairs]
     lowest, highest = min(low for low, _ in extremes), max(high for _, high in extremes)
     ranges = feature_ranges(data.recipe.features.columns, sample.features)
     n_train, n_validation, n_test = counts
@@ -319,6 +332,7 @@ def _model(
         "learning_rate": plan.learning_rate,
         "schedule": plan.schedule,
         "threads": plan.threads,
+        "processes": plan.processes,
         "sum_scale": anchor.sum_scale,
         "anchor_spread": asdict(anchor.spread),
         "data": data.tally.as_dict(),

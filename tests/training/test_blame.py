@@ -206,7 +206,6 @@ def test_a_best_model_that_cannot_be_written_hides_no_failure(
             [make_root(linear_showers(2000))],
             TrainingSettings(hidden="16", epochs=4, learning_rate=1e-3),
             room=ROOM,
-            watch=Watch(Interrupt()),
+            watch=Watch(Interrupt(), last_good=tmp_path / "nosuch" / "m"),
             progress=Progress(),
-            last_good=tmp_path / "nosuch" / "m",
         )

@@ -152,7 +152,7 @@ def test_a_member_of_an_ensemble_moves_as_far_as_a_network_by_itself(optimiser: 
     start = alone.optimiser.weights.clone()
     for state in (alone, together):
         for _ in range(3):
-            summed_loss(state.regressor, events, "mse", None).backward()
+            summed_loss(state.regressor, events, len(events), "mse", None).backward()
             state.optimiser.step(1e-2, lambda: torch.tensor(0.0))
     assert not torch.allclose(alone.optimiser.weights, start, atol=1e-2)
     for ours, theirs in zip(regressor.network.parameters(), alone.regressor.network.parameters(), strict=True):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 import torch
@@ -91,7 +92,7 @@ def test_a_plateau_halves_the_rate_every_five_epochs() -> None:
     assert plateau_factor([*falling, *4 * [0.9], 0.7, *4 * [0.9]]) == 1.0  # patience begins anew
 
 
-def resting(name: str, **pulls: float) -> tuple[Optimiser, torch.Tensor]:
+def resting(name: str, **pulls: Any) -> tuple[Optimiser, torch.Tensor]:
     """Return an optimiser whose gradient is zero, and the weights before any step."""
     optimiser = Optimiser(name, network(), **pulls)
     return optimiser, optimiser.weights.clone()
