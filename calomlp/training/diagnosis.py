@@ -24,12 +24,12 @@ def overtraining(sides: Sides) -> tuple[bool, str]:
     """Tell whether a network does better on the events that it was trained on, and say it in a sentence.
 
     Args:
-        sides: For ``training``, ``validation`` and, if there are such events, ``test``: ``events``, ``loss`` and
-            ``resolution`` (sigma_68 of the response).
+        sides: For ``training``, ``validation`` and, if there are such events, ``test``: ``events`` and ``pull``, the
+            width of the response in units of what is expected, so that the sides may differ in their energies.
     """
     name = "test" if "test" in sides else "validation"
     seen, unseen = sides["training"], sides[name]
-    excess = unseen["resolution"] / seen["resolution"] - 1 if seen["resolution"] else 0.0  # of events without a spread
+    excess = unseen["pull"] / seen["pull"] - 1 if seen["pull"] else 0.0  # of events without a spread
     error = _ERROR * math.sqrt(1 / (2 * seen["events"]) + 1 / (2 * unseen["events"]))
     found = excess > OVERTRAINED and excess > SIGNIFICANT * error
     verdict = "overtrained" if found else "no sign of overtraining"

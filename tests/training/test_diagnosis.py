@@ -26,8 +26,8 @@ Make = Callable[..., Source]
 QUICK = TrainingSettings(hidden="16", epochs=3)
 
 
-def side(events: int, resolution: float) -> dict[str, float]:
-    return {"events": events, "loss": 0.5, "resolution": resolution}
+def side(events: int, pull: float) -> dict[str, float]:
+    return {"events": events, "pull": pull, "resolution": pull}
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,17 @@ def test_the_verdict_counts_standard_errors_as_they_are() -> None:
     halves = (ordered[:, int(0.8413 * 400)] - ordered[:, int(0.1587 * 400)]) / 2
     _, sentence = overtraining({"training": side(10**12, 1.0), "test": side(400, 1.0)})
     assert float(sentence.split("+- ")[1].split(")")[0]) == pytest.approx(100 * halves.std(), rel=0.1)
+
+
+def test_sides_may_differ_in_their_energies(make_root: Make) -> None:
+    columns = linear_showers(9000)
+    beams = np.array([2, 5, 10, 20, 50, 80], np.float32)[np.arange(9000) % 6]
+    columns["layer_energy"] += (beams - columns["true_energy"])[:, None] / 6  # the showers keep their fluctuations
+    columns["true_energy"] = beams
+    model = fitted(make_root(columns), replace(QUICK, split_by="energy"))
+    sides = model.summary["sides"]
+    assert abs(sides["test"]["resolution"] / sides["training"]["resolution"] - 1) > 0.1
+    assert model.summary["overtraining"].startswith("no sign")
 
 
 def test_every_side_is_told(make_root: Make) -> None:
