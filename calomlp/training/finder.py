@@ -26,7 +26,8 @@ from calomlp.progress import Progress
 from calomlp.training.events import Table
 from calomlp.training.loop import State, summed_loss
 from calomlp.training.plan import Plan, check_settings
-from calomlp.training.prepare import check_init, prepare
+from calomlp.training.prepare import prepare
+from calomlp.training.reading import check_init
 from calomlp.training.settings import TrainingSettings
 from calomlp.training.train import arrange
 
@@ -126,7 +127,7 @@ def curve(
     batches = chain.from_iterable(train.batches(plan.batch_size, settings.seed, epoch) for epoch in count())
     for step, batch in zip(range(_STEPS), batches, strict=False):
         rate = _FIRST * (_LAST / _FIRST) ** (step / (_STEPS - 1))
-        evaluate = partial(summed_loss, state.regressor, batch, len(batch), settings.loss, state.generator)
+        evaluate = partial(summed_loss, state, batch, len(batch), settings.loss)
         loss = evaluate()
         total = _SMOOTHING * total + (1 - _SMOOTHING) * float(loss.detach()) / state.regressor.architecture.members
         if not math.isfinite(total):

@@ -18,6 +18,7 @@ from calomlp.model.regressor import Regressor
 from calomlp.provenance import fingerprint
 from calomlp.training.blame import explain
 from calomlp.training.events import Events, Table
+from calomlp.training.faster import Forward
 from calomlp.training.optimiser import Optimiser, plateau_factor, rate_factor
 from calomlp.training.plan import Plan
 from calomlp.training.settings import TrainingSettings
@@ -36,6 +37,7 @@ class State:
         optimiser: With its moments.
         generator: Source of the dropout masks; what it draws in a step depends on nothing before it.
         inputs: What messages call the inputs of the network.
+        forward: How steps compute its outputs.
         epoch: Epochs that are complete.
         step: Steps that are complete in the epoch that is not.
         loss_sum: Sum of weight times loss over the events of these steps.
@@ -53,6 +55,7 @@ class State:
     optimiser: Optimiser
     generator: torch.Generator
     inputs: tuple[str, ...]
+    forward: Forward
     epoch: int = 0
     step: int = 0
     loss_sum: float = 0.0
@@ -114,9 +117,7 @@ def run(
             events = min(plan.batch_size, len(train) - state.step * plan.batch_size)  # of all processes
             if settings.dropout:
                 state.generator.manual_seed(_masks(settings.seed, state, processes.rank))
-            evaluate = partial(
-                summed_loss, state.regressor, batch, events, settings.loss, state.generator, hold_width=hold
-            )
+            evaluate = partial(summed_loss, state, batch, events, settings.loss, hold_width=hold)
             own = evaluate()
             own.backward()  # type: ignore[no-untyped-call]
             seconds = 0.0 if processes.rank else time.monotonic() - began
@@ -138,29 +139,20 @@ def run(
     return reason
 
 
-def summed_loss(
-    regressor: Regressor,
-    events: Events,
-    of: int,
-    loss: str,
-    generator: torch.Generator | None,
-    *,
-    hold_width: bool = False,
-) -> Tensor:
+def summed_loss(state: State, events: Events, of: int, loss: str, *, hold_width: bool = False) -> Tensor:
     """Return what events add to the weighted mean loss of a batch, summed over the members of an ensemble; a scalar.
 
     The sum, because its gradient moves each member as far as if it were trained by itself.
 
     Args:
-        regressor: The regressor.
+        state: Its network, and the source of the dropout masks.
         events: The events.
         of: Events of the batch; another process may have some of them.
         loss: Name of the loss.
-        generator: Source of the dropout masks.
         hold_width: Take the spread at the anchor for that of the event, while the energies are still on their way.
     """
-    output = regressor.network(events.inputs, generator)
-    prediction = regressor.predict(output, events.anchor, events.sigma)
+    output = state.forward(events.inputs, state.generator)
+    prediction = state.regressor.predict(output, events.anchor, events.sigma)
     if hold_width and prediction.above is not None:
         prediction = Prediction(prediction.energy, events.sigma, events.sigma)
     return (events.weight * LOSSES[loss].per_event(prediction, events.true_energy, events.sigma)).sum() / of

@@ -20,6 +20,7 @@ from calomlp.training.settings import (
     CLOSURES,
     LOSSES,
     OPTIMISERS,
+    PRECISIONS,
     REGRESS,
     SCHEDULES,
     WEIGHTINGS,
@@ -159,6 +160,7 @@ def check_settings(settings: TrainingSettings) -> None:
         ("on_bad_file", ON_BAD_FILE),
         ("activation", ACTIVATIONS),
         ("optimiser", OPTIMISERS),
+        ("precision", PRECISIONS),
         ("schedule", SCHEDULES),
     ):
         check_choice(name, getattr(settings, name), choices)
@@ -182,8 +184,10 @@ def _check_optimisation(settings: TrainingSettings) -> None:
         value = getattr(settings, name)
         if value is not None and not 0 < value < math.inf:
             raise UsageError(f"{name} {value} is not legal: legal are {legal}")
-    if settings.optimiser == "lbfgs" and (settings.dropout or settings.l1):
-        raise UsageError("optimiser 'lbfgs' needs a loss that is smooth and always the same: no dropout, and no l1")
+    if settings.optimiser == "lbfgs" and (settings.dropout or settings.l1 or settings.precision != "float32"):
+        raise UsageError(
+            "optimiser 'lbfgs' needs a loss that is smooth and always the same: no dropout, no l1, and float32"
+        )
 
 
 def parse_hidden(text: str) -> tuple[int, ...]:

@@ -21,7 +21,8 @@ from calomlp.model.file import Model
 from calomlp.progress import Progress
 from calomlp.training.loop import State, run, validate
 from calomlp.training.plan import Plan, check_settings
-from calomlp.training.prepare import SIDES, Prepared, check_init, prepare
+from calomlp.training.prepare import SIDES, Prepared, prepare
+from calomlp.training.reading import check_init
 from calomlp.training.settings import TrainingSettings
 from calomlp.training.train import arrange
 

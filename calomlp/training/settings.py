@@ -30,6 +30,7 @@ WEIGHTINGS = ("auto", "none")
 CLOSURES = ("auto", "none")
 ACTIVATIONS = ("identity", "sigmoid", "tanh", "relu", "leaky-relu", "elu", "selu", "gelu", "silu", "softplus")
 OPTIMISERS = ("gd", "sgd", "momentum", "nesterov", "adam", "adamw", "lbfgs")
+PRECISIONS = ("float32", "bfloat16")
 SCHEDULES = ("one-cycle", "cosine", "step", "plateau", "constant")
 
 
@@ -166,6 +167,18 @@ class _TrainingSettings:
     average: float = setting(
         0.0,
         "Use the running mean of the weights, which keeps this share in a step: 0.99; 0 is off.",
+        panel=OPTIMISATION,
+    )
+    precision: str = setting(
+        "float32",
+        "Of the matrix products in training; bfloat16 pays for wide networks, where the processor knows it.",
+        choices=PRECISIONS,
+        panel=OPTIMISATION,
+    )
+    compile: bool = setting(
+        False,
+        "Compile the network first, which takes some seconds and a C++ compiler, and pays for long trainings of wide "
+        "networks.",
         panel=OPTIMISATION,
     )
     seed: int = setting(1, "Seed of the split's hash, the initial weights and the order of events.", panel=OPTIMISATION)

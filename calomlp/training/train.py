@@ -33,16 +33,13 @@ from calomlp.training.checkpoint import load_checkpoint
 from calomlp.training.diagnosis import CURVE, more_data, overtraining
 from calomlp.training.loop import State, run, validate
 from calomlp.training.plan import WHOLE_SET, Plan, check_settings, make_plan
-from calomlp.training.prepare import (
+from calomlp.training.prepare import Prepared, close, design, prepare
+from calomlp.training.reading import (
     MIN_EVENTS,
-    Prepared,
     calibration_sample,
     check_init,
-    close,
-    design,
     load_data,
     plan_recipe,
-    prepare,
     without_constants,
 )
 from calomlp.training.reporter import Tell

@@ -40,7 +40,7 @@ def prepared(settings: TrainingSettings) -> tuple[State, Events]:
     weight = 0.5 + torch.rand(2048, generator=generator)
     events = Events.of(regressor.inputs(features, anchor), anchor, torch.ones(2048), truth, weight)
     optimiser = Optimiser(settings.optimiser, regressor.network, average=settings.average)
-    return State(regressor, optimiser, generator, ("a", "b", "c")), events
+    return State(regressor, optimiser, generator, ("a", "b", "c"), regressor.network), events
 
 
 def fit(settings: TrainingSettings, after_step: Callable[[State], None] = lambda _: None) -> tuple[State, Events]:
@@ -148,11 +148,13 @@ def test_a_member_of_an_ensemble_moves_as_far_as_a_network_by_itself(optimiser: 
             regressor.state_dict()[name].copy_(value)
     for ours, theirs in zip(regressor.network.parameters(), alone.regressor.network.parameters(), strict=True):
         ours.data[0] = theirs.data[0]
-    together = State(regressor, Optimiser(optimiser, regressor.network), alone.generator, alone.inputs)
+    together = State(
+        regressor, Optimiser(optimiser, regressor.network), alone.generator, alone.inputs, regressor.network
+    )
     start = alone.optimiser.weights.clone()
     for state in (alone, together):
         for _ in range(3):
-            summed_loss(state.regressor, events, len(events), "mse", None).backward()
+            summed_loss(state, events, len(events), "mse").backward()
             state.optimiser.step(1e-2, lambda: torch.tensor(0.0))
     assert not torch.allclose(alone.optimiser.weights, start, atol=1e-2)
     for ours, theirs in zip(regressor.network.parameters(), alone.regressor.network.parameters(), strict=True):
