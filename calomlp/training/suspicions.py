@@ -21,6 +21,12 @@ _SUSPICIOUS_ENERGY = 10_000.0
 _SUSPICIOUS_PRECISION = 1e-3
 """A feature that follows the true energy to better than a per mille is no measurement."""
 
+_USUAL, _WILD = 0.999, 1e4
+"""A value is wild if it is this many times as large as this share of all."""
+
+_LOOK = 10_000
+"""So many events tell what is usual."""
+
 
 def look_at(data: Data, sample: Sample, sources: Sequence[Source]) -> None:
     """Warn of what looks wrong.
@@ -79,9 +85,19 @@ def _features(data: Data, sample: Sample) -> Iterator[str]:
     if data.recipe.missing and not data.tally.missing:
         marks = ", ".join(f"{mark:g}" for mark in data.recipe.missing)
         yield f"no value is {marks}, which --missing says to stand for a missing one"
-    if len(np.unique(sample.true_energy)) > 1:
-        columns = zip(data.recipe.features.columns, sample.features.T, strict=True)
-        exact = [name for name, values in columns if _follows(values, sample.true_energy)]
+    some = sample[:: max(1, len(sample) // _LOOK)]
+    usual = np.quantile(np.abs(some.features), _USUAL, axis=0)
+    largest = np.abs(sample.features).max(axis=0)
+    wild = [
+        f"{name} reaches {peak:.3g}, where nearly all events stay below {high:.3g}"
+        for name, peak, high in zip(data.recipe.features.columns, largest, usual, strict=True)
+        if peak > _WILD * high > 0
+    ]
+    if wild:
+        yield f"{listed(wild, 3)}: beside such a value all others look alike to the network; leave it out with --cut"
+    if len(np.unique(some.true_energy)) > 1:
+        columns = zip(data.recipe.features.columns, some.features.T, strict=True)
+        exact = [name for name, values in columns if _follows(values, some.true_energy)]
         if exact:
             yield f"{listed(exact)} follow the true energy to a per mille: is this a measurement?"
 

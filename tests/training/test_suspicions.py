@@ -203,3 +203,13 @@ def test_a_unit_is_that_of_a_branch(make_root: Make) -> None:
         fitted(source, replace(QUICK, unit="MeV"))
     with pytest.raises(UsageError, match="unit 'mev' is unknown: legal: GeV, MeV"):
         fitted(make_root(linear_showers(300), name="b.root"), replace(QUICK, unit="mev"))
+
+
+def test_a_wild_value_is_named(make_root: Make, warned: Callable[[], str]) -> None:
+    columns = linear_showers(3000)
+    columns["spill"] = np.random.default_rng(1).uniform(0, 1, 3000)
+    columns["spill"][1500:1502] = 1e9  # for training, both of them
+    columns["rare"] = np.where(np.arange(3000) % 500, 0.0, 1.0)  # which is no mistake
+    fitted(make_root(columns), QUICK)
+    assert "spill reaches 1e+09, where nearly all events stay below" in warned()
+    assert "rare" not in warned()
