@@ -22,7 +22,7 @@ KNOWN_WIDTH = 0.02
 SPECTRUM_POWER = 2 / 3
 """Training spectra are weighted to E to the minus this power."""
 
-_ITERATIONS = 5
+_ITERATIONS, _SETTLED = 5, 1e-3
 _SPECTRUM_BINS = 40
 _EVENTS_PER_BIN = 100
 _MAX_SPECTRUM_RATIO = 100.0
@@ -124,7 +124,9 @@ def fit_anchor(
             weighted = (x * precision[:, None]).T
             normal += _product(weighted, x)
             moment += _product(weighted, y[rows])
-        fitted = np.linalg.solve(normal, moment)
+        before, fitted = fitted, np.linalg.solve(normal, moment)
+        if np.abs(fitted - before).max() < _SETTLED * scale:
+            break
     return Anchor(scale, fitted, fit_spread(_combine(energies, fitted), y))
 
 

@@ -105,7 +105,7 @@ def fit_spread(estimate: NDArray[np.float64], true_energy: NDArray[np.float64]) 
         estimate: In GeV, shape [events].
         true_energy: In GeV, shape [events].
     """
-    order = np.argsort(true_energy, kind="stable")
+    order = np.argsort(true_energy)
     bins = np.array_split(order, max(1, min(_N_BINS, len(order) // _MIN_EVENTS)))
     ratio = estimate / true_energy
     energy = np.array([np.exp(np.mean(np.log(true_energy[rows]))) for rows in bins])

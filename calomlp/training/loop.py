@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -247,19 +248,23 @@ def _shrink(state: State, train: Table, validation: Table, loss: str) -> None:
     This is shrinkage towards a good guess, as of James & Stein (Proc. 4th Berkeley Symp. 1 (1961) 361); what stands in
     the place of the unknown variances was measured with 500 to 10 000 electrons and pions.
     """
-    network = state.regressor.network
-    gains = []
-    for table in (train, validation):
-        network.load_state_dict(state.best_weights)
-        now = validate(state.regressor, table, loss).loss
-        network.scale(0.0)
-        start = validate(state.regressor, table, loss).loss
-        gains.append((start - now) / abs(start) if start else 0.0)
-    gain = max(min(gains), 0.0)
+    gain = max(0.0, min(_gain(state.regressor, table, loss) for table in (train, validation)))
     state.kept = gain / (gain + 0.5 / math.sqrt(len(train)))
-    network.load_state_dict(state.best_weights)
-    network.scale(state.kept)
+    state.regressor.network.scale(state.kept)
     state.best_loss = validate(state.regressor, validation, loss).loss
+
+
+@torch.inference_mode()
+def _gain(regressor: Regressor, events: Table, loss: str) -> float:
+    """Return the share of the loss of the events of all processes that the network takes away."""
+    totals = []
+    for part in events.parts():
+        output = regressor.network(part.inputs).mean(dim=0)
+        predictions = (regressor.predict(share * output, part.anchor, part.sigma) for share in (0, 1))
+        losses = (LOSSES[loss].per_event(prediction, part.true_energy, part.sigma) for prediction in predictions)
+        totals.append([float(part.weight @ each) for each in losses])
+    before, after = np.sum(np.concatenate(events.processes.gather(np.array(totals))), axis=0).tolist()
+    return (before - after) / abs(before) if before else 0.0
 
 
 def _finished(state: State, settings: TrainingSettings, plan: Plan) -> str:
