@@ -125,8 +125,8 @@ def _train(session: Session, settings: TrainSettings, processes: Processes) -> N
     """Find the files, train, write, report."""
     if not settings.data:
         raise UsageError("no data were named: give ROOT files, or - for standard input")
-    if settings.find_lr and settings.dry_run:
-        raise UsageError("--find-lr and --dry-run both train nothing: give one of them")
+    if settings.find_lr and (settings.dry_run or settings.learning_rate):
+        raise UsageError("--find-lr looks for a learning rate, and trains nothing: leave --dry-run and --lr out")
     checkpoint, last_good = _checkpoint(settings), _beside(settings.output, "last-good")
     if not (settings.find_lr or settings.dry_run):
         _check_outputs(session, settings, checkpoint, last_good)
@@ -167,20 +167,20 @@ def _train(session: Session, settings: TrainSettings, processes: Processes) -> N
         write_model(path, model)
     if checkpoint is not None:
         discard(checkpoint)
-    resolution = model.history[-1]["validation_resolution"] if model.history else None
+    sides = model.summary["sides"]
     details = {
-        "events": model.envelope.n_train,
+        "events": sides["training"]["events"],
         "epochs": model.summary["epochs"],
         "best_epoch": model.summary["best_epoch"],
         "validation_loss": model.summary["validation_loss"],
-        "validation_resolution": resolution,
+        "validation_resolution": sides["validation"]["resolution"],
         "ended": model.summary["ended"],
         "seconds": round(session.seconds, 3),
     }
     session.finish(
         Record("train", "model", settings.output, details),
         f"{settings.output}: {model.summary['parameters']} parameters, best of {model.summary['epochs']} epochs is "
-        f"{model.summary['best_epoch']} ({model.summary['ended']}), trained on {model.envelope.n_train} events of "
+        f"{model.summary['best_epoch']} ({model.summary['ended']}), trained on {sides['training']['events']} events of "
         f"{model.envelope.energy_min:.3g} to {model.envelope.energy_max:.3g} GeV, {format_duration(session.seconds)}",
     )
 
@@ -219,7 +219,7 @@ def _find_rate(
     width = shutil.get_terminal_size().columns
     session.streams.print_line(draw_rates(found, width, _DRAWING_LINES, colour="NO_COLOR" not in os.environ))
     session.streams.print_line(
-        f"suggested: --learning-rate {found.suggestion:.2g}, a tenth of where the loss begins to rise for good; the "
+        f"suggested: --learning-rate {found.suggestion:.2g}, a tenth of where the loss has doubled for good; the "
         f"automatic one is {found.automatic:.2g}"
     )
 

@@ -26,7 +26,7 @@ TARGETS = ("ratio", "direct", "log")
 
 _STANDARD_FLOOR = 1e-6
 _PART = 4_096
-_DOMAIN_EVENTS = 100_000
+_DOMAIN_EVENTS = 50_000
 _WIDTH_LIMIT = 3.0
 """The network says how much wider or narrower an event is than others at its energy, at most by exp(3): no event can
 collapse to a spread of nothing and rule the fit."""

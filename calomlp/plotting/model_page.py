@@ -82,12 +82,13 @@ def _network(document: Mapping[str, Any]) -> list[tuple[str, str]]:
         inputs = f"{columns + 1} inputs: shares of the anchor ({energies}), {others}logarithm of the anchor"
     widths = ", ".join(map(str, architecture["hidden"]))
     hidden = f"hidden layers of {widths} with {architecture['activation']}" if widths else "no hidden layer"
+    members = f" in {architecture['members']} networks" if architecture["members"] > 1 else ""
     dropout = f", dropout {architecture['dropout']:g}" if architecture["dropout"] else ""
     spread = summary["anchor_spread"]
     terms = f"{PERCENT * spread['stochastic']:.1f} %/sqrt(E) (+) {spread['noise']:.2g} GeV/E"
     return [
         ("energy", f"{_FORMULAS.get(target, 'not known here')} [GeV] ({target})"),
-        ("network", f"{inputs}; {hidden}{dropout}; {count(summary['parameters'])} parameters"),
+        ("network", f"{inputs}; {hidden}{dropout}; {count(summary['parameters'])} parameters{members}"),
         ("anchor", f"weighted sum of the columns that are energies ({energies})"),
         ("its spread", f"sigma/E = {terms} (+) {PERCENT * spread['constant']:.1f} %"),
         ("calibrated sum", f"{summary['sum_scale']:.5g} * the sum of these energies"),
@@ -124,6 +125,14 @@ def _bad_values(on_bad: str, missing: list[float]) -> str:
     return {"refuse": "refused", "skip": "leave their event out", "zero": "count as zero"}[on_bad] + marks
 
 
+def _closure(bins: list[dict[str, float]]) -> str:
+    """Return how far the median response of validation events is from one, before and after the correction."""
+    if not bins:
+        return ""
+    before, after = (PERCENT * max(abs(bin_[when] - 1) for bin_ in bins) for when in ("before", "after"))
+    return f"the median response is within {before:.2f} % of one before the correction, {after:.2f} % after it"
+
+
 def _training(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     summary, settings = document["summary"], document["settings"]
     best = f"the best is {summary['best_epoch']}" if summary["best_epoch"] else "none better than the start"
@@ -133,6 +142,7 @@ def _training(document: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("epochs", f"{summary['epochs']}, {best}; ended: {summary['ended']}"),
         ("kept", f"{100 * summary['kept']:.0f} % of what the network adds to the start"),
         ("resolution", "; ".join(_sides(summary["sides"]))),
+        ("closure", _closure(summary["closure"])),
         ("verdict", "; ".join(summary[name] for name in ("overtraining", "more_data") if name in summary)),
         (
             "steps",

@@ -35,7 +35,7 @@ def explain(
     found = processes.gather(_culprit(regressor, names, parts, loss, rate))
     return next(filter(None, found), None) or (
         "no input is an outlier, the weights have grown without limit: lower the learning rate with --lr, it was "
-        f"{rate:.3g}"
+        f"{rate:.3g} in this step"
         if rate
         else "no input is an outlier: look at the true energies, and at --weight"
     )

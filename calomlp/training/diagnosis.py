@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-OVERTRAINED, SIGNIFICANT = 0.02, 3.0
-"""A resolution that is worse than in training by more than this, and by more standard errors than that."""
+OVERTRAINED, SIGNIFICANT, DOUBTFUL = 0.02, 3.0, 2.0
+"""Residuals that are wider than in training by more than this, and by more standard errors than that, or nearly so."""
 
 WORTHWHILE = 0.005
 """An improvement of the resolution by less than this is not worth twice the events."""
@@ -31,10 +31,17 @@ def overtraining(sides: Sides) -> tuple[bool, str]:
     seen, unseen = sides["training"], sides[name]
     excess = unseen["pull"] / seen["pull"] - 1 if seen["pull"] else 0.0  # of events without a spread
     error = _ERROR * math.sqrt(1 / (2 * seen["events"]) + 1 / (2 * unseen["events"]))
-    found = excess > OVERTRAINED and excess > SIGNIFICANT * error
-    verdict = "overtrained" if found else "no sign of overtraining"
-    kind = f"the resolution of {name} events differs from that of training events by"
-    return found, f"{verdict}: {kind} ({100 * excess:+.1f} +- {100 * error:.1f}) %"
+    signs = excess / error if excess > OVERTRAINED else 0.0
+    verdict = (
+        "overtrained"
+        if signs > SIGNIFICANT
+        else "perhaps overtrained"
+        if signs > DOUBTFUL
+        else "no sign of overtraining"
+    )
+    remedy = "; more events, fewer units, --weight-decay or --dropout help" if signs > SIGNIFICANT else ""
+    kind = f"the residuals of {name} events, in units of what is expected, are wider than those of training events by"
+    return signs > SIGNIFICANT, f"{verdict}: {kind} ({100 * excess:+.1f} +- {100 * error:.1f}) %{remedy}"
 
 
 def more_data(curve: Sequence[Mapping[str, float]]) -> str:

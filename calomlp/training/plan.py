@@ -6,7 +6,6 @@ bytes.
 
 from __future__ import annotations
 
-import logging
 import math
 from dataclasses import dataclass
 from itertools import pairwise
@@ -26,8 +25,6 @@ from calomlp.training.settings import (
     WEIGHTINGS,
     TrainingSettings,
 )
-
-logger = logging.getLogger(__name__)
 
 WHOLE_SET = ("gd", "lbfgs")
 """Optimisers that take all events in one step."""
@@ -113,7 +110,6 @@ def make_plan(
     rate, rule = settings.learning_rate, "as asked for"
     if rate is None:
         rate, rule = automatic_rate(settings.optimiser, batch_size, parameters // members)
-        logger.info("learning rate %.3g, chosen automatically: %s", rate, rule)
     return Plan(hidden, batch_size, epochs, rate, rule, schedule, patience, threads, processes.size, parameters)
 
 
@@ -171,8 +167,11 @@ def check_settings(settings: TrainingSettings) -> None:
     if not 0 <= settings.ensemble <= _MAX_MEMBERS:
         raise UsageError(f"ensemble {settings.ensemble} is not legal: from 1 to {_MAX_MEMBERS} networks, or 0")
     if settings.loss == "log" and settings.regress == "direct":
-        raise UsageError("loss 'log' needs energies above zero, which regress 'direct' does not promise: use 'log'")
-    parse_hidden(settings.hidden)
+        raise UsageError(
+            "loss 'log' needs energies above zero, which regress 'direct' does not promise: use --regress log"
+        )
+    if not parse_hidden(settings.hidden) and settings.dropout:
+        raise UsageError("dropout silences hidden units, and hidden 'none' has no such: leave one of them out")
 
 
 def _check_optimisation(settings: TrainingSettings) -> None:
@@ -184,6 +183,10 @@ def _check_optimisation(settings: TrainingSettings) -> None:
         value = getattr(settings, name)
         if value is not None and not 0 < value < math.inf:
             raise UsageError(f"{name} {value} is not legal: legal are {legal}")
+    if settings.optimiser in WHOLE_SET and settings.batch_size:
+        raise UsageError(f"optimiser {settings.optimiser!r} takes all events in one step: leave --batch-size out")
+    if settings.optimiser == "lbfgs" and settings.schedule not in (TrainingSettings().schedule, "constant"):
+        raise UsageError("optimiser 'lbfgs' finds the length of every step: leave --schedule out")
     if settings.optimiser == "lbfgs" and (settings.dropout or settings.l1 or settings.precision != "float32"):
         raise UsageError(
             "optimiser 'lbfgs' needs a loss that is smooth and always the same: no dropout, no l1, and float32"

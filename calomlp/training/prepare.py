@@ -16,6 +16,7 @@ from calomlp.data.load import Data
 from calomlp.data.sample import MAX_BEAM_ENERGIES, Sample
 from calomlp.data.split import Side
 from calomlp.data.store import PART, Room
+from calomlp.errors import InputError
 from calomlp.model.anchor import Anchor, SpectrumWeights, fit_anchor
 from calomlp.model.closure import MIN_EVENTS as MIN_BIN_EVENTS
 from calomlp.model.closure import median_responses
@@ -27,6 +28,7 @@ from calomlp.training.faster import forward_of
 from calomlp.training.loop import State
 from calomlp.training.optimiser import Optimiser
 from calomlp.training.plan import parse_hidden
+from calomlp.training.reading import MIN_EVENTS
 from calomlp.training.settings import TrainingSettings
 
 logger = logging.getLogger(__name__)
@@ -137,6 +139,11 @@ def prepare(
         own_events = collector.collected()
         collected = SharedEvents(own_events, processes.sum(kept), processes) if processes.size > 1 else own_events
         count = int(np.count_nonzero(data.side == side))
+        if side != Side.TEST and len(collected) < MIN_EVENTS:
+            raise InputError(
+                f"a line through the energies brings {len(collected)} of {count} {SIDES[side]} events into the range "
+                "of the true ones: look for wild values among the energies, and leave them out with --cut"
+            )
         if side != Side.TEST and (left_out := count - len(collected)):
             name = SIDES[side]
             logger.info("%d of %d %s events are near the edges of the range and left out", left_out, count, name)

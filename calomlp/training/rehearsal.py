@@ -44,9 +44,11 @@ class Rehearsal:
         columns: Number of their columns.
         inputs: What the inputs of the network are called.
         parameters: Weights and biases.
+        members: Number of networks.
         batch_size: Events in a step.
         steps_per_epoch: Steps in which all training events are seen once.
         epochs: How often they are, at most.
+        patience: Epochs without a better validation loss that end the training.
         steps: Steps of all epochs.
         optimiser: Its name.
         learning_rate: The highest.
@@ -67,9 +69,11 @@ class Rehearsal:
     columns: int
     inputs: tuple[str, ...]
     parameters: int
+    members: int
     batch_size: int
     steps_per_epoch: int
     epochs: int
+    patience: int
     steps: int
     optimiser: str
     learning_rate: float
@@ -127,9 +131,11 @@ def rehearse(
         columns=len(data.recipe.features.columns),
         inputs=prepared.state.inputs,
         parameters=plan.parameters,
-        batch_size=plan.batch_size,
+        members=prepared.state.regressor.architecture.members,
+        batch_size=min(plan.batch_size, len(prepared.train)),
         steps_per_epoch=steps_per_epoch,
         epochs=plan.epochs,
+        patience=plan.patience,
         steps=steps_per_epoch * plan.epochs,
         optimiser=settings.optimiser,
         learning_rate=plan.learning_rate,

@@ -49,6 +49,9 @@ from calomlp.training.watch import Watch
 
 logger = logging.getLogger(__name__)
 
+_NOTHING = 0.005
+"""Of a correction of which less is kept, nothing is left."""
+
 FINE_TUNING = 0.3
 """The learning rate of a training that starts from a model is so much of the usual one."""
 
@@ -201,7 +204,7 @@ def _learning_curve(
         found = validate(prepared.state.regressor, prepared.validation, settings.loss)
         curve.append({"events": len(prepared.train), **found._asdict()})
         logger.info(
-            "learning curve: %d events, sigma_68 of the response %.2f %%", len(prepared.train), 100 * found.resolution
+            "learning curve: %d events, resolution (sigma_68) %.2f %%", len(prepared.train), 100 * found.resolution
         )
     whole = {**sides["validation"], "events": sides["training"]["events"]}
     verdict = more_data([*curve, whole])
@@ -243,9 +246,11 @@ def plan_for(data: Data, settings: TrainingSettings, architecture: Architecture,
     plan = make_plan(
         settings, n_train, architecture.n_inputs, architecture.n_outputs, architecture.members, data.processes
     )
-    if init is not None and settings.learning_rate is None:
-        rule = f"{plan.rule}, times {FINE_TUNING:g} to go on from a model"
-        return replace(plan, learning_rate=FINE_TUNING * plan.learning_rate, rule=rule)
+    if settings.learning_rate is None:
+        if init is not None:
+            rule = f"{plan.rule}, times {FINE_TUNING:g} to go on from a model"
+            plan = replace(plan, learning_rate=FINE_TUNING * plan.learning_rate, rule=rule)
+        logger.info("learning rate %.3g, chosen automatically: %s", plan.learning_rate, plan.rule)
     return plan
 
 
@@ -259,14 +264,16 @@ def _run(
     tell: Tell,
 ) -> str:
     state, train, validation, *_ = prepared
+    members = state.regressor.architecture.members
     logger.info(
-        "training on %d events, validating on %d: %d inputs, hidden %s, %d parameters, batch %d, at most %d epochs, "
-        "learning rate %g, %d thread%s",
+        "training on %d events, validating on %d: %d inputs, hidden %s, %d parameters%s, batch %d, at most %d epochs, "
+        "learning rate %.3g, %d thread%s",
         len(train),
         len(validation),
         train.n_inputs,
         settings.hidden,
         plan.parameters,
+        f" in {members} networks" if members > 1 else "",
         plan.batch_size,
         plan.epochs,
         plan.learning_rate,
@@ -296,7 +303,7 @@ def _run(
 def _epoch_line(entry: dict[str, float], epochs: int) -> str:
     return (
         f"epoch {entry['epoch']:.0f}/{epochs}: loss {entry['train_loss']:.4g} training, "
-        f"{entry['validation_loss']:.4g} validation; sigma_68 of the response {entry['validation_resolution']:.2%}"
+        f"{entry['validation_loss']:.4g} validation; resolution {100 * entry['validation_resolution']:.2f} %"
     )
 
 
@@ -335,9 +342,9 @@ def _model(
         "data": data.tally.as_dict(),
         **findings,
     }
-    if state.corrects and state.kept:
+    if state.corrects and state.kept >= _NOTHING:
         logger.info("%.0f %% of the correction is kept", 100 * state.kept)
-    if state.best_epoch == 0 or not state.kept:
+    if state.best_epoch == 0 or state.kept < _NOTHING:
         start = "linear anchor" if settings.regress == "ratio" else "untrained network"
         logger.warning("no epoch was better than the start: the model is the %s itself", start)
     return Model(

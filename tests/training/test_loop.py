@@ -66,9 +66,11 @@ def test_identity_activations_end_at_weighted_least_squares() -> None:
 
 
 def test_lbfgs_is_at_least_squares_long_before_gradient_descent() -> None:
-    quick = replace(LINEAR, optimiser="lbfgs", learning_rate=None, epochs=12)
+    quick = replace(LINEAR, optimiser="lbfgs", learning_rate=None, epochs=12, batch_size=0)
     assert distance_from_least_squares(*fit(quick)) < 1e-4
-    slow = replace(LINEAR, optimiser="gd", learning_rate=0.06, epochs=36)  # of all rates this one is the best
+    slow = replace(
+        LINEAR, optimiser="gd", learning_rate=0.06, epochs=36, batch_size=0
+    )  # of all rates this one is the best
     assert distance_from_least_squares(*fit(slow)) > 1e-3
 
 

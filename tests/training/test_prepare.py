@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -8,12 +10,14 @@ from calomlp.data.expressions import Expression
 from calomlp.data.features import Feature, FeatureSet
 from calomlp.data.load import Data
 from calomlp.data.sample import Recipe, Sample
+from calomlp.data.sources import Source
 from calomlp.data.split import Split
 from calomlp.data.store import Kept
 from calomlp.data.tally import Tally
+from calomlp.errors import InputError
 from calomlp.training.prepare import EVENTS_PER_SHARE, design, prepare
 from calomlp.training.settings import TrainingSettings
-from tests.conftest import ROOM, linear_showers
+from tests.conftest import ROOM, fitted, linear_showers
 
 LAYERS = Feature("layer_energy", (6,), energy=True)
 DEPTH = Feature("depth(layer_energy)")
@@ -42,3 +46,10 @@ def test_with_few_events_the_network_sees_shapes_instead_of_layers(
     assert architecture.shares is seen
     _, train, *_ = prepare(data, sample, settings, architecture, ROOM, torch.device("cpu"))
     assert train.n_inputs == architecture.n_inputs == len(recipe.features.columns) + 1 - (0 if seen else 6)
+
+
+def test_wild_energies_are_no_division_by_zero(make_root: Callable[..., Source]) -> None:
+    columns = linear_showers(3000)
+    columns["layer_energy"][100:110, 2] = 1e12
+    with pytest.raises(InputError, match=r"brings 0 of \d+ training events into the range of the true ones"):
+        fitted(make_root(columns), TrainingSettings())

@@ -113,4 +113,4 @@ def test_nothing_is_written_and_nothing_is_in_the_way(calomlp: Run, electrons: P
     assert json.loads(piped.stdout)["steps"] == record["steps"]
     both = calomlp("train", electrons, "--dry-run", "--find-lr")
     assert both.returncode == 2
-    assert b"--find-lr and --dry-run both train nothing" in both.stderr
+    assert b"--find-lr looks for a learning rate, and trains nothing: leave --dry-run and --lr out" in both.stderr
