@@ -25,7 +25,7 @@ TARGETS = ("ratio", "direct", "log")
 """What the network stands for: a factor on the anchor (``exp`` of its output), the energy itself, or its logarithm."""
 
 _STANDARD_FLOOR = 1e-6
-_PART = 4_096
+_PART = 8_192
 _DOMAIN_EVENTS = 50_000
 _WIDTH_LIMIT = 3.0
 """The network says how much wider or narrower an event is than others at its energy, at most by exp(3): no event can
@@ -288,7 +288,9 @@ class Regressor(nn.Module):
     @torch.inference_mode()
     def energies(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return nothing but the regressor's energies [GeV], shape [events]."""
-        found: NDArray[np.float32] = self(torch.from_numpy(features).to(self.anchor_weights.device)).cpu().numpy()
+        x = torch.from_numpy(features).to(self.anchor_weights.device)
+        pieces = [self(x[start : start + _PART]) for start in range(0, len(x), _PART)]  # which caches like
+        found: NDArray[np.float32] = torch.cat([x.new_empty(0), *pieces]).cpu().numpy()
         return found
 
     @torch.inference_mode()

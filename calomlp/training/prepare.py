@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from calomlp.data.load import Data
 from calomlp.data.sample import MAX_BEAM_ENERGIES, Sample
 from calomlp.data.split import Side
-from calomlp.data.store import PART, Room
+from calomlp.data.store import Room
 from calomlp.errors import InputError
 from calomlp.model.anchor import Anchor, SpectrumWeights, fit_anchor
 from calomlp.model.closure import MIN_EVENTS as MIN_BIN_EVENTS
@@ -242,8 +242,7 @@ def close(regressor: Regressor, anchor: Anchor, data: Data, sample: Sample) -> l
         return []
     validation = [inside(part[data.side[rows] == Side.VALIDATION]) for rows, part in data.parts()]
     before, truth = responses(validation)
-    own = used[data.processes.rank :: data.processes.size]
-    regressor.closure.fit(*responses([own[start : start + PART] for start in range(0, len(own), PART)]))
+    regressor.closure.fit(*responses([used[data.processes.rank :: data.processes.size]]))
     energies, medians = median_responses(before, truth)
     _, corrected = median_responses(*responses(validation))
     if not len(energies):
