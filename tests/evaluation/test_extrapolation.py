@@ -31,4 +31,4 @@ def test_trained_up_to_50_gev_and_asked_at_100(calomlp: Run, tmp_path: Path) -> 
     assert anchored["resolution"] < 0.021  # that of the line is 0.019
     assert at_100("direct", "--regress", "direct", "--activation", "tanh")["median"] < 0.7
     unbounded = at_100("unbounded", "--regress", "direct")
-    assert unbounded["resolution"] > 1.3 * anchored["resolution"]
+    assert unbounded["resolution"] > 1.1 * anchored["resolution"]
