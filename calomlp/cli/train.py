@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING
 from calomlp.data.settings import DATA
 from calomlp.errors import UsageError
 from calomlp.memory import default_memory
-from calomlp.processes import ALONE, find_meeting
+from calomlp.processes import ALONE, Processes, find_meeting
 from calomlp.settings import setting
 from calomlp.streams import Record, discard, ensure_folder
 from calomlp.training.settings import OPTIMISATION, TrainingSettings
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from calomlp.data.sources import Source
     from calomlp.data.store import Room
     from calomlp.model.file import Model
-    from calomlp.processes import Processes
 
 STOPPING = "Stopping and going on"
 _DRAWING_LINES = 20

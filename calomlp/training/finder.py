@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from calomlp.compute import find_device, threads
 from calomlp.data.load import Reading
+from calomlp.data.settings import SKIP
 from calomlp.data.sources import Source
 from calomlp.data.store import Room
 from calomlp.errors import TrainingError, UsageError
@@ -25,9 +26,8 @@ from calomlp.model.file import Model
 from calomlp.progress import Progress
 from calomlp.training.events import Table
 from calomlp.training.loop import State, summed_loss
-from calomlp.training.plan import Plan, check_settings
+from calomlp.training.plan import Plan
 from calomlp.training.prepare import prepare
-from calomlp.training.reading import check_init
 from calomlp.training.settings import TrainingSettings
 from calomlp.training.train import arrange
 
@@ -81,14 +81,12 @@ def find_rate(
         TrainingError: If the loss is not finite from the beginning.
         Interrupted: If a signal arrives.
     """
-    check_settings(settings)
-    check_init(settings, init)
     if settings.optimiser == "lbfgs":
         raise UsageError(
             "--find-lr has nothing to find for --optimiser lbfgs, which looks for the length of every step"
         )
     device = find_device(settings.device)
-    reading = Reading(room, settings.on_bad_file == "skip", progress, interrupt)
+    reading = Reading(room, settings.on_bad_file == SKIP, progress, interrupt)
     data, sample, architecture, plan = arrange(sources, replace(settings, learning_rate=None), reading, init)
     with threads(plan.threads):
         state, train, *_ = prepare(data, sample, settings, architecture, room, device, init)

@@ -77,8 +77,8 @@ def run(
     settings: TrainingSettings,
     plan: Plan,
     *,
-    after_step: Callable[[State], None],
-    after_epoch: Callable[[State], None],
+    after_step: Callable[[State], None] = lambda _: None,
+    after_epoch: Callable[[State], None] = lambda _: None,
     asked: Callable[[], bool] = lambda: False,
 ) -> str:
     """Train until epochs, patience or time are over or the loss has settled; leave the best weights in place.

@@ -16,6 +16,7 @@ from calomlp.data.layouts import open_rows
 from calomlp.data.load import Data, Reading, load
 from calomlp.data.rows import Layout
 from calomlp.data.sample import BY_ENERGY, Recipe, Sample, parse_cut, parse_target
+from calomlp.data.settings import SKIP
 from calomlp.data.sources import Source
 from calomlp.data.split import Side, Split
 from calomlp.data.store import PART
@@ -92,7 +93,7 @@ def plan_recipe(sources: Sequence[Source], settings: TrainingSettings, init: Mod
                     )
                 break
         except InputError:
-            if last or settings.on_bad_file != "skip":
+            if last or settings.on_bad_file != SKIP:
                 raise
     return Recipe(features, target, split, settings.split_by, cut, weight, layout, settings.missing, settings.on_bad)
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from calomlp.compute import find_device, threads
 from calomlp.data.load import Data, Reading
+from calomlp.data.settings import SKIP
 from calomlp.data.sources import Source
 from calomlp.data.split import Side
 from calomlp.data.store import Room
@@ -20,9 +21,8 @@ from calomlp.interrupt import Interrupt
 from calomlp.model.file import Model
 from calomlp.progress import Progress
 from calomlp.training.loop import State, run, validate
-from calomlp.training.plan import Plan, check_settings
+from calomlp.training.plan import Plan
 from calomlp.training.prepare import SIDES, Prepared, prepare
-from calomlp.training.reading import check_init
 from calomlp.training.settings import TrainingSettings
 from calomlp.training.train import arrange
 
@@ -112,10 +112,8 @@ def rehearse(
         Interrupted: If a signal arrives.
     """
     began = time.monotonic()
-    check_settings(settings)
-    check_init(settings, init)
     device = find_device(settings.device)
-    reading = Reading(room, settings.on_bad_file == "skip", progress, interrupt)
+    reading = Reading(room, settings.on_bad_file == SKIP, progress, interrupt)
     data, sample, architecture, plan = arrange(sources, settings, reading, init)
     with threads(plan.threads):
         prepared = prepare(data, sample, settings, architecture, room, device, init)

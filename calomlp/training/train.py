@@ -17,6 +17,7 @@ from calomlp import __version__
 from calomlp.compute import find_device, threads
 from calomlp.data.load import Data, Reading
 from calomlp.data.sample import Sample
+from calomlp.data.settings import SKIP
 from calomlp.data.sources import Source
 from calomlp.data.split import Side
 from calomlp.data.store import Room
@@ -89,10 +90,8 @@ def train(
         TrainingError: If the loss becomes non-finite.
         CheckpointWritten: If the run was stopped and can go on.
     """
-    check_settings(settings)
     device = find_device(settings.device, processes.local_rank)
-    check_init(settings, init)
-    reading = Reading(room, settings.on_bad_file == "skip", progress, watch.interrupt, processes)
+    reading = Reading(room, settings.on_bad_file == SKIP, progress, watch.interrupt, processes)
     try:
         data, sample, architecture, plan = arrange(sources, settings, reading, init)
     except Interrupted as error:
@@ -192,15 +191,7 @@ def _learning_curve(
         architecture = design(some, settings, init)
         plan = plan_for(some, settings, architecture, init)
         prepared = prepare(some, calibration_sample(some), settings, architecture, room, device, init)
-        run(
-            prepared.state,
-            prepared.train,
-            prepared.validation,
-            settings,
-            plan,
-            after_step=lambda _: None,
-            after_epoch=lambda _: None,
-        )
+        run(prepared.state, prepared.train, prepared.validation, settings, plan)
         found = validate(prepared.state.regressor, prepared.validation, settings.loss)
         curve.append({"events": len(prepared.train), **found._asdict()})
         logger.info(
@@ -225,7 +216,13 @@ def arrange(
 
     Returns:
         The events, those of them that anchor and scaler are determined with, the network, and the numbers.
+
+    Raises:
+        UsageError: If the settings are not legal.
+        InputError: If the files cannot be used.
     """
+    check_settings(settings)
+    check_init(settings, init)
     data = load_data(sources, plan_recipe(sources, settings, init), reading)
     sample = calibration_sample(data)
     if init is None:
@@ -346,7 +343,7 @@ def _model(
         logger.info("%.0f %% of the correction is kept", 100 * state.kept)
     if state.best_epoch == 0 or state.kept < _NOTHING:
         start = "linear anchor" if settings.regress == "ratio" else "untrained network"
-        logger.warning("no epoch was better than the start: the model is the %s itself", start)
+        logger.warning("nothing was gained over the start: the model is the %s itself", start)
     return Model(
         state.regressor,
         data.recipe,

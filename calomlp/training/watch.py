@@ -21,9 +21,9 @@ class Watch:
     Attributes:
         interrupt: Set by signals.
         checkpoint: Where the state is saved; ``None`` if nowhere.
-        last_good: Where the best model so far is written if the loss becomes non-finite; ``None`` if nowhere.
         every: Seconds between checkpoints.
         max_time: Seconds after which the run stops with a checkpoint; ``None`` for no limit.
+        last_good: Where the best model so far is written if the loss becomes non-finite; ``None`` if nowhere.
     """
 
     interrupt: Interrupt

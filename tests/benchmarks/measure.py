@@ -1,4 +1,4 @@
-"""What BENCHMARKS.md beside the training says, measured: `python -m tests.benchmarks.measure > FILE`, two hours."""
+"""What BENCHMARKS.md beside the training says, measured in twenty minutes: `python -m tests.benchmarks.measure > FILE`."""
 
 from __future__ import annotations
 
@@ -91,15 +91,7 @@ def _fit(
     architecture = design(data, settings)
     plan = plan_for(data, settings, architecture, None)
     prepared = prepare(data, sample, settings, architecture, ROOM, torch.device("cpu"))
-    run(
-        prepared.state,
-        prepared.train,
-        prepared.validation,
-        settings,
-        plan,
-        after_step=after_step,
-        after_epoch=lambda _: None,
-    )
+    run(prepared.state, prepared.train, prepared.validation, settings, plan, after_step=after_step)
     close(prepared.state.regressor, prepared.anchor, data, sample)
     return prepared.state.regressor
 

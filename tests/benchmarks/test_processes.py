@@ -6,13 +6,12 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from calomlp.data.sources import Source
+from tests.benchmarks.showers import ELECTRONS
 
 pytestmark = pytest.mark.benchmark
 
@@ -21,8 +20,8 @@ TRAIN = ("calomlp", "train", "--threads", "1", "--epochs", "4", "--batch-size", 
 TORCHRUN = ("torch.distributed.run", "--nproc-per-node", "2", "-m")
 
 
-def test_two_processes_are_faster_than_one(simulated: Callable[..., Source], tmp_path: Path) -> None:
-    data = simulated("siw-ecal", "e-", "1:100", 400_000, 1).path
+def test_two_processes_are_faster_than_one(tmp_path: Path) -> None:
+    data = ELECTRONS.simulated(tmp_path, 400_000, 1).path
     print("\n  one process   two processes [events/s]   ratio")
     ratios = []
     for _ in range(ROUNDS):
