@@ -1,4 +1,4 @@
-"""What BENCHMARKS.md beside the training says, measured in twenty minutes: `python -m tests.benchmarks.measure > FILE`."""
+"""What BENCHMARKS.md beside the training says: `python -m tests.benchmarks.measure > FILE`, in twenty minutes."""
 
 from __future__ import annotations
 
