@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import logging
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -90,6 +91,17 @@ class FeatureSet(Sequence[Feature]):
     def has_shapes(self) -> bool:
         """Whether the depth of showers is among the features, which says much of what the layers say."""
         return any("depth(" in feature.expression for feature in self._features)
+
+    @property
+    def spectrum_columns(self) -> tuple[int, ...]:
+        """The columns, first and one past the last, of the one spectrum of hit energies; none if there is not one."""
+        ends = np.cumsum([0, *(feature.width for feature in self._features)]).tolist()
+        found = [
+            (start, start + feature.width)
+            for start, feature in zip(ends, self._features, strict=False)
+            if re.fullmatch(r"spectrum\((branch\('[^']*'\)|[^()])*\)", feature.expression)
+        ]
+        return found[0] if len(found) == 1 else ()
 
     def matrix(self, branches: Mapping[str, Any]) -> NDArray[np.float32]:
         """Evaluate the features.

@@ -130,7 +130,7 @@ def read_header(path: str, label: str) -> dict[str, Any]:
 
 def _build(document: Mapping[str, Any], tensors: Mapping[str, Any]) -> Model:
     described = document["architecture"]
-    tuples = {name: tuple(described[name]) for name in ("energy_columns", "hidden")}
+    tuples = {name: tuple(described[name]) for name in ("energy_columns", "hidden", "spectrum")}
     regressor = Regressor(Architecture(**{**described, **tuples}))
     regressor.load_state_dict(dict(tensors))
     regressor.train(mode=False)

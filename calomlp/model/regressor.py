@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from calomlp.errors import ArtefactError
 from calomlp.model.anchor import Anchor
 from calomlp.model.closure import Closure
+from calomlp.model.compensation import Compensation
 from calomlp.model.domain import Domain
 from calomlp.model.losses import ENERGY, GAUSSIAN, HEADS, QUANTILES, Prediction
 from calomlp.model.network import MLP
@@ -50,6 +51,7 @@ class Architecture:
         head: What the network says of an event, one of :data:`~calomlp.model.losses.HEADS`.
         members: Number of networks whose outputs are averaged.
         closure: Whether a closure correction comes last.
+        spectrum: The columns, first and one past the last, that are the spectrum of hit energies; none without hits.
     """
 
     n_columns: int
@@ -62,6 +64,7 @@ class Architecture:
     head: str = ENERGY
     members: int = 1
     closure: bool = False
+    spectrum: tuple[int, ...] = ()
 
     @property
     def n_outputs(self) -> int:
@@ -83,6 +86,7 @@ class Estimates(NamedTuple):
         sum: The calibrated sum.
         anchor: The linear anchor.
         regressor: The regressor.
+        compensated: Local software compensation; ``None`` without hits.
         below: Predicted distance to the true energy downwards, with a probability of 34 %; ``None`` if none is.
         above: The same upwards.
         in_domain: Whether the event is like those of the training.
@@ -92,6 +96,7 @@ class Estimates(NamedTuple):
     anchor: Tensor
     regressor: Tensor
     in_domain: Tensor
+    compensated: Tensor | None = None
     below: Tensor | None = None
     above: Tensor | None = None
 
@@ -142,6 +147,8 @@ class Regressor(nn.Module):
         )
         self.domain = Domain(n_inputs)
         self.closure = Closure() if architecture.closure else None
+        self._spectrum = slice(*architecture.spectrum) if architecture.spectrum else None
+        self.compensation = Compensation(self._spectrum.stop - self._spectrum.start) if self._spectrum else None
 
     def calibrate(self, anchor: Anchor, features: Tensor, true_energy: Tensor) -> None:
         """Set everything but the network's weights: anchor, scaler and scale of the output.
@@ -163,6 +170,18 @@ class Regressor(nn.Module):
             wanted = true_energy.log() if self.architecture.target == "log" else true_energy
             self.output_mean.fill_(float(wanted.mean()))
             self.output_scale.fill_(max(float(wanted.std()), _STANDARD_FLOOR) if len(wanted) > 1 else 1.0)
+
+    def compensate(self, features: Tensor, true_energy: Tensor, weight: Tensor) -> None:
+        """Fit the software compensation to training features, shape [events, columns], if there are hits.
+
+        Args:
+            features: Shape [events, columns].
+            true_energy: In GeV, shape [events].
+            weight: Of the events, shape [events].
+        """
+        if self.compensation is not None:
+            total = self.plain_sum(features)
+            self.compensation.fit(features[:, self._spectrum], total, true_energy, self.sigma(total), weight)
 
     def enclose(self, anchor: Anchor, features: Tensor, true_energy: Tensor) -> None:
         """Set the domain to that of training features, shape [events, columns], and true energies, shape [events]."""
@@ -301,7 +320,15 @@ class Regressor(nn.Module):
         anchor = self.anchor(x)
         inputs = self.inputs(x, anchor)
         energy, below, above = self._average(self.network(inputs), anchor)
-        return Estimates(self.plain_sum(x), anchor, energy, self.domain(inputs, anchor), below, above)
+        total = self.plain_sum(x)
+        compensated = None if self.compensation is None else self.compensation(x[:, self._spectrum], total)
+        return Estimates(total, anchor, energy, self.domain(inputs, anchor), compensated, below, above)
+
+    @torch.inference_mode()
+    def expected_spread(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return the spread [GeV] that is expected at the anchors of events, shape [events]."""
+        x = torch.from_numpy(features).to(self.anchor_weights.device)
+        return self.sigma(self.anchor(x)).cpu().double().numpy()
 
 
 def _picker(columns: list[int]) -> slice | list[int]:

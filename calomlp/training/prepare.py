@@ -68,6 +68,7 @@ def design(data: Data, settings: TrainingSettings, init: Model | None = None) ->
         head=LOSSES[settings.loss].head,
         members=settings.ensemble or (FEW_MEMBERS if events < FEW_EVENTS else 1),
         closure=settings.closure == "auto",
+        spectrum=features.spectrum_columns,
     )
 
 
@@ -118,6 +119,7 @@ def prepare(
     regressor = Regressor(architecture, generator)
     features, true_energy = torch.from_numpy(sample.features), torch.from_numpy(sample.true_energy)
     regressor.calibrate(anchor, features, true_energy)
+    regressor.compensate(features, true_energy, torch.from_numpy(weight.astype(np.float32)))
     if init is not None:
         regressor.start_from(init.regressor)
     regressor.enclose(anchor, features, true_energy)
