@@ -39,7 +39,7 @@ class ExitCode(IntEnum):
     INPUT = 3, "input data unusable: missing, truncated, no such tree or branch, non-finite, empty selection"
     ARTEFACT = 4, "artefact incompatible: schema, features, resume configuration"
     TRAINING = 5, "training failed: diverged or non-finite"
-    QUALITY = 6, "quality gate not met (reserved)"
+    QUALITY = 6, "quality gate not met (--require)"
     DEPENDENCY = 7, "optional dependency missing"
     CHECKPOINT = 85, "interrupted, checkpoint written: run the same command again to go on"
     SIGINT = 130, "interrupted (SIGINT), nothing to resume from"

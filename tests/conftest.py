@@ -16,6 +16,10 @@ from calomlp.data.load import Data, Reading, load
 from calomlp.data.sample import Recipe, Sample
 from calomlp.data.sources import Source
 from calomlp.data.store import Room
+from calomlp.evaluation.evaluate import Wishes, evaluate
+from calomlp.evaluation.report import Report
+from calomlp.evaluation.subjects import Subject, Trained
+from calomlp.evaluation.summary import REGRESSOR
 from calomlp.interrupt import Interrupt
 from calomlp.model.file import Model
 from calomlp.progress import Progress
@@ -90,6 +94,12 @@ def fitted(
 def read(sources: list[Source], recipe: Recipe, *, room: Room = ROOM, skip_bad_files: bool = False) -> Data:
     """Read files without a word."""
     return load(sources, recipe, Reading(room, skip_bad_files, Progress(), Interrupt()))
+
+
+def evaluated(model: Model, sources: list[Source], *subjects: Subject, **wishes: Any) -> Report:
+    """Evaluate a model beside its baselines, and other subjects, without a word."""
+    everything = (Trained(REGRESSOR, model), *subjects)
+    return evaluate(everything, model.recipe, sources, Wishes(**wishes), progress=Progress(), interrupt=Interrupt())
 
 
 def together(data: Data) -> Sample:

@@ -1,35 +1,57 @@
-"""Evaluate a model: response, resolution and their fits, beside the plain sum and the linear anchor.
+"""Evaluate models and other energies: response, resolution and their fits, beside the plain sum and the linear anchor.
 
 Without DATA the test side of the files that the model was trained on is used, as the model recorded them.
 
 calomlp evaluate model.safetensors -o report.json
 
-calomlp evaluate model.safetensors 'testbeam/*.root' -o report.json
+calomlp evaluate model.safetensors 'testbeam/*.root' --compare tracker=track_p --by pdg_id -o report.json
 
-calomlp evaluate model.safetensors --format md
+calomlp evaluate --estimate cluster_energy 'testbeam/*.root' -t beam_energy
+
+calomlp evaluate model.safetensors --require 'resolution[10] < 0.06' --require 'abs(bias) < 0.01' -o report.json
+
+calomlp evaluate --merge part-*.json -o report.json
+
+srun -n 4 calomlp evaluate model.safetensors 'testbeam/*.root' -o report.json
+
+Processes that torchrun or srun starts evaluate together, each its share of the files.
 """
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from calomlp.cli.together import together
 from calomlp.data.settings import DATA, ON_BAD, SKIP, DataSettings
+from calomlp.errors import UsageError
+from calomlp.evaluation.names import QUADRATURE, RELATIVE_TO, SUMS, WIDTH_NAMES
 from calomlp.settings import setting
-from calomlp.streams import Record
+from calomlp.streams import MAGIC_SIZE, Record, kind_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from calomlp.cli.session import Session
     from calomlp.data.sample import Recipe
     from calomlp.data.sources import Source
+    from calomlp.evaluation.estimators import Options
     from calomlp.evaluation.report import Report
+    from calomlp.evaluation.subjects import Subject
     from calomlp.model.file import Model
+    from calomlp.processes import Processes
+
+CURVES, NUMBERS, DETAILS = "What is evaluated", "How numbers are derived", "What else is looked at"
+
+FORMATS = ("json", "md", "tsv", "hepdata")
 
 
 @dataclass(frozen=True, kw_only=True)
 class _EvaluateSettings:
-    model: str = setting("", "Model file, or - for a pipe.", positional=True, metavar="MODEL")
+    model: str = setting("", "Model file, or - for a pipe; none with --estimate.", positional=True, metavar="MODEL")
     data: tuple[str, ...] = setting(
         (),
         "ROOT files: paths, quoted patterns, file.root:tree, 10GeV=file.root, @list.txt, URLs, or - for a pipe.",
@@ -37,10 +59,22 @@ class _EvaluateSettings:
         metavar="FILE...",
     )
     output: str = setting("-", "Report; - is standard output, a table on a terminal.", "-o", metavar="FILE")
-    format: str = setting("json", "Form of the report; plot reads json.", choices=("json", "md"))
+    format: str = setting(
+        "json",
+        "Form of the report: json, which plot and --merge read, a page in Markdown, tab-separated values, or tables "
+        "for HEPData.",
+        choices=FORMATS,
+    )
+    merge: bool = setting(False, "The files are reports on different events: add them up.")
+    require: tuple[str, ...] = setting(
+        (),
+        "Condition on the report, such as 'resolution[10] < 0.06' or 'abs(bias) < 0.01'; if not, the report is written "
+        "and the exit code is 6. Repeatable.",
+        metavar="EXPR",
+    )
     target: str | None = setting(
         None,
-        "True energy in these files: a branch or an expression. Default: as in training.",
+        "True energy in these files: a branch or an expression. Default: as in training, or true_energy.",
         "-t",
         panel=DATA,
         metavar="EXPR",
@@ -59,6 +93,54 @@ class _EvaluateSettings:
     )
     all: bool = setting(False, "Use all events of files that the model was trained on, not only their test side.")
     seed: int = setting(1, "Seed of the bootstrap errors.")
+    estimate: str | None = setting(
+        None, "Energies that somebody else has measured [GeV]: a branch or an expression.", panel=CURVES, metavar="EXPR"
+    )
+    sigma: str | None = setting(
+        None, "Uncertainties [GeV] of --estimate: a branch or an expression.", panel=CURVES, metavar="EXPR"
+    )
+    compare: tuple[str, ...] = setting(
+        (),
+        "What to compare with: another model, or an expression, such as tracker=track_p. Repeatable. The name 'oracle' "
+        "is for one that knows the truth.",
+        panel=CURVES,
+        metavar="NAME=X",
+    )
+    bins: str = setting(
+        "auto",
+        "Bins of the true energy: auto, points, log, quantiles:20, or edges in GeV such as 1,2,5,10.",
+        panel=NUMBERS,
+        metavar="BINS",
+    )
+    width: str = setting("core", "Which width and location are the resolution.", choices=WIDTH_NAMES, panel=NUMBERS)
+    core_sigmas: float = setting(2.0, "Half width of the Gaussian core in its sigma, from 1 to 5.", panel=NUMBERS)
+    relative_to: str = setting(
+        "mean",
+        "What the width is divided by: the measured mean, or the true energy.",
+        choices=RELATIVE_TO,
+        panel=NUMBERS,
+    )
+    fit_sum: str = setting(QUADRATURE, "How the terms of the resolution add up.", choices=SUMS, panel=NUMBERS)
+    noise: float | None = setting(
+        None, "The noise term [GeV], known from pedestals; it is not fitted then.", panel=NUMBERS
+    )
+    fit_edges: bool = setting(
+        False, "Fit bins at the edges of the training range too, where a regression is biased.", panel=NUMBERS
+    )
+    by: tuple[str, ...] = setting(
+        (),
+        "Response by another quantity, with a test of its trend: pdg_id, shower_start:10 for ten slices, true_x:-5,0,5 "
+        "for given edges. Repeatable.",
+        panel=DETAILS,
+        metavar="EXPR",
+    )
+    worst: int = setting(0, "List so many events that are furthest off, with file and entry.", panel=DETAILS)
+    importance: bool = setting(
+        False, "How much worse the energies become when a feature is shuffled among events.", panel=DETAILS
+    )
+    predictions: str | None = setting(
+        None, "Write the energies of all events to this ROOT file too.", panel=DETAILS, metavar="FILE"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,51 +152,166 @@ SETTINGS = EvaluateSettings
 
 
 def run(session: Session, settings: EvaluateSettings) -> None:
-    """Read the model, find the files, evaluate, write, report."""
+    """Meet the other processes, if there are any, and evaluate."""
+    single = settings.predictions or settings.merge or "-" in (settings.model, *settings.data)
+    alone = "--predictions, --merge and standard input are" if single else ""
+    together(session, "cpu", partial(_run, session, settings), alone)
+
+
+def _run(session: Session, settings: EvaluateSettings, processes: Processes) -> None:
+    """Evaluate or merge, write, report, and check what was required."""
     on_screen = settings.output == "-" and not session.json and settings.format == "json"
-    session.streams.check_output(settings.output, binary=False, force=session.force)
+    session.streams.check_output(settings.output, binary=settings.format == "hepdata", force=session.force)
 
-    from calomlp.evaluation.evaluate import evaluate
-    from calomlp.model.file import read_model
+    from calomlp.evaluation.gates import Gate, check_gates
 
-    path, label = session.one_path(settings.model, "model")
-    model = read_model(path, label)
-    sources = _sources(session, settings, model, Path(path).parent)
-    energy_of_files = any(source.true_energy is not None for source in sources)
-    report = evaluate(
-        replace(model, recipe=_recipe(model, settings, energy_of_files=energy_of_files)),
-        sources,
-        use_all=settings.all,
-        skip_bad_files=settings.on_bad_file == SKIP,
-        seed=settings.seed,
-        progress=session.progress,
-        interrupt=session.interrupt,
-    )
+    gates = [Gate.parse(text) for text in settings.require]
+    options = _options(settings)
+    if settings.merge:
+        report = _merged(session, settings, options)
+    else:
+        report = _evaluated(session, settings, options, processes)
+    if processes.rank:
+        return
     if on_screen:
         _show(report)
-        return
-    with session.streams.artefact(settings.output) as temporary:
-        temporary.write_text(_text(report, settings.format), encoding="utf-8")
-    if settings.output != "-" and not session.json:
-        _show(report)
-    session.finish(
-        Record("evaluate", "report", settings.output, _summary(report, session)),
-        f"{settings.output}: {report.events} events in {len(report.curves[0].bins)} bins of energy",
+    else:
+        with session.streams.artefact(settings.output) as temporary:
+            _write(report, settings.format, temporary)
+        if settings.output != "-" and not session.json:
+            _show(report)
+        session.finish(
+            Record("evaluate", "report", settings.output, _summary(report, session)),
+            f"{settings.output}: {report.events} events in {len(report.curves[0].bins)} bins of energy",
+        )
+    check_gates(gates, report)
+
+
+def _options(settings: EvaluateSettings) -> Options:
+    from calomlp.evaluation.estimators import Options
+
+    if not 1 <= settings.core_sigmas <= 5:
+        raise UsageError(f"--core-sigmas {settings.core_sigmas:g}: the core reaches from 1 to 5 of its sigma")
+    if settings.noise is not None and settings.noise < 0:
+        raise UsageError(f"--noise {settings.noise:g}: a noise term is not negative")
+    return Options(
+        settings.width,
+        settings.core_sigmas,
+        settings.relative_to,
+        settings.fit_sum,
+        settings.noise,
+        settings.fit_edges,
+        settings.seed,
     )
 
 
-def _recipe(model: Model, settings: EvaluateSettings, *, energy_of_files: bool) -> Recipe:
-    """Return the recipe of the model with what the user said of these files; energies of files are in GeV."""
-    from calomlp.data.rows import TRUE_ENERGY
-    from calomlp.data.sample import parse_cut, parse_target
+def _merged(session: Session, settings: EvaluateSettings, options: Options) -> Report:
+    """Add up reports."""
+    from calomlp.data.sources import resolve
+    from calomlp.evaluation.report import read_report
+    from calomlp.evaluation.summary import merge
 
-    recipe = model.recipe
+    names = [name for name in (settings.model, *settings.data) if name]
+    if not names:
+        raise UsageError("no report was named: give those to merge, or - for standard input")
+    looks = {"--by": settings.by, "--worst": settings.worst, "--importance": settings.importance}
+    looks |= {"--predictions": settings.predictions, "--estimate": settings.estimate, "--compare": settings.compare}
+    if given := [flag for flag, value in looks.items() if value] + (["--bins"] if settings.bins != "auto" else []):
+        raise UsageError(f"{given[0]} needs the events, and --merge has only the reports: give it when these are made")
+    return merge([read_report(item.path, item.label) for item in resolve(names, session.streams)], options)
+
+
+def _evaluated(session: Session, settings: EvaluateSettings, options: Options, processes: Processes) -> Report:
+    """Read the models, find the files, evaluate."""
+    if settings.predictions is not None:
+        session.streams.check_output(settings.predictions, binary=True, force=session.force)
+        if settings.on_bad_file == SKIP:
+            raise UsageError("--predictions takes all files: leave --on-bad-file skip out")
+
+    from calomlp.evaluation.bins import parse_bins
+    from calomlp.evaluation.by import Request
+    from calomlp.evaluation.evaluate import Wishes, evaluate
+    from calomlp.evaluation.predictions import predictions
+
+    wishes = Wishes(
+        settings.all,
+        settings.on_bad_file == SKIP,
+        parse_bins(settings.bins),
+        tuple(map(Request.parse, settings.by)),
+        settings.worst,
+        settings.importance,
+        options,
+    )
+    model, folder, names = _model(session, settings)
+    subjects = tuple(_subjects(settings, model))
+    if settings.importance and model is None:
+        raise UsageError("--importance shuffles the features of a model: name one")
+    sources = _sources(session, settings, model, folder, names)
+    recipe = _recipe(model, settings, names=names, sources=sources)
+    with ExitStack() as stack:
+        more: dict[str, Any] = {"processes": processes}
+        if settings.predictions is not None:
+            path = stack.enter_context(session.streams.artefact(settings.predictions))
+            marks = [str(subject.labels) for subject in subjects]
+            more["keep"] = stack.enter_context(predictions(path, sources, marks))
+        return evaluate(
+            subjects, recipe, sources, wishes, progress=session.progress, interrupt=session.interrupt, **more
+        )
+
+
+def _model(session: Session, settings: EvaluateSettings) -> tuple[Model | None, Path, tuple[str, ...]]:
+    """Return the model, the folder it lies in, and the names of the data; with --estimate there may be no model."""
+    from calomlp.model.file import read_model
+
+    if settings.estimate is not None and not _is_model(session, settings.model):
+        return None, Path(), tuple(name for name in (settings.model, *settings.data) if name)
+    path, label = session.one_path(settings.model, "model")
+    return read_model(path, label), Path(path).parent, settings.data
+
+
+def _is_model(session: Session, name: str) -> bool:
+    """Whether a name is that of a model, by how the file begins or else by how the name ends."""
+    piped = session.streams.read_piped().paths if name == "-" else ()
+    path = Path(piped[0] if piped else name)
+    if not path.is_file():
+        return path.suffix == ".safetensors"
+    with path.open("rb") as file:
+        return kind_of(file.read(MAGIC_SIZE)) == "model"
+
+
+def _subjects(settings: EvaluateSettings, model: Model | None) -> Iterator[Subject]:
+    """Yield what is evaluated: other energies first if they are named, then the model and what it is compared with."""
+    from calomlp.evaluation.subjects import Trained, parse_comparison, parse_estimate
+    from calomlp.evaluation.summary import REGRESSOR
+    from calomlp.model.file import read_model
+
+    if settings.estimate is not None:
+        yield parse_estimate(settings.estimate, settings.sigma)
+    elif settings.sigma is not None:
+        raise UsageError("--sigma is the uncertainty of --estimate, which is not given")
+    if model is not None:
+        yield Trained(REGRESSOR, model)
+    for text in settings.compare:
+        name, found = parse_comparison(text)
+        yield Trained(name, read_model(found, found)) if isinstance(found, str) else found
+
+
+def _recipe(
+    model: Model | None, settings: EvaluateSettings, *, names: tuple[str, ...], sources: list[Source]
+) -> Recipe:
+    """Return the recipe of the model, or one without features, with what the user said of these files."""
+    from calomlp.data.rows import TRUE_ENERGY
+    from calomlp.data.sample import parse_cut, parse_target, plain_recipe
+
+    energy_of_files = any(source.true_energy is not None for source in sources)
+    recipe = model.recipe if model else plain_recipe(TRUE_ENERGY)
     if settings.target is not None or settings.unit is not None:
-        target, unit = settings.target or model.settings["target"], settings.unit or model.settings["unit"]
+        trained = (model.settings["target"], model.settings["unit"]) if model else (TRUE_ENERGY, None)
+        target, unit = settings.target or trained[0], settings.unit or trained[1]
         recipe = replace(recipe, target=parse_target(target, unit if settings.target is None else settings.unit))
     elif energy_of_files:
         recipe = replace(recipe, target=parse_target(TRUE_ENERGY, "GeV"))
-    if settings.data:
+    if names and model:
         recipe = replace(recipe, layout=replace(recipe.layout, tree=model.files[0].tree))
     if settings.cut is not None:
         recipe = replace(recipe, cut=parse_cut(settings.cut))
@@ -123,42 +320,50 @@ def _recipe(model: Model, settings: EvaluateSettings, *, energy_of_files: bool) 
     return recipe if settings.on_bad == "as-trained" else replace(recipe, on_bad=settings.on_bad)
 
 
-def _sources(session: Session, settings: EvaluateSettings, model: Model, folder: Path) -> list[Source]:
+def _sources(
+    session: Session, settings: EvaluateSettings, model: Model | None, folder: Path, names: tuple[str, ...]
+) -> list[Source]:
     """Return the files that were named, or those that the model was trained on."""
     from calomlp.data.sources import befriend, energies_from_names, resolve
-    from calomlp.evaluation.evaluate import training_sources
+    from calomlp.evaluation.subjects import training_sources
 
-    if not settings.data:
+    if not names and model:
         return training_sources(model, folder)
-    sources = resolve(settings.data, session.streams, tree=settings.tree)
+    if not names:
+        raise UsageError("no data were named: give ROOT files, or - for standard input")
+    sources = resolve(names, session.streams, tree=settings.tree)
     sources = befriend(sources, settings.friend, session.streams)
     pattern = settings.target_from_name
-    if pattern is None and settings.target is None:
+    if pattern is None and settings.target is None and model:
         pattern = model.settings["target_from_name"]
     return sources if pattern is None else energies_from_names(sources, pattern)
 
 
-def _text(report: Report, form: str) -> str:
-    if form == "json":
-        return report.to_json()
-    from calomlp.plotting.tables import to_markdown
+def _write(report: Report, form: str, path: Path) -> None:
+    from calomlp.plotting.exchange import to_tsv, write_hepdata
+    from calomlp.plotting.markdown import to_markdown
 
-    return to_markdown(report)
+    if form == "hepdata":
+        write_hepdata(report, path)
+        return
+    made = {"json": type(report).to_json, "md": to_markdown, "tsv": to_tsv}[form]
+    path.write_text(made(report), encoding="utf-8")
 
 
 def _summary(report: Report, session: Session) -> dict[str, Any]:
-    """The numbers of the record: terms of the resolution and linearity of every curve."""
+    """The numbers of the record: terms of the resolution and linearity of every curve, and the ratios."""
     curves = {}
     for curve in report.curves:
         terms = ("stochastic", "noise", "constant")
         fit = {name: [getattr(curve.fit, name).value, getattr(curve.fit, name).error] for name in terms if curve.fit}
         curves[curve.name] = {**fit, "linearity": curve.linearity.max if curve.linearity else None}
-    return {"events": report.events, "curves": curves, "seconds": round(session.seconds, 3)}
+    ratios = {item.curve: [item.mean.value, item.mean.error] for item in report.comparisons if item.mean}
+    return {"events": report.events, "curves": curves, "ratios": ratios, "seconds": round(session.seconds, 3)}
 
 
 def _show(report: Report) -> None:
     """Draw the tables on the terminal."""
     from calomlp.cli.console import print_tables
-    from calomlp.plotting.tables import report_tables
+    from calomlp.plotting.report_tables import marks, report_tables
 
-    print_tables(report_tables(report), report.notes)
+    print_tables(report_tables(report), [*marks(report), *report.notes])

@@ -148,7 +148,7 @@ def _kinds(settings: PlotSettings, report: Report | None, sources: Sequence[Sour
 def _is_there(kind: str, report: Report | None, sources: Sequence[Source]) -> bool:
     """Whether there is something to show in a figure."""
     if kind == "training" and report is not None:
-        return bool(report.training["history"])
+        return bool(report.history)
     if kind == "radial":
         from calomlp.evaluation.showers import has_hits
 

@@ -25,13 +25,15 @@ from __future__ import annotations
 import os
 import shutil
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from calomlp.cli.together import together
 from calomlp.data.settings import DATA
 from calomlp.errors import UsageError
 from calomlp.memory import default_memory
-from calomlp.processes import ALONE, Processes, find_meeting
+from calomlp.processes import Processes
 from calomlp.settings import setting
 from calomlp.streams import Record, discard, ensure_folder
 from calomlp.training.settings import OPTIMISATION, TrainingSettings
@@ -105,19 +107,9 @@ SETTINGS = TrainSettings
 
 def run(session: Session, settings: TrainSettings) -> None:
     """Meet the other processes, if there are any, and train."""
-    meeting = find_meeting(os.environ)
-    if meeting is None:
-        _train(session, settings, ALONE)
-        return
-    if meeting.rank:
-        session.mute()
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # it would describe at length how another process vanished
-    from calomlp.group import together
-
-    with together(meeting, settings.device) as processes:
-        if settings.find_lr or settings.dry_run or "-" in (*settings.data, *settings.friend):
-            raise UsageError("--find-lr, --dry-run and standard input are for one process, and this is one of several")
-        _train(session, settings, processes)
+    single = settings.find_lr or settings.dry_run or "-" in (*settings.data, *settings.friend)
+    alone = "--find-lr, --dry-run and standard input are" if single else ""
+    together(session, settings.device, partial(_train, session, settings), alone)
 
 
 def _train(session: Session, settings: TrainSettings, processes: Processes) -> None:

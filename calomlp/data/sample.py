@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -59,9 +59,13 @@ class Recipe:
     @property
     def branches(self) -> frozenset[str]:
         """Every branch that is read."""
-        grouped = {self.split_by} if self.split_by not in (None, BY_ENERGY) else set()
         weighing = self.weight.branches if self.weight else frozenset()
-        return self.features.branches | self.true_branches | weighing | grouped
+        return self.features.branches | self.true_branches | weighing | self.split_branches
+
+    @property
+    def split_branches(self) -> frozenset[str]:
+        """The branch that the split needs, if it needs one."""
+        return frozenset({self.split_by} if self.split_by not in (None, BY_ENERGY) else ())
 
     @property
     def true_branches(self) -> frozenset[str]:
@@ -78,6 +82,16 @@ class Recipe:
             rows.require(self.branches if branches is None else branches)
         except InputError as error:
             raise ArtefactError(f"the model does not fit this file: {error}") from error
+
+    def keyed(self, chunk: Chunk) -> Sample:
+        """Return events with what decides the side of the split."""
+        return replace(chunk.sample, key=self.keys(chunk.entries, chunk.branches))
+
+    def keys(self, entries: NDArray[np.int64], branches: Mapping[str, Any]) -> NDArray[np.int64]:
+        """Return what decides the side of the split: entry numbers, or the values of a branch, shape [events]."""
+        for branch in self.split_branches:
+            return _group_keys(branches[branch], branch)
+        return entries
 
     def sides(self, identity: str, sample: Sample) -> NDArray[np.uint8]:
         """Return the :class:`~calomlp.data.split.Side` of each event of a file."""
@@ -129,35 +143,71 @@ def remember(records: list[FileRecord], record: FileRecord) -> None:
     records.append(record)
 
 
+@dataclass(frozen=True)
+class Chunk:
+    """Events of a part of a file.
+
+    Attributes:
+        read: Number of events that were read; those that are not used are left out of everything else.
+        entries: Entry numbers, shape [events].
+        branches: Branches by name, with NaN in the place of what is missing.
+        sample: Features, true energy and weights.
+    """
+
+    read: int
+    entries: NDArray[np.int64]
+    branches: Mapping[str, Any]
+    sample: Sample
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __getitem__(self, rows: NDArray[np.bool_]) -> Chunk:
+        """Return some of the events."""
+        if rows.all():
+            return self
+        branches = {name: values[rows] for name, values in self.branches.items()}
+        return Chunk(self.read, self.entries[rows], branches, self.sample[rows])
+
+
 def read_chunks(rows: Rows, recipe: Recipe, tally: Tally) -> Iterator[tuple[int, Sample]]:
+    """Read a file chunk by chunk, as :func:`read_events` does.
+
+    Yields:
+        The number of events that were read, and those of them that are used.
+    """
+    yield from ((chunk.read, chunk.sample) for chunk in read_events(rows, recipe, tally))
+
+
+def read_events(rows: Rows, recipe: Recipe, tally: Tally, more: frozenset[str] = frozenset()) -> Iterator[Chunk]:
     """Read a file chunk by chunk.
 
     Args:
         rows: The open file.
         recipe: What is made of it.
         tally: Counts what is read and what is left out.
-
-    Yields:
-        The number of events that were read, and those of them that are used.
+        more: Branches that are wanted beside those of the recipe.
 
     Raises:
         InputError: If an event that passes the cut has a bad value, and the recipe says to refuse it.
     """
-    for events, entries, branches in selected(rows, recipe, recipe.branches, tally):
+    energies = recipe.features.energy_columns
+    for events, entries, branches in selected(rows, recipe, recipe.branches | more, tally):
         tally.events += events
         tally.cut += events - len(entries)
         energy = read_target(rows, recipe.target, branches, len(entries))
         cleaned, touched = zero_bad(branches, tally) if recipe.on_bad == ZERO else (branches, False)
-        group = recipe.split_by if recipe.split_by != BY_ENERGY else None
         sample = Sample(
             recipe.features.matrix(cleaned),
             energy,
             _weights(rows, recipe, cleaned, len(entries)),
-            entries if group is None else _group_keys(cleaned[group], group),
+            recipe.keys(entries, cleaned),
         )
-        sample = _without_bad(rows, recipe, sample, entries, cleaned, tally, touched)
-        tally.empty += int(np.count_nonzero(~sample.features[:, recipe.features.energy_columns].any(axis=1)))
-        yield events, sample
+        good = _good(rows, recipe, sample, entries, cleaned, tally, touched)
+        chunk = Chunk(events, entries, cleaned, sample)[good]
+        if len(energies):
+            tally.empty += int(np.count_nonzero(~chunk.sample.features[:, energies].any(axis=1)))
+        yield chunk
 
 
 def parse_target(text: str, unit: str | None) -> Expression:
@@ -172,6 +222,11 @@ def parse_target(text: str, unit: str | None) -> Expression:
     if not target.branches:
         raise UsageError(f"target {text!r} reads no branch: it must depend on the event")
     return target
+
+
+def plain_recipe(target: str) -> Recipe:
+    """Return a recipe that makes no features, but has the true energy [GeV]."""
+    return Recipe(FeatureSet(()), parse_target(target, "GeV"), Split())
 
 
 def parse_cut(text: str | None) -> Expression | None:
@@ -252,7 +307,7 @@ def _group_keys(values: NDArray[np.generic], branch: str) -> NDArray[np.int64]:
     return values.astype(np.int64)
 
 
-def _without_bad(
+def _good(
     rows: Rows,
     recipe: Recipe,
     sample: Sample,
@@ -260,8 +315,8 @@ def _without_bad(
     branches: Mapping[str, Any],
     tally: Tally,
     touched: Any,
-) -> Sample:
-    """Find bad values, and refuse them, leave their events out, or take zero for them.
+) -> NDArray[np.bool_]:
+    """Find bad values, and refuse them, leave their events out, or take zero for them; tell which events are left.
 
     Args:
         rows: Where the events come from.
@@ -291,7 +346,7 @@ def _without_bad(
         if expression is not None and bad.any():
             found.append((what.format(expression.text), expression.text, bad, values))
     if not found:
-        return sample
+        return np.ones(len(sample), dtype=np.bool_)
     if recipe.on_bad != SKIP:
         problem, _, bad, values = found[0]
         first = np.argmax(bad)
@@ -302,9 +357,9 @@ def _without_bad(
         )
     for name, number in _culprits(recipe, branches, [(name, bad) for _, name, bad, _ in found]):
         tally.count_bad(name, number)
-    good = ~np.logical_or.reduce([bad for _, _, bad, _ in found])
+    good: NDArray[np.bool_] = ~np.logical_or.reduce([bad for _, _, bad, _ in found])
     tally.left_out += int(np.count_nonzero(~good))
-    return sample[good]
+    return good
 
 
 def _culprits(

@@ -1,20 +1,30 @@
-"""Bins of the true energy, on a grid that does not depend on the data, so that reports can be merged."""
+"""Bins of the true energy, on a grid that does not depend on the events, so that reports can be merged."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from calomlp.errors import UsageError
+
 POINTS = "points"
 LOGARITHMIC = "log"
+EDGES = "edges"
+
+AUTOMATIC = "auto"
+QUANTILES = "quantiles"
 
 MAX_WIDTH = 0.2
-"""Widest bin in ln E that leaves the resolution of a ratio unchanged to 0.2 %."""
+"""Widest bin in ln E that leaves the resolution of a ratio unchanged to 0.1 %: a stochastic one by width^2/48."""
 
-_WANTED_EVENTS = 500
+MAX_BINS = 1000
+
+_WANTED_EVENTS = 1000
+_GROUPS = (2, 3, 4, 6)
 _MIN_BINS = 6
 _KEV_PER_GEV = 1e6
 _MARGIN = 1e-3
@@ -25,39 +35,108 @@ class EnergyBins:
     """How true energies are binned.
 
     Attributes:
-        kind: ``points`` for one bin per beam energy, ``log`` for bins of equal width in ln E.
+        kind: ``points`` for one bin per beam energy, ``log`` for bins of equal width in ln E, ``edges`` for given ones.
         origin: Lower edge of bin 0 [GeV]; only for ``log``.
         width: Width in ln E; only for ``log``.
+        bounds: Edges in ascending order [GeV]; only for ``edges``.
     """
 
     kind: str
     origin: float = 1.0
     width: float = MAX_WIDTH
+    bounds: tuple[float, ...] = ()
 
     @classmethod
-    def over(cls, energy_min: float, energy_max: float, n_events: int) -> EnergyBins:
+    def over(cls, energy_min: float, energy_max: float) -> EnergyBins:
         """Return logarithmic bins that begin and end at the edges of a range, and go on beyond it.
+
+        Their number is a multiple of twelve, so that any few of them can be taken together.
 
         Args:
             energy_min: Lower edge of the range [GeV].
             energy_max: Upper edge [GeV].
-            n_events: Number of events that are expected in the range: few events make wider bins.
         """
         origin = energy_min * (1 - _MARGIN)  # a sample never reaches the edges of its spectrum, another may
         span = max(math.log(energy_max * (1 + _MARGIN) / origin), 1e-3)
-        finest = math.ceil(span / MAX_WIDTH)
-        n_bins = min(finest, max(_MIN_BINS, n_events // _WANTED_EVENTS))
-        return cls(LOGARITHMIC, origin, span / n_bins)
+        return cls(LOGARITHMIC, origin, span / (12 * math.ceil(span / MAX_WIDTH / 12)))
+
+    @classmethod
+    def between(cls, bounds: tuple[float, ...]) -> EnergyBins:
+        """Return bins with these edges [GeV].
+
+        Raises:
+            UsageError: If these are not ascending positive energies.
+        """
+        if len(bounds) < 2 or bounds[0] <= 0 or not np.isfinite(bounds).all() or (np.diff(bounds) <= 0).any():
+            raise UsageError(
+                f"--bins {','.join(f'{bound:g}' for bound in bounds)}: edges are energies in ascending order"
+            )
+        return cls(EDGES, bounds=bounds)
 
     def keys(self, energy: NDArray[np.floating]) -> NDArray[np.int64]:
         """Return the key of the bin that each energy [GeV] is in, shape [events]."""
+        wide = energy.astype(np.float64)
         if self.kind == POINTS:
-            return np.rint(energy.astype(np.float64) * _KEV_PER_GEV).astype(np.int64)
-        position = np.log(energy.astype(np.float64) / self.origin) / self.width
-        return np.floor(position).astype(np.int64)
+            return np.rint(wide * _KEV_PER_GEV).astype(np.int64)
+        if self.kind == EDGES:
+            return np.searchsorted(self.bounds, wide, side="right").astype(np.int64) - 1
+        return np.floor(np.log(wide / self.origin) / self.width).astype(np.int64)
+
+    def holds(self, keys: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return whether each key is that of a bin, shape [events]: energies may be outside of given edges."""
+        if self.kind == EDGES:
+            return np.asarray((keys >= 0) & (keys < len(self.bounds) - 1))
+        return np.ones(len(keys), dtype=np.bool_)
 
     def edges(self, key: int) -> tuple[float, float]:
         """Return the lower and upper edge of a bin [GeV]; equal for a beam energy."""
         if self.kind == POINTS:
             return key / _KEV_PER_GEV, key / _KEV_PER_GEV
+        if self.kind == EDGES:
+            return self.bounds[key], self.bounds[key + 1]
         return self.origin * math.exp(key * self.width), self.origin * math.exp((key + 1) * self.width)
+
+    def group_size(self, events: Mapping[int, int]) -> int:
+        """Return how many neighbouring bins are taken together so that most of them hold a thousand events.
+
+        Args:
+            events: Number of events by key.
+        """
+        size = 1
+        for larger in _GROUPS if self.kind == LOGARITHMIC else ():
+            groups: dict[int, int] = {}
+            for key, number in events.items():
+                groups[key // size] = groups.get(key // size, 0) + number
+            enough = np.median(list(groups.values())) >= _WANTED_EVENTS
+            if enough or len({key // larger for key in events}) < _MIN_BINS:
+                break
+            size = larger
+        return size
+
+    def grouped(self, size: int) -> EnergyBins:
+        """Return bins that are this many times as wide."""
+        return replace(self, width=self.width * size)
+
+
+def parse_bins(text: str) -> tuple[str, tuple[float, ...]]:
+    """Read what bins are asked for: ``auto``, ``points``, ``log``, ``quantiles:20``, or edges, ``1,2,5,10``.
+
+    Returns:
+        The kind, and the number of quantiles or the edges [GeV].
+
+    Raises:
+        UsageError: If this is none of these.
+    """
+    kind, _, number = text.partition(":")
+    if text in (AUTOMATIC, POINTS, LOGARITHMIC):
+        return text, ()
+    if kind == QUANTILES and number.isdecimal() and 0 < int(number) <= MAX_BINS:
+        return kind, (float(number),)
+    try:
+        bounds = tuple(map(float, text.split(",")))
+    except ValueError:
+        raise UsageError(
+            f"--bins {text!r} is unknown: legal are auto, points, log, quantiles:20 (at most {MAX_BINS}), or edges "
+            "in GeV such as 1,2,5,10"
+        ) from None
+    return EDGES, EnergyBins.between(bounds).bounds

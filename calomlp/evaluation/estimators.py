@@ -1,35 +1,30 @@
-"""Estimators of location and width of a response distribution, with bootstrap errors.
-
-All work on a fine histogram, and on many at once: ``counts`` has shape [replicas, bins], where the first row is the
-data and the others are bootstrap replicas, whose spread is the standard error. Definitions follow the test-beam and
-reconstruction literature; where a paper fixed one it is named.
-"""
+"""What a response distribution comes to: every estimator of location and width, with bootstrap errors."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from calomlp.evaluation.response import BIN_WIDTH, Histogram
-
-CORE_SIGMAS = 2.0
-"""Half width of the window of the Gaussian core, in its sigma."""
-
-ONE_SIGMA = 0.6827
-"""Probability within one sigma of a Gaussian."""
+from calomlp.evaluation.histogram import BIN_WIDTH, Histogram, Joint
+from calomlp.evaluation.names import MEAN, QUADRATURE
+from calomlp.evaluation.widths import OF_WIDTH, Row, Sample
 
 MIN_EVENTS = 100
 """Bins with fewer events are shown without estimates: their widths are biased by more than 5 %."""
 
-_REPLICAS = 100
-_CORE_ITERATIONS = 50
-_CORE_PRECISION = 1e-3
+MIN_SHOWN = 300
+"""Bins with fewer are in no figure and no fit."""
 
-Counts = NDArray[np.float64]
-Row = NDArray[np.float64]
+MIN_QUOTED = 1000
+"""With fewer, the core sigma is known to 4 % at best, and the effective sigma is biased by more than 1.6 %: it has no
+value then."""
+
+_REPLICAS = 200
+_FINENESS = 32  # bins in a sigma that are enough
 
 
 @dataclass(frozen=True)
@@ -40,129 +35,182 @@ class Measurement:
     error: float
 
 
-def estimate_all(histogram: Histogram, seed: int) -> dict[str, Measurement]:
+@dataclass(frozen=True)
+class Width:
+    """How a resolution is measured: by which width, relative to which location.
+
+    Attributes:
+        width: Name of the estimator of the width.
+        location: Name of that of the location.
+        label: What tables and figures call the pair.
+        symbol: Of the width.
+        centre: Of the location.
+    """
+
+    width: str
+    location: str
+    label: str
+    symbol: str
+    centre: str
+
+
+WIDTHS = {
+    "core": Width("core_sigma", "core_mean", "Gaussian core", "σ", "μ"),
+    "rms": Width("rms", "mean", "RMS and mean", "RMS", "mean"),
+    "rms90": Width("rms90", "mean90", "RMS90 and mean90", "RMS90", "mean90"),
+    "sigma_68": Width("sigma_68", "median", "median and 15.87 to 84.13 % quantiles", "σ68", "median"),
+    "sigma_eff": Width("sigma_eff", "median", "median and shortest interval with 68.27 %", "σeff", "median"),
+    "mad": Width("mad", "median", "median and 1.4826 MAD", "MAD", "median"),
+    "fwhm": Width("fwhm", "mode", "mode and FWHM/2.355", "FWHM/2.355", "mode"),
+    "crystal_ball": Width("crystal_ball_sigma", "crystal_ball_mean", "Crystal Ball", "σ", "μ"),
+}
+"""What a resolution can be measured by."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How numbers are derived from what was accumulated.
+
+    Attributes:
+        width: One of :data:`WIDTHS`: what ``resolution`` and ``bias`` stand for in fits, ratios and tables.
+        core_sigmas: Half width of the window of the Gaussian core, in its sigma.
+        relative_to: One of :data:`~calomlp.evaluation.names.RELATIVE_TO`.
+        sum: How the terms of the resolution are added up, one of :data:`~calomlp.evaluation.names.SUMS`.
+        noise: The noise term [GeV], where it is known from elsewhere and not fitted.
+        edges: Whether bins at an edge of the training range are fitted too.
+        seed: Of the bootstrap.
+    """
+
+    width: str = "core"
+    core_sigmas: float = 2.0
+    relative_to: str = MEAN
+    sum: str = QUADRATURE
+    noise: float | None = None
+    edges: bool = False
+    seed: int = 1
+
+
+def estimate_all(histogram: Histogram, options: Options) -> dict[str, Measurement]:
     """Return every estimator of a histogram with its error, by name; empty for fewer than :data:`MIN_EVENTS` events.
 
-    The errors of ``mean`` and ``rms`` are those of the moments of all events; the others are standard deviations of
-    Poisson bootstrap replicas.
-
-    Args:
-        histogram: The responses.
-        seed: Seed of the bootstrap.
+    ``mean`` and ``rms`` are those of all events, the others of the events in the fine bins. Errors are standard
+    deviations of Poisson bootstrap replicas, that of the mean is RMS/sqrt(N). ``resolution`` is the width that the
+    options name, relative to what they name; ``bias`` is the location that goes with it, minus one.
     """
     if histogram.count.sum() < MIN_EVENTS:
         return {}
-    rng = np.random.default_rng(seed)
-    data = histogram.count.astype(np.float64)
+    rng = np.random.default_rng(options.seed)
+    rows = _rows(_resampled(histogram, rng), histogram, options.core_sigmas)
+    if histogram.events < MIN_QUOTED:
+        del rows["sigma_eff"]
+    found = {name: _measured(row) for name, row in rows.items()} | _moments(histogram, rows["rms"])
+    chosen = WIDTHS[options.width]
+    if options.width == "crystal_ball":
+        from calomlp.evaluation.crystal_ball import fit_crystal_ball  # noqa: PLC0415 - it needs the estimators
+
+        found |= fit_crystal_ball(histogram, found["core_mean"].value, found["core_sigma"].value)
+    if chosen.width not in found:
+        return found
+    location = found[chosen.location]
+    found["bias"] = Measurement(location.value - 1, location.error)
+    relative = options.relative_to == MEAN
+    if chosen.width in rows and chosen.location in rows:
+        row = rows[chosen.width] / rows[chosen.location] if relative else rows[chosen.width]
+        found["resolution"] = _measured(row)
+    else:  # the errors of width and location are all but independent
+        found["resolution"] = _relative(found[chosen.width], location if relative else Measurement(1, 0))
+    return found
+
+
+def resolution_ratio(joint: Joint, options: Options) -> Measurement:
+    """Return the ratio of the resolutions of two curves that are made from the same events.
+
+    Both are taken from each bootstrap replica of the joint histogram, so that what fluctuates alike in both does not
+    count: the error is two to five times smaller than that of independent samples.
+
+    Args:
+        joint: Responses of the one curve and the other.
+        options: Say which resolution.
+    """
+    one, other = (_chosen(sample, options) for sample in _samples(joint, slice(None), ("x", "y"), options.seed))
+    return _measured(one / other)
+
+
+def resolution_in(joint: Joint, cells: NDArray[np.intp], options: Options) -> Measurement | None:
+    """Return the resolution of what is in some cells of a joint histogram whose ``y`` is the response.
+
+    It is ``None`` for fewer than :data:`MIN_EVENTS` events.
+    """
+    if joint.count[cells].sum() < MIN_EVENTS:
+        return None
+    (sample,) = _samples(joint, cells, ("y",), options.seed)
+    return _measured(_chosen(sample, options))
+
+
+def _samples(joint: Joint, cells: slice | NDArray[np.intp], axes: Sequence[str], seed: int) -> Iterator[Sample]:
+    """Yield the distributions of quantities of a joint histogram, and of the same replicas of all of them."""
+    data = joint.count[cells]
+    counts = np.concatenate([data[None], np.random.default_rng(seed).poisson(data, (_REPLICAS, len(data)))])
+    for axis in axes:
+        place = getattr(joint, axis)[cells]
+        order = np.argsort(place, kind="stable")
+        found, starts = np.unique(place[order], return_index=True)
+        summed = np.add.reduceat(counts[:, order], starts, axis=1).astype(np.float64)
+        yield Sample((found + 0.5) * joint.width, summed, joint.width)
+
+
+def _chosen(sample: Sample, options: Options) -> Row:
+    """Return the resolution of every replica; that of the core stands for the fit of a Crystal Ball."""
+    chosen = WIDTHS[options.width if options.width != "crystal_ball" else "core"]
+    rows = OF_WIDTH[chosen.width](sample, options.core_sigmas)
+    return rows[chosen.width] / rows[chosen.location] if options.relative_to == MEAN else rows[chosen.width]
+
+
+def _resampled(histogram: Histogram, rng: np.random.Generator) -> Sample:
+    """Return a histogram and its replicas, with bins that are as fine as they need to be."""
+    level = 0
+    cumulated = np.cumsum(histogram.count) / histogram.count.sum()
+    low, high = histogram.index[np.searchsorted(cumulated, [0.1587, 0.8413])]
+    while (high - low) >> (level + 1) > 2 * _FINENESS:
+        level += 1
+    index, starts = np.unique(histogram.index >> level, return_index=True)
+    data = np.add.reduceat(histogram.count, starts).astype(np.float64)
     counts = np.concatenate([data[None], rng.poisson(data, size=(_REPLICAS, len(data)))])
-    sample = _Sample(histogram.centres, counts)
-    core_mean, core_sigma = gaussian_core(sample)
-    mean90, rms90 = smallest_rms(sample, 0.9)
-    rows = {
-        "core_mean": core_mean,
-        "core_sigma": core_sigma,
-        "resolution": core_sigma / core_mean,
-        "median": sample.quantile(0.5),
-        "sigma_68": (sample.quantile(0.5 + ONE_SIGMA / 2) - sample.quantile(0.5 - ONE_SIGMA / 2)) / 2,
-        "sigma_eff": shortest_interval(sample, ONE_SIGMA) / 2,
-        "mean90": mean90,
-        "rms90": rms90,
-    }
-    found = {name: Measurement(float(row[0]), float(row[1:].std(ddof=1))) for name, row in rows.items()}
-    return _moments(histogram) | found
+    width = BIN_WIDTH * 2**level
+    return Sample(1 + (index + 0.5) * width, counts, width)
 
 
-def _moments(histogram: Histogram) -> dict[str, Measurement]:
+def _rows(sample: Sample, histogram: Histogram, core_sigmas: float) -> dict[str, Row]:
+    """Return the estimators of every replica by name."""
+    rows: dict[str, Row] = {}
+    for of_width in OF_WIDTH.values():
+        rows |= of_width(sample, core_sigmas)
+    del rows["mean"]  # that of all events is better
+    everything = sample.total + histogram.outside
+    for sigmas in (2, 3):
+        reach = sigmas * rows["core_sigma"]
+        inside = sample.below(rows["core_mean"] + reach) - sample.below(rows["core_mean"] - reach)
+        rows[f"tail_{sigmas}sigma"] = 1 - inside / everything
+    return rows
+
+
+def _measured(row: Row) -> Measurement:
+    return Measurement(float(row[0]), float(row[1:].std(ddof=1)))
+
+
+def _relative(width: Measurement, location: Measurement) -> Measurement:
+    ratio = width.value / location.value
+    return Measurement(ratio, float(np.hypot(width.error / location.value, ratio * location.error / location.value)))
+
+
+def _moments(histogram: Histogram, replicas: Row) -> dict[str, Measurement]:
+    """Return mean and RMS of all events; for Gaussian data their errors are sigma/sqrt(N) and RMS/sqrt(2 N).
+
+    The error of the RMS is that of the replicas of the events in the fine bins, scaled.
+    """
     n = histogram.events
     mean = histogram.deviation / n
-    variance = max(histogram.deviation_squared / n - mean**2, 0.0) * n / (n - 1)
-    rms = math.sqrt(variance)
-    return {"mean": Measurement(1 + mean, rms / math.sqrt(n)), "rms": Measurement(rms, rms / math.sqrt(2 * n))}
-
-
-class _Sample:
-    """Histograms over the same fine bins, with the running sums that the estimators share."""
-
-    def __init__(self, centres: Row, counts: Counts) -> None:
-        self.centres = centres  # [bins]
-        self.counts = counts  # [replicas, bins]
-        self.total = counts.sum(axis=1)  # [replicas]
-        zero = np.zeros((len(counts), 1))
-        x = centres - 1
-        self.running = [np.concatenate([zero, np.cumsum(counts * x**power, axis=1)], axis=1) for power in range(3)]
-
-    def quantile(self, probability: float) -> Row:
-        """Return a quantile of every replica, interpolated inside the fine bin that holds it."""
-        wanted = probability * self.total[:, None]
-        below = self.running[0]  # [replicas, bins + 1]
-        bin_ = np.clip((below[:, 1:] < wanted).sum(axis=1), 0, len(self.centres) - 1)  # [replicas]
-        rows = np.arange(len(below))
-        inside = (wanted[:, 0] - below[rows, bin_]) / np.maximum(self.counts[rows, bin_], 1)
-        return np.asarray(self.centres[bin_] + (inside - 0.5) * BIN_WIDTH)
-
-    def moments(self, low: Row, high: Row) -> tuple[Row, Row, Row]:
-        """Return number, mean and variance of what every replica has between two responses, shape [replicas] each."""
-        first, last = np.searchsorted(self.centres, low), np.searchsorted(self.centres, high)
-        rows = np.arange(len(self.counts))
-        number, deviation, squared = (running[rows, last] - running[rows, first] for running in self.running)
-        number = np.maximum(number, 1)
-        mean = deviation / number
-        return number, 1 + mean, np.maximum(squared / number - mean**2, 0)
-
-
-def gaussian_core(sample: _Sample, n_sigmas: float = CORE_SIGMAS) -> tuple[Row, Row]:
-    """Return mean and sigma of the Gaussian core.
-
-    The moments inside ``mean +- n_sigmas * sigma`` are taken again and again until they change by less than 0.1 %; the
-    standard deviation inside is divided by that of a Gaussian cut at the same place (0.8796 for two sigma). It starts
-    from median and MAD-like quantiles. For Gaussian data the relative error of sigma is 1.13/sqrt(N).
-    """
-    density = math.exp(-(n_sigmas**2) / 2) / math.sqrt(2 * math.pi)
-    shrinkage = math.sqrt(1 - 2 * n_sigmas * density / math.erf(n_sigmas / math.sqrt(2)))
-    mean = sample.quantile(0.5)
-    sigma = np.maximum((sample.quantile(0.8413) - sample.quantile(0.1587)) / 2, BIN_WIDTH)
-    for _ in range(_CORE_ITERATIONS):
-        _, new_mean, variance = sample.moments(mean - n_sigmas * sigma, mean + n_sigmas * sigma)
-        new_sigma = np.maximum(np.sqrt(variance) / shrinkage, BIN_WIDTH)
-        change = np.maximum(np.abs(new_mean - mean), np.abs(new_sigma - sigma)) / new_sigma
-        mean, sigma = new_mean, new_sigma
-        if change.max() < _CORE_PRECISION:
-            break
-    return mean, sigma
-
-
-def smallest_rms(sample: _Sample, share: float) -> tuple[Row, Row]:
-    """Return mean and RMS of the contiguous range with at least this share of the entries whose RMS is smallest.
-
-    With 90 % these are mean90 and RMS90 (M. Thomson, NIM A611 (2009) 25); no factor is applied that would make RMS90
-    the sigma of a Gaussian, for which it is 0.7893 sigma. For Gaussian data the relative error is 0.80/sqrt(N).
-    """
-    mean, rms = np.empty(len(sample.counts)), np.empty(len(sample.counts))
-    for row, (first, last) in enumerate(_ranges(sample, share)):
-        number, deviation, squared = (running[row, last] - running[row, first] for running in sample.running)
-        variance = np.maximum(squared / number - (deviation / number) ** 2, 0)
-        best = np.argmin(variance)
-        mean[row], rms[row] = 1 + deviation[best] / number[best], math.sqrt(variance[best])
-    return mean, rms
-
-
-def shortest_interval(sample: _Sample, share: float) -> Row:
-    """Return the length of the shortest interval that holds this share of the entries.
-
-    Half of it, with 68.27 %, is the effective sigma of the CMS photon analyses (arXiv:1502.02702). It is biased low for
-    few events: by 6 % for 100, 1.6 % for 1000. For Gaussian data the relative error is 0.95/sqrt(N).
-    """
-    length = np.empty(len(sample.counts))
-    for row, (first, last) in enumerate(_ranges(sample, share)):
-        length[row] = (sample.centres[last - 1] - sample.centres[first]).min()
-    return length
-
-
-def _ranges(sample: _Sample, share: float) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """For every replica, the first and one-past-last bin of the shortest ranges that hold a share of the entries."""
-    found = []
-    for below, total in zip(sample.running[0], sample.total, strict=True):
-        first = np.flatnonzero(below[:-1] + share * total <= total)
-        last = np.searchsorted(below, below[first] + share * total, side="left")
-        found.append((first, last))
-    return found
+    rms = math.sqrt(max(histogram.deviation_squared / n - mean**2, 0.0) * n / (n - 1))
+    within = _measured(replicas)
+    error = rms * within.error / within.value if within.value else 0.0
+    return {"mean": Measurement(1 + mean, rms / math.sqrt(n)), "rms": Measurement(rms, error)}

@@ -1,294 +1,340 @@
-"""Evaluate a model: one pass over the files, then every estimator, fit and flag."""
+"""Evaluate models and other energies: one pass over the files, in which everything that a report needs is added up."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from functools import reduce
+from operator import add, and_
 
 import numpy as np
 from numpy.typing import NDArray
 
-from calomlp.compute import threads
 from calomlp.data.layouts import open_rows
 from calomlp.data.record import FileRecord
 from calomlp.data.rows import Rows
 from calomlp.data.sample import (
-    MAX_BEAM_ENERGIES,
+    Chunk,
     Recipe,
-    Sample,
     describe,
-    read_chunks,
-    read_target,
+    read_events,
     remember,
-    selected,
 )
-from calomlp.data.sources import Source, is_url
-from calomlp.data.split import Side
+from calomlp.data.sources import Source
 from calomlp.data.tally import Tally
 from calomlp.errors import InputError
-from calomlp.evaluation.bins import POINTS, EnergyBins
-from calomlp.evaluation.estimators import estimate_all
-from calomlp.evaluation.report import Bin, Curve, Linearity, Report
-from calomlp.evaluation.resolution import fit_resolution
-from calomlp.evaluation.response import Accumulator, BinContent
+from calomlp.evaluation.binning import choose_bins
+from calomlp.evaluation.bins import AUTOMATIC, POINTS, EnergyBins
+from calomlp.evaluation.by import Request
+from calomlp.evaluation.estimators import Options
+from calomlp.evaluation.importance import permuted
+from calomlp.evaluation.report import Context, Report
+from calomlp.evaluation.response import Accumulator, Unusual
+from calomlp.evaluation.slices import SliceStatistics, Slicing
+from calomlp.evaluation.statistics import IN_DOMAIN, Statistics, Worst
+from calomlp.evaluation.subjects import Measured, Subject, Trained, check_names, one_number
+from calomlp.evaluation.summary import alarms, summarise
+from calomlp.evaluation.uncertainty import UncertaintyStatistics
 from calomlp.interrupt import Interrupt
-from calomlp.model.envelope import Envelope
-from calomlp.model.file import Model
-from calomlp.model.regressor import Estimates
 from calomlp.model.spread import Spread
+from calomlp.processes import ALONE, Processes
 from calomlp.progress import Progress
 from calomlp.provenance import provenance
-from calomlp.streams import STDIN
+from calomlp.training.suspicions import line_residual
 
 logger = logging.getLogger(__name__)
 
-LABELS = {"regressor": "MLP regressor", "anchor": "linear anchor", "sum": "calibrated sum"}
-"""Names of the curves, and what figures and tables call them."""
+_LOOK = 10_000
+_SUSPICIOUS, _SUSPICIOUS_SHARE = 1e-3, 0.5
+"""A feature follows the truth suspiciously if a line through it is better than a per mille, or than half of what the
+line through all energies leaves."""
 
-_MIN_EVENTS_PER_POINT = 20
-_PLAUSIBLE = (0.5, 2.0)
-_NAMED = 3
-_USUAL_STRANGE = 0.005
-"""A share of events outside the domain that needs no word; of those like the training one in a thousand is."""
-
-
-def training_sources(model: Model, folder: Path) -> list[Source]:
-    """Return the files that a model was trained on, as it recorded them.
-
-    Args:
-        model: The model.
-        folder: Where it lies: files that are not found from the current folder are looked for from there.
-
-    Raises:
-        InputError: If they are not there, or came through a pipe and are gone.
-    """
-    sources = []
-    for record in model.files:
-        if record.path == STDIN:
-            raise InputError("the model was trained on data from a pipe, which are gone: name the data to evaluate on")
-        found = [
-            Source(place, record.tree, record.path, record.true_energy, _friends(record, folder))
-            for place in _places(record.path, folder)
-        ]
-        same = [source for source in found if _identity(source, model) == record.identity]
-        if not same:
-            reason = "has been replaced by another" if found else "is not there"
-            raise InputError(f"{record.path}: the model was trained on this file, which {reason}: name the data")
-        sources.append(same[0])
-    return sources
+Keep = Callable[[int, Chunk, Measured], None]
+"""Told of the number of a file, its events, and their energies."""
 
 
-def _places(path: str, folder: Path) -> list[str]:
-    """Return where a file lies that was recorded by its path: as seen from here, or from the folder of the model."""
-    return [path] if is_url(path) else [place for place in (path, str(folder / path)) if Path(place).is_file()]
+@dataclass(frozen=True)
+class Wishes:
+    """What an evaluation is asked for.
 
-
-def _friends(record: FileRecord, folder: Path) -> tuple[Source, ...]:
-    named = [friend.rpartition(":") for friend in record.friends]
-    return tuple(Source((_places(path, folder) or [path])[0], tree, path) for path, _, tree in named)
-
-
-def _identity(source: Source, model: Model) -> str:
-    with open_rows(source, model.recipe.layout) as rows:
-        return rows.identity
-
-
-def evaluate(
-    model: Model,
-    sources: Sequence[Source],
-    *,
-    use_all: bool,
-    skip_bad_files: bool,
-    seed: int,
-    progress: Progress,
-    interrupt: Interrupt,
-) -> Report:
-    """Evaluate a model and its baselines on files.
-
-    A file that the model was trained on is recognised by its identity wherever it lies, and contributes its test side
-    only.
-
-    Args:
-        model: The model.
-        sources: The files.
-        use_all: Evaluate the training and validation sides of the training files too.
+    Attributes:
+        use_all: Evaluate the training and validation sides of training files too.
         skip_bad_files: Whether to go on without a file that cannot be read.
-        seed: Seed of the bootstrap errors.
-        progress: Told of every chunk.
-        interrupt: Looked at after every chunk.
-
-    Raises:
-        InputError: If a file cannot be used, or no event is left.
-        ArtefactError: If a file lacks a branch of the model.
+        bins: Kind of the bins of energy, and the number of quantiles or the edges [GeV].
+        by: Quantities to slice by.
+        worst: How many events to list that are furthest off.
+        importance: Whether to shuffle features.
+        options: How numbers are derived, and the seed of bootstrap and shuffling.
     """
-    tally = Tally()
-    good, records = _check(model, sources, tally, skip_bad_files=skip_bad_files)
-    found = _Found(Accumulator(_bins(model, good), tuple(LABELS)), model, tally)
-    progress.start("evaluating", sum(record.events for record in records), "events")
-    used = []
-    for source, record in zip(good, records, strict=True):
-        of_file = _Found(Accumulator(found.responses.bins, found.responses.curves), model)
-        try:
-            _fill(of_file, model, source, progress, interrupt, use_all=use_all)
-        except InputError as error:
-            tally.skip(source, error, allowed=skip_bad_files)
-            continue
-        found.add(of_file)
-        used.append(record)
-    progress.finish()
-    if not found.responses.content:
-        raise InputError(
-            "no event is left to evaluate: all belong to the training side of the model's files (use them with --all)"
-            if found.left_out
-            else "no event is left to evaluate"
-        )
-    report = summarise(found.responses, model, used, left_out=found.left_out, use_all=use_all, seed=seed)
-    selection = tally.selection(model.recipe.cut.text if model.recipe.cut else "")
-    alarms = [*tally.losses(), *found.alarms()]
-    for alarm in alarms:
-        logger.warning("%s", alarm)
-    verdicts = (model.summary[name] for name in ("overtraining", "more_data") if name in model.summary)
-    return replace(report, notes=(*selection, *alarms, *report.notes, *found.sentences(), *verdicts))
+
+    use_all: bool = False
+    skip_bad_files: bool = False
+    bins: tuple[str, tuple[float, ...]] = (AUTOMATIC, ())
+    by: tuple[Request, ...] = ()
+    worst: int = 0
+    importance: bool = False
+    options: Options = field(default_factory=Options)
 
 
 @dataclass
-class _Found:
-    """What is found in files, one after the other.
+class _Pass:
+    """What stays the same during an evaluation.
 
     Attributes:
-        responses: Responses in bins of the true energy.
-        model: The model that is evaluated.
-        tally: What was read, and what was left out.
-        left_out: Events that belong to the training.
-        spreads: Events with a predicted spread.
-        covered: Those of them whose true energy is within it.
-        strange: Events outside the domain of the training.
-        deviation: Sum of their response - 1.
-        outside: Events outside the range that a feature had in training, shape [columns].
+        subjects: What is evaluated, the one that matters first.
+        recipe: How events are made.
+        wishes: What is asked for.
+        labels: Labels of all curves by name.
+        bins: Bins of the true energy.
+        slicings: How events are sliced, by what they are sliced by.
+        keep: Told of all events.
     """
 
-    responses: Accumulator
-    model: Model
-    tally: Tally = field(default_factory=Tally)
-    left_out: int = 0
-    spreads: int = 0
-    covered: int = 0
-    strange: int = 0
-    deviation: float = 0.0
-    outside: NDArray[np.int64] = field(init=False)
+    subjects: tuple[Subject, ...]
+    recipe: Recipe
+    wishes: Wishes
+    labels: Mapping[str, str]
+    bins: EnergyBins
+    keep: Keep
+    slicings: dict[str, Slicing] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        self.outside = np.zeros(len(self.model.envelope.features), dtype=np.int64)
+    @property
+    def main(self) -> Trained | None:
+        """The model that stands beside its baselines."""
+        return next((item for item in self.subjects if isinstance(item, Trained) and item.main), None)
 
-    def add(self, other: _Found) -> None:
-        """Add what was found in another file."""
-        self.responses.merge(other.responses)
-        self.tally.add(other.tally)
-        for name in ("left_out", "spreads", "covered", "strange", "deviation", "outside"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
+    def branches(self, identity: str) -> frozenset[str]:
+        """Return what is read beside the recipe's."""
+        wanted = [subject.branches(identity) for subject in self.subjects]
+        return frozenset().union(*wanted, *(request.expression.branches for request in self.wishes.by))
 
-    def fill(self, events: Sample, estimates: Estimates) -> None:
-        """Add events, and what is estimated of them."""
-        true_energy = events.true_energy
-        arrays = {name: value.cpu().numpy() for name, value in estimates._asdict().items() if value is not None}
-        self.responses.fill(true_energy, arrays)
-        strange = ~arrays["in_domain"] & np.isfinite(arrays["regressor"])
-        self.outside += self.model.envelope.outside(events.features)
-        self.strange += int(np.count_nonzero(strange))
-        self.deviation += float(np.sum(arrays["regressor"][strange] / true_energy[strange] - 1, dtype=np.float64))
-        if "below" in arrays:
-            distance = true_energy - arrays["regressor"]
-            self.spreads += len(distance)
-            self.covered += int(np.count_nonzero((distance > -arrays["below"]) & (distance < arrays["above"])))
+    def recipe_of(self, identity: str) -> Recipe:
+        """Return what is read from a file: no weights, which are for training, and sides only if it was trained on."""
+        known = self.main is not None and self.main.knows(identity)
+        return replace(self.recipe, weight=None, split_by=self.recipe.split_by if known else None)
 
-    def alarms(self) -> Iterator[str]:
-        """Say if the response is far from one, or many events are outside the domain."""
-        for name in self.responses.curves[:1]:
-            histograms = [content.histograms[name] for content in self.responses.content.values()]
-            events = sum(histogram.events for histogram in histograms)
-            response = 1 + sum(histogram.deviation for histogram in histograms) / max(events, 1)
-            if not _PLAUSIBLE[0] < response < _PLAUSIBLE[1]:
-                yield f"the mean response is {response:.3g}: are features and true energy in the units of the training?"
+    def unseen(self, identity: str, chunk: Chunk) -> Chunk:
+        """Return those of the events of a file that no model was trained on, or all if that was asked for."""
+        if self.wishes.use_all:
+            return chunk
+        return chunk[reduce(and_, (subject.unseen(identity, chunk) for subject in self.subjects))]
 
-        events = sum(content.events for content in self.responses.content.values())
-        if self.strange > _USUAL_STRANGE * events:
-            yield (
-                f"{self.strange / events:.1%} of the events are unlike those of the training, their response is "
-                f"{1 + self.deviation / self.strange:.3f} on average{self._worst(events)}"
-            )
-
-    def _worst(self, events: int) -> str:
-        """Name the features that are most often outside the range that they had in training."""
-        worst = np.argsort(-self.outside, kind="stable")[:_NAMED]
-        shares = [(self.model.envelope.features[column].name, self.outside[column] / events) for column in worst]
-        named = [f"{name} in {share:.1%}" for name, share in shares if share > _USUAL_STRANGE]
-        return f"; most often outside their range in training: {', '.join(named)} of the events" if named else ""
-
-    def sentences(self) -> Iterator[str]:
-        """Say whether predicted spreads are what they should be."""
-        if self.spreads:
-            share = self.covered / self.spreads
-            yield f"{share:.1%} of the true energies are within the predicted spread, where 68.3 % should be"
+    def empty(self) -> Statistics:
+        """Return what is known before the first event."""
+        models = {item.name: item.model.weights_mark() for item in self.subjects if isinstance(item, Trained)}
+        worst = Worst(self.wishes.worst)
+        return Statistics(self.bins, self.labels, models, Accumulator(tuple(self.labels)), worst=worst)
 
 
-def _fill(
-    found: _Found, model: Model, source: Source, progress: Progress, interrupt: Interrupt, *, use_all: bool
-) -> None:
-    """Evaluate one file."""
-    with open_rows(source, model.recipe.layout, model.recipe.branches) as rows:
-        known = _is_known(model, rows)
-        recipe = _recipe(model, rows)
-        for events, chunk in read_chunks(rows, recipe, found.tally):
-            used = chunk[recipe.sides(rows.identity, chunk) == Side.TEST] if known and not use_all else chunk
-            found.left_out += len(chunk) - len(used)
-            with threads(1):
-                estimates = model.regressor.estimates(used.features)
-            found.fill(used, estimates)
-            progress.advance(events)
-            interrupt.check()
-
-
-def summarise(
-    accumulator: Accumulator,
-    model: Model,
-    records: Sequence[FileRecord],
+def evaluate(
+    subjects: Sequence[Subject],
+    recipe: Recipe,
+    sources: Sequence[Source],
+    wishes: Wishes,
     *,
-    left_out: int,
-    use_all: bool,
-    seed: int,
+    progress: Progress,
+    interrupt: Interrupt,
+    keep: Keep = lambda *_: None,
+    processes: Processes = ALONE,
 ) -> Report:
-    """Turn accumulated responses into a report."""
-    spread = Spread(**model.summary["anchor_spread"])
-    curves = tuple(_curve(accumulator, name, model.envelope, spread, seed) for name in accumulator.curves)
-    return Report(
-        bins=accumulator.bins,
-        curves=curves,
-        events=sum(content.events for content in accumulator.content.values()),
-        left_out=left_out,
-        files=tuple(records),
-        envelope=model.envelope,
-        training={"history": list(model.history), "summary": model.summary},
-        provenance=provenance(bootstrap_seed=seed, model=model.provenance),
-        notes=tuple(_notes(curves, left_out=left_out, use_all=use_all)),
+    """Evaluate models and other energies on files.
+
+    A file that a model was trained on is recognised by its identity wherever it lies, and contributes its test side
+    only.
+
+    Args:
+        subjects: What is evaluated; the others are compared with the first.
+        recipe: How events are made; that of the model that stands beside its baselines, if there is one.
+        sources: The files.
+        wishes: What is asked for.
+        progress: Told of every chunk.
+        interrupt: Looked at after every chunk.
+        keep: Called with the number of the file, events, and their energies.
+        processes: Those that evaluate together, each its share of the files; all return the same.
+
+    Raises:
+        InputError: If a file cannot be used, or no event is left.
+        ArtefactError: If a file lacks a branch of a model.
+        UsageError: If two curves have the same name.
+    """
+    tally = Tally()
+    labels = check_names(tuple(subjects))
+    whole = _Pass(tuple(subjects), recipe, wishes, labels, EnergyBins(POINTS), keep)
+    good, records = _check(whole, sources, tally)
+    envelope = whole.main.model.envelope if whole.main else None
+    whole.bins = choose_bins(wishes.bins, recipe, good, envelope)
+    whole.slicings = _slicings(whole, good)
+    own = processes.own(len(good))
+    statistics = whole.empty() if processes.rank else replace(whole.empty(), tally=tally)
+    progress.start("evaluating", sum(records[number].events for number in own), "events")
+    used: dict[int, FileRecord] = {}
+    for number in own:
+        try:
+            of_file = _of_file(whole, good[number], number, progress, interrupt)
+        except InputError as error:
+            statistics.tally.skip(good[number], error, allowed=wishes.skip_bad_files)
+            continue
+        statistics = statistics + of_file
+        used[number] = records[number]
+    progress.finish()
+    shares = processes.gather((statistics, used))
+    statistics = reduce(add, (share for share, _ in shares))
+    everyone = {number: record for _, of_process in shares for number, record in of_process.items()}
+    used_records = [everyone[number] for number in sorted(everyone)]
+    report = summarise(statistics, _context(whole, used_records), wishes.options)
+    for alarm in alarms(report):
+        logger.warning("%s", alarm)
+    return report
+
+
+def _of_file(whole: _Pass, source: Source, number: int, progress: Progress, interrupt: Interrupt) -> Statistics:
+    """Return what one file adds."""
+    found = whole.empty()
+    with open_rows(source, whole.recipe.layout, whole.recipe.branches) as rows:
+        recipe, more = whole.recipe_of(rows.identity), whole.branches(rows.identity)
+        tally = Tally()
+        for chunk in read_events(rows, recipe, tally, more):
+            known = whole.unseen(rows.identity, chunk)
+            kept = known[whole.bins.holds(whole.bins.keys(known.sample.true_energy))]
+            lost = {"left_out": len(chunk) - len(known), "out_of_bins": len(known) - len(kept)}
+            found = replace(found, **{name: getattr(found, name) + value for name, value in lost.items()})
+            if len(kept):
+                found = found + _of_events(whole, source, number, kept, first=not (found.events or number))
+            progress.advance(chunk.read)
+            interrupt.check()
+    return replace(found, tally=tally)
+
+
+def _of_events(whole: _Pass, source: Source, number: int, chunk: Chunk, *, first: bool) -> Statistics:
+    """Return what some events add.
+
+    Args:
+        whole: What stays the same.
+        source: The file that they are from.
+        number: Its number.
+        chunk: The events.
+        first: Whether they are the first of all.
+    """
+    measured = [subject.measure(chunk) for subject in whole.subjects]
+    curves = {name: energy for item in measured for name, energy in item.curves.items()}
+    true_energy, keys = chunk.sample.true_energy, whole.bins.keys(chunk.sample.true_energy)
+    found = whole.empty()
+    found.responses.fill(keys, true_energy, curves, compare=True)
+    main = whole.main
+    trained = measured[whole.subjects.index(main)] if main else None
+    whole.keep(number, chunk, replace(measured[0], curves=curves, in_domain=trained.in_domain if trained else None))
+    worst = Worst.of(whole.wishes.worst, source.label, chunk.entries, true_energy, curves[next(iter(curves))])
+    own = measured[0]
+    uncertainty = None
+    if own.below is not None and own.above is not None:
+        energy = next(iter(own.curves.values()))
+        uncertainty = UncertaintyStatistics.of(keys, true_energy, energy, own.below, own.above)
+    importance, outside = None, {}
+    if main and trained and trained.matrix is not None:
+        columns = main.model.envelope.features
+        counts = main.model.envelope.outside(trained.matrix).tolist()
+        outside = {column.name: count for column, count in zip(columns, counts, strict=True) if count}
+        if whole.wishes.importance:
+            rng = np.random.default_rng([whole.wishes.options.seed, int(chunk.entries[0])])
+            importance = permuted(main.model.regressor, main.model.recipe.features, trained.matrix, true_energy, rng)
+    return replace(
+        found,
+        unusual={name: Unusual.among(energy) for name, energy in curves.items()},
+        slices=dict(_slices(whole, chunk, curves, trained)),
+        uncertainty=uncertainty,
+        importance=importance,
+        worst=worst,
+        outside=outside,
+        suspicions=tuple(_suspicions(main, trained, chunk)) if main and trained and first else (),
     )
 
 
-def _check(
-    model: Model, sources: Sequence[Source], tally: Tally, *, skip_bad_files: bool
-) -> tuple[list[Source], list[FileRecord]]:
+def _slices(
+    whole: _Pass, chunk: Chunk, curves: Mapping[str, NDArray[np.floating]], trained: Measured | None
+) -> Iterator[tuple[str, SliceStatistics]]:
+    """Yield the responses in slices; those at the edges of the training range are biased, and in none but of domain."""
+    true_energy = chunk.sample.true_energy
+    if trained is not None and trained.in_domain is not None:
+        inside = trained.in_domain.astype(np.float64)
+        yield IN_DOMAIN, SliceStatistics.of(Slicing(IN_DOMAIN), inside, true_energy, curves)
+    for request in whole.wishes.by:
+        text = request.expression.text
+        values = one_number(request.expression, chunk, "--by")
+        inner = np.ones(len(chunk), dtype=np.bool_)
+        if whole.main is not None:
+            envelope = whole.main.model.envelope
+            low, high = _spread(whole.main).inner_range(envelope.energy_min, envelope.energy_max)
+            inner = (true_energy > low) & (true_energy < high)
+        energies = {name: energy[inner] for name, energy in curves.items()}
+        yield text, SliceStatistics.of(whole.slicings[text], values[inner], true_energy[inner], energies)
+
+
+def _slicings(whole: _Pass, sources: Sequence[Source]) -> dict[str, Slicing]:
+    """Decide how events are sliced, by a look at the first ones; by what they are sliced by."""
+    found = {}
+    first = _first_events(whole, sources) if whole.wishes.by else None
+    for request in whole.wishes.by:
+        values = np.zeros(1) if first is None else one_number(request.expression, first, "--by")
+        found[request.expression.text] = request.slicing(values)
+    return found
+
+
+def _first_events(whole: _Pass, sources: Sequence[Source]) -> Chunk | None:
+    for source in sources:
+        with suppress(InputError), open_rows(source, whole.recipe.layout, whole.recipe.branches) as rows:
+            more = whole.branches(rows.identity)
+            for chunk in read_events(rows, whole.recipe_of(rows.identity), Tally(), more):
+                if len(known := whole.unseen(rows.identity, chunk)):
+                    return known
+    return None
+
+
+def _suspicions(main: Trained, trained: Measured, chunk: Chunk) -> Iterator[str]:
+    """Say which features follow the truth more closely than a measurement could."""
+    if trained.matrix is None or len(np.unique(chunk.sample.true_energy[:_LOOK])) < 3:
+        return
+    truth, matrix = chunk.sample.true_energy[:_LOOK], trained.matrix[:_LOOK]
+    line = line_residual(main.model.regressor.estimates(matrix).anchor.numpy(), truth)
+    for name, values in zip(main.model.recipe.features.columns, matrix.T, strict=True):
+        residual = line_residual(values, truth)
+        if residual < max(_SUSPICIOUS, _SUSPICIOUS_SHARE * line):
+            yield (
+                f"feature {name} alone follows the true energy to {100 * residual:.2g} %, where the line through all "
+                f"energies leaves {100 * line:.2g} %: is it a measurement?"
+            )
+
+
+def _spread(main: Trained) -> Spread:
+    return Spread(**main.model.summary["anchor_spread"])
+
+
+def _context(whole: _Pass, records: Iterable[FileRecord]) -> Context:
+    main, cut = whole.main, whole.recipe.cut
+    origin = {"model": main.model.provenance} if main else {}
+    return Context(
+        tuple(records),
+        cut.text if cut else "",
+        whole.wishes.use_all and any(isinstance(item, Trained) for item in whole.subjects),
+        main.model.envelope if main else None,
+        _spread(main) if main else None,
+        {"history": list(main.model.history), "summary": main.model.summary} if main else {},
+        provenance(**origin),
+    )
+
+
+def _check(whole: _Pass, sources: Sequence[Source], tally: Tally) -> tuple[list[Source], list[FileRecord]]:
     """Open every file before long work begins; return those that are used."""
     good: list[Source] = []
     records: list[FileRecord] = []
     for source in sources:
         try:
-            with open_rows(source, model.recipe.layout, model.recipe.branches) as rows:
-                _recipe(model, rows).check(rows)
+            with open_rows(source, whole.recipe.layout, whole.recipe.branches) as rows:
+                _check_branches(whole, rows)
                 record = describe(rows)
         except InputError as error:
-            tally.skip(source, error, allowed=skip_bad_files)
+            tally.skip(source, error, allowed=whole.wishes.skip_bad_files)
             continue
         remember(records, record)
         good.append(source)
@@ -297,97 +343,10 @@ def _check(
     return good, records
 
 
-def _is_known(model: Model, rows: Rows) -> bool:
-    """Whether the model was trained on this file."""
-    return rows.identity in {record.identity for record in model.files}
-
-
-def _recipe(model: Model, rows: Rows) -> Recipe:
-    """Return what is read from a file: no weights, which are for training, and sides only if it was trained on."""
-    return replace(model.recipe, weight=None, split_by=model.recipe.split_by if _is_known(model, rows) else None)
-
-
-def _bins(model: Model, sources: Sequence[Source]) -> EnergyBins:
-    """One bin per beam energy if there are few distinct ones, otherwise a grid that only the model decides."""
-    distinct, events = _distinct_energies(model.recipe, sources)
-    if len(distinct) <= min(MAX_BEAM_ENERGIES, events / _MIN_EVENTS_PER_POINT):
-        return EnergyBins(POINTS)
-    envelope = model.envelope
-    return EnergyBins.over(envelope.energy_min, envelope.energy_max, envelope.n_test)
-
-
-def _distinct_energies(recipe: Recipe, sources: Sequence[Source]) -> tuple[NDArray[np.floating], int]:
-    """Return the distinct true energies and the number of events read; stops early when they are many."""
-    distinct: NDArray[np.floating] = np.empty(0)
-    events = 0
-    for source in sources:
-        with suppress(InputError), open_rows(source, recipe.layout, recipe.branches) as rows:
-            for _, entries, branches in selected(rows, recipe, recipe.true_branches, Tally()):
-                events += len(entries)
-                energy = read_target(rows, recipe.target, branches, len(entries))
-                distinct = np.unique(np.concatenate([distinct, energy]))
-                if len(distinct) > MAX_BEAM_ENERGIES:
-                    return distinct, events
-    return distinct, events
-
-
-def _curve(accumulator: Accumulator, name: str, envelope: Envelope, spread: Spread, seed: int) -> Curve:
-    bins = tuple(
-        _bin(accumulator.bins.edges(key), content, name, envelope, spread, seed)
-        for key, content in sorted(accumulator.content.items())
-    )
-    usable = [bin_ for bin_ in bins if bin_.estimates and not bin_.edge]
-    fit = fit_resolution([bin_.energy for bin_ in usable], [bin_.estimates["resolution"] for bin_ in usable])
-    return Curve(name, LABELS[name], bins, fit, _linearity(usable), accumulator.non_finite.get(name, 0))
-
-
-def _bin(
-    edges: tuple[float, float], content: BinContent, name: str, envelope: Envelope, spread: Spread, seed: int
-) -> Bin:
-    histogram = content.histograms[name]
-    low, high = edges
-    energy = low if low == high else content.energy
-    return Bin(
-        low,
-        high,
-        energy,
-        content.events,
-        _at_edge(low, high, envelope, spread),
-        estimate_all(histogram, seed),
-        histogram,
-    )
-
-
-def _at_edge(low: float, high: float, envelope: Envelope, spread: Spread) -> bool:
-    """Whether a bin reaches within two sigma of an edge of the training range, or beyond it."""
-    lowest, highest = spread.inner_range(envelope.energy_min, envelope.energy_max)
-    return low < lowest or high > highest
-
-
-def _linearity(bins: Sequence[Bin]) -> Linearity | None:
-    if len(bins) < 2:
-        return None
-    response = np.array([bin_.estimates["core_mean"].value for bin_ in bins])
-    deviation = response / response.mean() - 1
-    return Linearity(float(response.mean()), float(np.abs(deviation).max()), float(np.sqrt(np.mean(deviation**2))))
-
-
-def _notes(curves: Sequence[Curve], *, left_out: int, use_all: bool) -> list[str]:
-    notes = []
-    if use_all:
-        notes.append("events that the model was trained on are among these (--all): the resolution is optimistic")
-    if left_out:
-        notes.append(f"{left_out} events of the training and validation sides were left out")
-    bins = curves[0].bins
-    edges = [bin_ for bin_ in bins if bin_.edge]
-    if edges:
-        notes.append(
-            f"{len(edges)} of {len(bins)} bins are within two sigma of an edge of the training range or beyond it; "
-            "they are marked and left out of the fits"
-        )
-    few = [bin_ for bin_ in bins if not bin_.estimates]
-    if few:
-        notes.append(f"{len(few)} of {len(bins)} bins have too few events for estimates")
-    notes += [f"{curve.label}: {curve.non_finite} estimates are not finite" for curve in curves if curve.non_finite]
-    notes += [f"{curve.label}: {curve.fit.note}" for curve in curves if curve.fit and curve.fit.note]
-    return notes
+def _check_branches(whole: _Pass, rows: Rows) -> None:
+    for subject in whole.subjects:
+        if isinstance(subject, Trained):
+            whole.recipe.check(rows, subject.branches(rows.identity))
+    if whole.main is not None:
+        whole.recipe.check(rows, whole.recipe_of(rows.identity).branches)
+    rows.require(whole.recipe_of(rows.identity).branches | whole.branches(rows.identity))

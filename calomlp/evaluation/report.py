@@ -1,25 +1,31 @@
-"""The report: every number with its error, the histograms that they come from, and how they were made."""
+"""The report: every number with its error, what they come from, and how they were made."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import jsonschema
-import numpy as np
 
 from calomlp.data.record import FileRecord
+from calomlp.documents import from_document, to_document
 from calomlp.errors import ArtefactError, InputError
 from calomlp.evaluation.bins import EnergyBins
-from calomlp.evaluation.estimators import Measurement
-from calomlp.evaluation.resolution import ResolutionFit
-from calomlp.evaluation.response import Histogram
+from calomlp.evaluation.estimators import Measurement, Options
+from calomlp.evaluation.histogram import Histogram
+from calomlp.evaluation.importance import Importance
+from calomlp.evaluation.resolution import ResolutionFit, ResponseFit
+from calomlp.evaluation.response import Unusual
+from calomlp.evaluation.slices import Dependence
+from calomlp.evaluation.statistics import IN_DOMAIN, Statistics
+from calomlp.evaluation.uncertainty import Uncertainty
 from calomlp.model.envelope import Envelope
+from calomlp.model.spread import Spread
 
 REPORT_SCHEMA = "calomlp.report/1"
 
@@ -29,31 +35,38 @@ class Bin:
     """One bin of true energy of one curve.
 
     Attributes:
+        key: Number of the bin among those of the report.
         energy_low: Lower edge [GeV]; equal to the upper one for a beam energy.
         energy_high: Upper edge [GeV].
         energy: Abscissa [GeV].
-        events: Number of events.
+        events: Number of events whose response is finite.
         edge: Whether the bin is within two sigma of an edge of the training range, where a regression is biased and its
             resolution looks better than it is; such bins are left out of fits.
         estimates: Estimators of the response by name; empty for too few events.
         histogram: The responses.
     """
 
+    key: int
     energy_low: float
     energy_high: float
     energy: float
     events: int
     edge: bool
     estimates: Mapping[str, Measurement]
-    histogram: Histogram
+    histogram: Histogram = field(metadata={"document": False})
+
+    @property
+    def edges(self) -> tuple[float, float]:
+        """Lower and upper edge [GeV]."""
+        return self.energy_low, self.energy_high
 
 
 @dataclass(frozen=True)
 class Linearity:
-    """How far the response of the core is from being constant.
+    """How far the response is from being constant.
 
     Attributes:
-        response: Mean of the core responses of all bins that are not at an edge.
+        response: Mean of the responses of all bins that are fitted.
         max: Largest deviation |R(E)/response - 1|.
         rms: Root mean square of the deviations.
     """
@@ -65,15 +78,16 @@ class Linearity:
 
 @dataclass(frozen=True)
 class Curve:
-    """One estimate of the energy: the regressor or a baseline.
+    """One estimate of the energy: a model or a baseline, or an expression.
 
     Attributes:
-        name: ``regressor``, ``anchor`` or ``sum``.
+        name: ``regressor``, ``anchor``, ``sum``, ``compensated``, or what the user called it.
         label: What figures and tables call it.
         bins: In ascending energy.
         fit: The terms of its resolution, if there are bins enough.
-        linearity: Of its core response, if there are bins enough.
-        non_finite: Events whose estimate is not finite, which are in no bin.
+        linearity: Of its response, if there are bins enough.
+        line: Through its mean energies, if there are bins enough.
+        unusual: Events whose estimate is missing or infinite, which are in no bin, and those where it is not positive.
     """
 
     name: str
@@ -81,7 +95,65 @@ class Curve:
     bins: tuple[Bin, ...]
     fit: ResolutionFit | None
     linearity: Linearity | None
-    non_finite: int
+    line: ResponseFit | None
+    unusual: Unusual
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """The resolution of the first curve over that of another one in a bin of energy.
+
+    Attributes:
+        energy_low: Lower edge of the bin [GeV].
+        energy_high: Upper edge [GeV].
+        energy: Abscissa [GeV].
+        edge: Whether the bin is at an edge of the training range.
+        ratio: With the error of curves that are made from the same events.
+    """
+
+    energy_low: float
+    energy_high: float
+    energy: float
+    edge: bool
+    ratio: Measurement
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The resolution of the first curve beside that of another one.
+
+    Attributes:
+        curve: Name of the other one.
+        ratios: In the bins where both have a resolution.
+        mean: Over the bins that are not at an edge; ``None`` if there are none.
+    """
+
+    curve: str
+    ratios: tuple[Ratio, ...]
+    mean: Measurement | None
+
+
+@dataclass(frozen=True)
+class Context:
+    """Where the numbers come from.
+
+    Attributes:
+        files: What was evaluated.
+        cut: The condition that events had to meet; empty for all.
+        use_all: Whether events that a model was trained on are among them.
+        envelope: The region that the model was trained in; ``None`` without a model.
+        spread: Expected spread of its anchor, which says how far the edges of the training range reach.
+        training: History and summary of the training, for figures; empty without a model.
+        provenance: What made the report.
+    """
+
+    files: tuple[FileRecord, ...]
+    cut: str
+    use_all: bool
+    envelope: Envelope | None
+    spread: Spread | None
+    training: Mapping[str, Any]
+    provenance: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -89,36 +161,59 @@ class Report:
     """An evaluation.
 
     Attributes:
+        options: How numbers were derived.
         bins: The binning of the true energy.
-        curves: The regressor first, then the baselines.
-        events: Number of events that were evaluated.
-        left_out: Events of training files that belong to the training or validation side, and so were not evaluated.
-        files: What was evaluated.
-        envelope: The region that the model was trained in.
-        training: History and summary of the training, for figures.
-        provenance: What made the report.
+        curves: The one that matters first, then what it is compared with.
+        comparisons: The resolution of the first curve over that of each other one.
+        dependences: How the response of each curve depends on other quantities.
+        uncertainty: What predicted uncertainties are worth; ``None`` if there are none.
+        importance: Of the features, if that was asked for, the largest first.
         notes: What the reader should know, a sentence each.
+        context: Where the numbers come from.
+        statistics: What the numbers were derived from; reports on other events add up with this.
     """
 
+    options: Options
     bins: EnergyBins
     curves: tuple[Curve, ...]
-    events: int
-    left_out: int
-    files: tuple[FileRecord, ...]
-    envelope: Envelope
-    training: Mapping[str, Any]
-    provenance: Mapping[str, Any]
-    notes: tuple[str, ...] = field(default_factory=tuple)
+    comparisons: tuple[Comparison, ...]
+    dependences: tuple[Dependence, ...]
+    uncertainty: Uncertainty | None
+    importance: tuple[Importance, ...]
+    notes: tuple[str, ...]
+    context: Context
+    statistics: Statistics
+
+    @property
+    def events(self) -> int:
+        """Number of events that were evaluated."""
+        return self.statistics.events
+
+    @property
+    def out_of_domain(self) -> float:
+        """Share of the events that are unlike those of the training; 0 without a model."""
+        slices = self.statistics.slices.get(IN_DOMAIN)
+        outside = slices.responses.content.get(0) if slices else None
+        return outside.events / self.events if outside else 0.0
+
+    @property
+    def history(self) -> list[dict[str, float]]:
+        """The epochs of the training; none without a model."""
+        found: list[dict[str, float]] = self.context.training.get("history", [])
+        return found
+
+    def curve(self, name: str) -> Curve:
+        """Return a curve by its name."""
+        return next(curve for curve in self.curves if curve.name == name)
+
+    def document(self) -> dict[str, Any]:
+        """Return the report for JSON."""
+        return {"schema": REPORT_SCHEMA, **to_document(self)}
 
     def to_json(self) -> str:
         """Write the report as JSON, validated against the schema that is shipped with the package."""
-        document = {"schema": REPORT_SCHEMA, **asdict(self)}
-        for curve in document["curves"]:
-            for bin_ in curve["bins"]:
-                for name in ("index", "count"):
-                    bin_["histogram"][name] = bin_["histogram"][name].tolist()
-        text = json.dumps(document, allow_nan=False)
-        jsonschema.validate(json.loads(text), report_schema())  # as it will be read: tuples have become lists
+        text = json.dumps(self.document(), allow_nan=False)
+        jsonschema.validate(json.loads(text), report_schema())
         return f"{text}\n"
 
 
@@ -138,6 +233,7 @@ def read_report(path: str, label: str) -> Report:
         label: What messages call it.
 
     Raises:
+        InputError: If it cannot be opened.
         ArtefactError: If this is not a report that this version can read.
     """
     try:
@@ -146,37 +242,26 @@ def read_report(path: str, label: str) -> Report:
         raise InputError(f"{label}: cannot open this report: {error.strerror}") from error
     except ValueError as error:
         raise ArtefactError(f"{label}: not a report written by calomlp evaluate (not JSON)") from error
-    schema = document.get("schema") if isinstance(document, dict) else None
+    schema = document.pop("schema", None) if isinstance(document, dict) else None
     if schema != REPORT_SCHEMA:
         raise ArtefactError(f"{label}: has schema {schema!r}, this version reads {REPORT_SCHEMA!r}")
     try:
-        jsonschema.validate(document, report_schema())
+        jsonschema.validate({"schema": schema, **document}, report_schema())
+        return _build(document)
     except jsonschema.ValidationError as error:
         raise ArtefactError(f"{label}: does not follow its schema at {error.json_path}: {error.message}") from error
-    return Report(
-        EnergyBins(**document["bins"]),
-        tuple(_curve(item) for item in document["curves"]),
-        document["events"],
-        document["left_out"],
-        tuple(FileRecord(**{**item, "friends": tuple(item["friends"])}) for item in document["files"]),
-        Envelope.read(document["envelope"]),
-        document["training"],
-        document["provenance"],
-        tuple(document["notes"]),
-    )
+    except (LookupError, ValueError) as error:
+        raise ArtefactError(f"{label}: its numbers and what they come from do not go together ({error!r})") from error
 
 
-def _curve(item: dict[str, Any]) -> Curve:
-    fit = item["fit"]
-    if fit is not None:
-        terms = {name: Measurement(**fit[name]) for name in ("stochastic", "noise", "constant")}
-        fit = ResolutionFit(**{**fit, **terms, "covariance": tuple(map(tuple, fit["covariance"]))})
-    linearity = None if item["linearity"] is None else Linearity(**item["linearity"])
-    bins = tuple(_bin(bin_) for bin_ in item["bins"])
-    return Curve(item["name"], item["label"], bins, fit, linearity, item["non_finite"])
-
-
-def _bin(item: dict[str, Any]) -> Bin:
-    estimates = {name: Measurement(**value) for name, value in item["estimates"].items()}
-    arrays = {name: np.array(item["histogram"][name], dtype=np.int64) for name in ("index", "count")}
-    return Bin(**{**item, "estimates": estimates, "histogram": Histogram(**{**item["histogram"], **arrays})})
+def _build(document: Mapping[str, Any]) -> Report:
+    statistics: Statistics = from_document(Statistics, document["statistics"])
+    bins: EnergyBins = from_document(EnergyBins, document["bins"])
+    responses = statistics.responses.grouped(round(bins.width / statistics.bins.width))
+    curves = []
+    for curve in document["curves"]:
+        content = {key: item.histograms.get(curve["name"]) for key, item in responses.content.items()}
+        complete = [{**bin_, "histogram": content[bin_["key"]]} for bin_ in curve["bins"]]
+        curves.append({**curve, "bins": complete})
+    hints = {**document, "curves": curves}
+    return from_document(Report, hints)  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""The fit of the resolution: sigma/E = a/sqrt(E) (+) n/E (+) c, added in quadrature."""
+"""The fits: the terms of the resolution, a/sqrt(E) and n/E and c, and the line through the response."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from iminuit import Minuit
 from iminuit.cost import LeastSquares
 from numpy.typing import NDArray
 
-from calomlp.evaluation.estimators import Measurement
-from calomlp.model.spread import terms_of_resolution
+from calomlp.evaluation.estimators import Measurement, Options
+from calomlp.evaluation.names import LINEAR, QUADRATURE
+from calomlp.model.spread import non_negative_least_squares
 
 MIN_POINTS = 4
 """Three terms need at least four points, or nothing is tested."""
@@ -22,14 +23,17 @@ _START = 1e-2
 _POOR = 3.0
 _NAMES = ("stochastic", "noise", "constant")
 
+Values = NDArray[np.float64]
+
 
 @dataclass(frozen=True)
 class ResolutionFit:
     """Terms of the resolution.
 
     Attributes:
+        sum: One of :data:`~calomlp.evaluation.names.SUMS`.
         stochastic: a [sqrt(GeV)].
-        noise: n [GeV].
+        noise: n [GeV]; with an error of zero if it was given.
         constant: c.
         covariance: Of (a, n, c), shape [3, 3].
         chi2: Of the fit.
@@ -39,6 +43,7 @@ class ResolutionFit:
         note: What to know before quoting it; empty if nothing.
     """
 
+    sum: str
     stochastic: Measurement
     noise: Measurement
     constant: Measurement
@@ -49,58 +54,144 @@ class ResolutionFit:
     energy_max: float
     note: str = ""
 
-    def __call__(self, energy: NDArray[np.float64]) -> NDArray[np.float64]:
+    def __call__(self, energy: Values) -> Values:
         """Return the fitted resolution at energies [GeV]."""
-        return resolution(energy, self.stochastic.value, self.noise.value, self.constant.value)
+        return resolution(energy, self.stochastic.value, self.noise.value, self.constant.value, self.sum)
+
+    @property
+    def correlation(self) -> tuple[tuple[float, ...], ...]:
+        """Correlation of (a, n, c), shape [3, 3]; zero for what was not fitted."""
+        covariance = np.array(self.covariance)
+        error = np.sqrt(np.maximum(np.diag(covariance), 1e-300))
+        return tuple(tuple(map(float, row)) for row in covariance / np.outer(error, error))
 
 
-def resolution(energy: NDArray[np.float64], a: float, n: float, c: float) -> NDArray[np.float64]:
-    """Return sigma/E = sqrt(a^2/E + n^2/E^2 + c^2) at energies [GeV]."""
-    return np.sqrt(a**2 / energy + n**2 / energy**2 + c**2)
+@dataclass(frozen=True)
+class ResponseFit:
+    """A line through the mean measured energies: E_reco = slope E_true + offset.
+
+    Attributes:
+        slope: Of the line.
+        offset: E_reco at E_true = 0 [GeV].
+        chi2: Of the fit.
+        ndf: Degrees of freedom.
+    """
+
+    slope: Measurement
+    offset: Measurement
+    chi2: float
+    ndf: int
 
 
-def fit_resolution(energies: Sequence[float], measured: Sequence[Measurement]) -> ResolutionFit | None:
-    """Fit the three terms with Minuit, from the solution of the linear problem in their squares.
+def resolution(energy: Values, a: float, n: float, c: float, how: str = QUADRATURE) -> Values:
+    """Return sigma/E at energies [GeV]: a/sqrt(E), n/E and c, added in quadrature or linearly."""
+    return in_quadrature(energy, a, n, c) if how == QUADRATURE else np.asarray(_terms(energy) @ (a, n, c))
+
+
+def in_quadrature(energy: Values, a: float, n: float, c: float) -> Values:
+    """Return sigma/E at energies [GeV]: a/sqrt(E), n/E and c, added in quadrature."""
+    return np.asarray(np.sqrt(np.square(_terms(energy) * (a, n, c)).sum(axis=1)))
+
+
+def fit_resolution(
+    energies: Sequence[float], measured: Sequence[Measurement], options: Options | None = None
+) -> ResolutionFit | None:
+    """Fit the three terms: with Minuit if they add in quadrature, by linear least squares if they add up.
 
     Args:
         energies: In GeV.
         measured: sigma/E with its error at each energy.
+        options: Say how the terms are added up, and what the noise is if that is known.
 
     Returns:
         The fit, or ``None`` for fewer than :data:`MIN_POINTS` points.
     """
+    options = options or Options()
     if len(energies) < MIN_POINTS:
         return None
     x = np.array(energies, dtype=np.float64)
     y = np.array([item.value for item in measured])
     error = np.array([item.error for item in measured])
-    start = terms_of_resolution(x, y, error)
-    # only squares enter, so the sign is free: a limit at zero would hold a term there with no error at all
-    minuit = Minuit(
-        LeastSquares(x, y, error, resolution),
-        a=max(start.stochastic, _START),
-        n=max(start.noise, _START),
-        c=max(start.constant, _START),
+    fit = _fit_sum if options.sum == LINEAR else _fit_squares
+    (a, n, c), covariance, valid = fit(x, y, error, options.noise)
+    terms = {
+        name: Measurement(float(value), math.sqrt(max(float(covariance[i, i]), 0.0)))
+        for i, (name, value) in enumerate(zip(_NAMES, (a, n, c), strict=True))
+    }
+    ndf = len(x) - (3 if options.noise is None else 2)
+    chi2 = float(np.sum(((resolution(x, a, n, c, options.sum) - y) / error) ** 2))
+    return ResolutionFit(
+        options.sum,
+        **terms,
+        covariance=tuple(tuple(map(float, row)) for row in covariance),
+        chi2=chi2,
+        ndf=ndf,
+        energy_min=float(x.min()),
+        energy_max=float(x.max()),
+        note=_note(terms, float(x.min()), chi2 / max(ndf, 1), options, valid=valid),
     )
+
+
+def _fit_squares(x: Values, y: Values, error: Values, noise: float | None) -> tuple[list[float], Values, bool]:
+    """Return terms that are added in quadrature, their covariance, and whether the fit converged.
+
+    Only squares enter, so the sign is free: a limit at zero would hold a term there with no error at all.
+    """
+    start = dict(zip("anc", np.maximum(_start(x, y, error), _START).tolist(), strict=True))
+    minuit = Minuit(LeastSquares(x, y, error, in_quadrature), **start)
+    if noise is not None:
+        minuit.values["n"], minuit.fixed["n"] = noise, True
     minuit.migrad()
     minuit.hesse()
     covariance = np.array(minuit.covariance if minuit.covariance is not None else np.zeros((3, 3)))
-    terms = {
-        name: Measurement(abs(float(value)), math.sqrt(max(float(covariance[i, i]), 0.0)))
-        for i, (name, value) in enumerate(zip(_NAMES, minuit.values, strict=True))
-    }
-    return ResolutionFit(
-        **terms,
-        covariance=tuple(tuple(map(float, row)) for row in covariance),
-        chi2=float(minuit.fval),
-        ndf=len(x) - 3,
-        energy_min=float(x.min()),
-        energy_max=float(x.max()),
-        note=_note(terms, float(x.min()), float(minuit.fval) / max(len(x) - 3, 1), valid=bool(minuit.valid)),
-    )
+    signs = np.where(np.array(minuit.values) < 0, -1.0, 1.0)
+    return np.abs(minuit.values).tolist(), covariance * np.outer(signs, signs), bool(minuit.valid)
 
 
-def _note(terms: dict[str, Measurement], energy_min: float, reduced: float, *, valid: bool) -> str:
+def _fit_sum(x: Values, y: Values, error: Values, noise: float | None) -> tuple[list[float], Values, bool]:
+    """Return terms that are added up, none below zero, and their covariance were they free: a linear problem."""
+    design, known = _terms(x) / error[:, None], (y - (noise or 0.0) / x) / error
+    free = [0, 1, 2] if noise is None else [0, 2]
+    values, covariance = np.array([0.0, noise or 0.0, 0.0]), np.zeros((3, 3))
+    values[free] = non_negative_least_squares(design[:, free], known)
+    covariance[np.ix_(free, free)] = np.linalg.inv(design[:, free].T @ design[:, free])
+    return values.tolist(), covariance, True
+
+
+def fit_response(energies: Sequence[float], measured: Sequence[Measurement]) -> ResponseFit | None:
+    """Fit a line to the mean measured energies, weighted with their errors.
+
+    Args:
+        energies: In GeV.
+        measured: Mean response with its error at each energy.
+
+    Returns:
+        The fit, or ``None`` for fewer than three points.
+    """
+    if len(energies) < 3:
+        return None
+    x = np.array(energies, dtype=np.float64)
+    y, error = x * [item.value for item in measured], x * [item.error for item in measured]
+    design = np.stack([x, np.ones_like(x)], axis=1) / error[:, None]
+    covariance = np.linalg.inv(design.T @ design)
+    line = covariance @ design.T @ (y / error)
+    slope, offset = (Measurement(float(v), math.sqrt(e)) for v, e in zip(line, np.diag(covariance), strict=True))
+    return ResponseFit(slope, offset, float(np.square(design @ line - y / error).sum()), len(x) - 2)
+
+
+def _terms(energy: Values) -> Values:
+    """Return what a, n and c are multiplied by, shape [points, 3]."""
+    return np.stack([1 / np.sqrt(energy), 1 / energy, np.ones_like(energy)], axis=1)
+
+
+def _start(energy: Values, measured: Values, error: Values) -> Values:
+    """Return terms that solve the problem that is linear in their squares."""
+    weight = 1 / (2 * measured * error)  # error of the squared resolution
+    design, target = _terms(energy) ** 2 * weight[:, None], measured**2 * weight
+    return np.asarray(np.sqrt(non_negative_least_squares(design, target)))
+
+
+def _note(terms: dict[str, Measurement], energy_min: float, reduced: float, options: Options, *, valid: bool) -> str:
     """Say what is wrong with a fit.
 
     The noise term cannot be told from the others without energies below about 10 (n/a)^2; a large chi2 means that the
@@ -109,8 +200,10 @@ def _note(terms: dict[str, Measurement], energy_min: float, reduced: float, *, v
     if not valid:
         return "the fit did not converge"
     notes = [f"three terms do not describe the points, chi2/ndf = {reduced:.1f}"] if reduced > _POOR else []
-    noise, stochastic = terms["noise"], terms["stochastic"].value
-    reach = _NOISE_REACH * (noise.value / stochastic) ** 2 if stochastic > 0 else math.inf
-    if noise.value < 2 * noise.error or energy_min > reach:
-        notes.append("the noise term is not determined by these energies")
+    noise, stochastic = terms["noise"], terms["stochastic"]
+    reach = _NOISE_REACH * (noise.value / stochastic.value) ** 2 if stochastic.value > 0 else math.inf
+    if options.noise is None and (
+        noise.value < 2 * noise.error or energy_min > reach or stochastic.value < stochastic.error
+    ):
+        notes.append("the noise term is not determined by these energies: give one from pedestals with --noise")
     return "; ".join(notes)

@@ -2,97 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import add
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from calomlp.errors import ArtefactError
-from calomlp.evaluation.bins import EnergyBins
+from calomlp.evaluation.histogram import Histogram, Joint, histograms, ranked
 
-BIN_WIDTH = 1 / 4096
-"""Width of the fine bins of the response; a power of two, so that edges are exact."""
-
-HALF_RANGE = 8
-"""Responses further than this from one are counted, and enter the mean and the RMS, but have no fine bin."""
-
-_HALF_BINS = int(HALF_RANGE / BIN_WIDTH)
+Key = TypeVar("Key")
 
 
 @dataclass(frozen=True)
-class Histogram:
-    """Sparse fine histogram of the response in one bin of energy, with the moments of all its events.
+class Unusual:
+    """Estimates that say nothing, or that no energy can be.
 
     Attributes:
-        index: Occupied fine bins in ascending order, shape [occupied]; bin ``i`` is centred on
-            ``1 + (i + 0.5) * BIN_WIDTH``.
-        count: Events in each, shape [occupied].
-        outside: Events whose response is outside the range of the fine bins.
-        events: All events.
-        deviation: Sum of response - 1.
-        deviation_squared: Sum of (response - 1)^2.
+        missing: Not a number; without a place in any bin.
+        infinite: The same.
+        not_positive: Zero or negative; they are in the bins like all others.
     """
 
-    index: NDArray[np.int64]
-    count: NDArray[np.int64]
-    outside: int
-    events: int
-    deviation: float
-    deviation_squared: float
+    missing: int = 0
+    infinite: int = 0
+    not_positive: int = 0
 
     @classmethod
-    def of(cls, response: NDArray[np.float64]) -> Histogram:
-        """Return the histogram of responses, shape [events]."""
-        deviation = response - 1
-        fine = np.floor(deviation / BIN_WIDTH)
-        inside = np.abs(fine + 0.5) < _HALF_BINS
-        index, count = np.unique(fine[inside].astype(np.int64), return_counts=True)
-        return cls(
-            index,
-            count.astype(np.int64),
-            int(np.count_nonzero(~inside)),
-            len(response),
-            float(deviation.sum()),
-            float(np.square(deviation).sum()),
-        )
+    def among(cls, estimate: NDArray[np.floating]) -> Unusual:
+        """Count them among estimates, shape [events]."""
+        kinds = (np.isnan(estimate), np.isinf(estimate), np.isfinite(estimate) & (estimate <= 0))
+        return cls(*(int(np.count_nonzero(kind)) for kind in kinds))
 
-    def __add__(self, other: Histogram) -> Histogram:
-        index, position = np.unique(np.concatenate([self.index, other.index]), return_inverse=True)
-        count = np.zeros(len(index), dtype=np.int64)
-        np.add.at(count, position, np.concatenate([self.count, other.count]))
-        return Histogram(
-            index,
-            count,
-            self.outside + other.outside,
-            self.events + other.events,
-            self.deviation + other.deviation,
-            self.deviation_squared + other.deviation_squared,
+    def __add__(self, other: Unusual) -> Unusual:
+        return Unusual(
+            self.missing + other.missing, self.infinite + other.infinite, self.not_positive + other.not_positive
         )
-
-    @property
-    def centres(self) -> NDArray[np.float64]:
-        """Response at the centres of the occupied fine bins, shape [occupied]."""
-        return np.asarray(1 + (self.index + 0.5) * BIN_WIDTH, dtype=np.float64)
 
 
 @dataclass(frozen=True)
 class BinContent:
-    """What is known of one bin of energy.
+    """What is known of some events.
 
     Attributes:
         events: Number of events.
-        inverse_root: Sum of 1/sqrt(E_true), which defines the abscissa of the bin.
-        histograms: Response histogram of each curve.
+        inverse_root: Sum of 1/sqrt(E_true), which defines the abscissa of a bin of energy.
+        histograms: Response of each curve, of those events where it is finite.
+        joints: Responses of each curve but the first together with those of the first.
     """
 
     events: int
     inverse_root: float
     histograms: Mapping[str, Histogram]
+    joints: Mapping[str, Joint]
 
     def __add__(self, other: BinContent) -> BinContent:
-        merged = {name: histogram + other.histograms[name] for name, histogram in self.histograms.items()}
-        return BinContent(self.events + other.events, self.inverse_root + other.inverse_root, merged)
+        return BinContent(
+            self.events + other.events,
+            self.inverse_root + other.inverse_root,
+            added(self.histograms, other.histograms),
+            added(self.joints, other.joints),
+        )
 
     @property
     def energy(self) -> float:
@@ -102,57 +74,91 @@ class BinContent:
 
 @dataclass
 class Accumulator:
-    """Response of several estimates of the energy in bins of the true energy.
+    """Response of several estimates of the energy, in bins.
 
     Attributes:
-        bins: The binning.
-        curves: Names of the estimates.
+        curves: Names of the estimates; the others are compared with the first.
         content: Bins by key.
-        non_finite: Events of each curve whose estimate is not finite; they are in no bin of any curve.
     """
 
-    bins: EnergyBins
     curves: tuple[str, ...]
     content: dict[int, BinContent] = field(default_factory=dict)
-    non_finite: dict[str, int] = field(default_factory=dict)
 
-    def fill(self, true_energy: NDArray[np.floating], estimates: Mapping[str, NDArray[np.floating]]) -> None:
+    def fill(
+        self,
+        keys: NDArray[np.int64],
+        true_energy: NDArray[np.floating],
+        estimates: Mapping[str, NDArray[np.floating]],
+        *,
+        compare: bool = False,
+    ) -> None:
         """Add events.
 
         Args:
+            keys: The bin of every event, shape [events].
             true_energy: In GeV, shape [events].
             estimates: Energies of every curve [GeV], shape [events] each.
+            compare: Whether to keep the joint histograms too.
         """
-        finite = np.ones(len(true_energy), dtype=bool)
-        for name in self.curves:
-            good = np.isfinite(estimates[name])
-            self.non_finite[name] = self.non_finite.get(name, 0) + int(np.count_nonzero(~good))
-            finite &= good
-        energy = true_energy[finite].astype(np.float64)
-        if not len(energy):
+        if not len(keys):
             return
-        order = np.argsort(keys := self.bins.keys(energy), kind="stable")
-        found, starts = np.unique(keys[order], return_index=True)
-        for key, rows in zip(found.tolist(), np.split(order, starts[1:]), strict=True):
-            content = BinContent(
-                len(rows),
-                float(np.sum(1 / np.sqrt(energy[rows]))),
-                {
-                    name: Histogram.of(estimates[name][finite][rows].astype(np.float64) / energy[rows])
-                    for name in self.curves
-                },
-            )
-            self.content[key] = self.content[key] + content if key in self.content else content
+        energy = true_energy.astype(np.float64)
+        found, rank = ranked(keys)
+        events = np.bincount(rank, minlength=len(found))
+        roots = np.bincount(rank, 1 / np.sqrt(energy), len(found))
+        responses = {name: estimates[name] / energy for name in self.curves}
+        finite = {name: np.isfinite(response) for name, response in responses.items()}
+        of_curve = {
+            name: histograms(keys, responses[name]) if good.all() else histograms(keys[good], responses[name][good])
+            for name, good in finite.items()
+        }
+        joints = {name: _joints(keys, responses, finite, self.curves[0], name) for name in self.curves[1:] if compare}
+        for number, key in enumerate(found.tolist()):
+            own = BinContent(int(events[number]), float(roots[number]), _at(key, of_curve), _at(key, joints))
+            self.content[key] = self.content[key] + own if key in self.content else own
 
-    def merge(self, other: Accumulator) -> None:
-        """Add what another accumulator has seen.
+    def __add__(self, other: Accumulator) -> Accumulator:
+        return Accumulator(self.curves, added(self.content, other.content))
 
-        Raises:
-            ArtefactError: If the two have other bins or other curves.
-        """
-        if (self.bins, self.curves) != (other.bins, other.curves):
-            raise ArtefactError("reports with different energy bins or different curves cannot be merged")
-        for key, content in other.content.items():
-            self.content[key] = self.content[key] + content if key in self.content else content
-        for name, count in other.non_finite.items():
-            self.non_finite[name] = self.non_finite.get(name, 0) + count
+    def grouped(self, size: int) -> Accumulator:
+        """Return the same events in bins that are this many times as wide."""
+        groups: dict[int, list[BinContent]] = {}
+        for key, content in sorted(self.content.items()):
+            groups.setdefault(key // size, []).append(content)
+        return Accumulator(self.curves, {key: reduce(add, parts) for key, parts in groups.items()})
+
+    def total(self, curve: str) -> Histogram:
+        """Return the responses of a curve in all bins together."""
+        parts = [content.histograms[curve] for content in self.content.values() if curve in content.histograms]
+        return reduce(add, parts, Histogram.of(np.empty(0)))
+
+
+def added(one: Mapping[Key, Any], other: Mapping[Key, Any]) -> dict[Key, Any]:
+    """Add what stands under the same keys, and keep the rest."""
+    result = dict(one)
+    for key, value in other.items():
+        result[key] = result[key] + value if key in result else value
+    return result
+
+
+def _at(key: int, found: Mapping[str, Mapping[int, Any]]) -> dict[str, Any]:
+    return {name: values[key] for name, values in found.items() if key in values}
+
+
+def _joints(
+    keys: NDArray[np.int64],
+    responses: Mapping[str, NDArray[np.float64]],
+    finite: Mapping[str, NDArray[np.bool_]],
+    *names: str,
+) -> dict[int, Joint]:
+    """Return the joint histogram of two curves in every bin, of the events where both are finite."""
+    good = np.flatnonzero(finite[names[0]] & finite[names[1]])
+    return joints(keys[good], *(responses[name][good] for name in names))
+
+
+def joints(keys: NDArray[np.int64], x: NDArray[np.float64], y: NDArray[np.float64]) -> dict[int, Joint]:
+    """Return the joint histogram of two finite quantities for each group of events, shape [events] each."""
+    order = np.argsort(keys, kind="stable")
+    found, starts = np.unique(keys[order], return_index=True)
+    parts: Sequence[NDArray[np.intp]] = np.split(order, starts[1:]) if len(found) else []
+    return {key: Joint.of(x[rows], y[rows]) for key, rows in zip(found.tolist(), parts, strict=True)}

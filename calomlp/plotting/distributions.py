@@ -10,8 +10,7 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from calomlp.errors import ArtefactError
-from calomlp.evaluation.estimators import CORE_SIGMAS
-from calomlp.evaluation.response import BIN_WIDTH, Histogram
+from calomlp.evaluation.histogram import BIN_WIDTH, Histogram
 from calomlp.plotting.frame import Heading, Row, framed, settle, short
 from calomlp.plotting.points import PERCENT
 from calomlp.plotting.quantity import count, energy_range, with_error
@@ -37,7 +36,7 @@ _FLOOR = 0.5  # events: a bin with one event is seen on the logarithmic axis
 _HEADROOM = 0.28  # share of the height that is kept for text
 _CORE_COLOUR = "#202020"
 _FAR_NOTE = f"baselines that are further than {_WIDEST:g}σ away are outside of the frames"
-_NOTE = "black: Gaussian core (mean μ, width σ) inside ±2σ, dashed outside of it"
+_NOTE = "black: Gaussian core (mean μ, width σ) inside ±{:g}σ, dashed outside of it"
 
 
 def response(report: Report) -> Figure:
@@ -54,7 +53,7 @@ def response(report: Report) -> Figure:
     far = any(_is_far(bin_, same) for bin_ in chosen for _, same in _beside(report, bin_))
     total = len(report.curves[0].bins)
     shown = f"; {len(chosen)} of {total} bins of energy are shown" if len(chosen) < total else ""
-    notes = [_NOTE + shown, *([_FAR_NOTE] if far else [])]
+    notes = [_NOTE.format(report.options.core_sigmas) + shown, *([_FAR_NOTE] if far else [])]
     with style():
         width = COLUMN if columns == 1 else PAGE * min(columns, 3) / 3
         heading = Heading("response", f"{count(report.events)} events", _rows(report), notes)
@@ -100,7 +99,7 @@ def _draw_panel(axes: Axes, report: Report, bin_: Bin) -> None:
         axes.stairs(others_events, edges, baseline=_FLOOR, color=look[name].colour, linewidth=0.7, zorder=2)
         peak = max(peak, float(others_events.max()))
     if bin_.estimates:
-        _draw_core(axes, bin_, edges)
+        _draw_core(axes, bin_, edges, report.options.core_sigmas)
     axes.set_yscale("log")
     axes.set_xlim(edges[0], edges[-1])
     axes.set_ylim(_FLOOR, _FLOOR * (peak / _FLOOR) ** (1 / (1 - _HEADROOM)))
@@ -108,15 +107,15 @@ def _draw_panel(axes: Axes, report: Report, bin_: Bin) -> None:
     _write_numbers(axes, bin_)
 
 
-def _draw_core(axes: Axes, bin_: Bin, edges: NDArray[np.float64]) -> None:
+def _draw_core(axes: Axes, bin_: Bin, edges: NDArray[np.float64], reach: float) -> None:
     """Draw the Gaussian of the core, normalised to the events inside its window."""
     mean, sigma = bin_.estimates["core_mean"].value, bin_.estimates["core_sigma"].value
-    inside = np.abs(bin_.histogram.centres - mean) < CORE_SIGMAS * sigma
-    events = bin_.histogram.count[inside].sum() / math.erf(CORE_SIGMAS / math.sqrt(2))
+    inside = np.abs(bin_.histogram.centres - mean) < reach * sigma
+    events = bin_.histogram.count[inside].sum() / math.erf(reach / math.sqrt(2))
     x = np.linspace(edges[0], edges[-1], 400)
     density = np.exp(-(((x - mean) / sigma) ** 2) / 2) / (sigma * math.sqrt(2 * math.pi))
     y = events * density * (edges[1] - edges[0])
-    core = np.abs(x - mean) <= CORE_SIGMAS * sigma
+    core = np.abs(x - mean) <= reach * sigma
     axes.plot(x, y, color=_CORE_COLOUR, linewidth=0.7, linestyle=(0, (3, 2)), zorder=4)
     axes.plot(x[core], y[core], color=_CORE_COLOUR, linewidth=1.1, zorder=5)
 

@@ -43,7 +43,7 @@ def draw_report(report: Report, references: Sequence[Reference] = ()) -> Drawing
     figures = {name: partial(figure, report) for name, figure in FIGURES.items()}
     figures["resolution"] = partial(resolution, report, references)
     shown = partial(terminal.draw, report, references=references)
-    return Drawing(figures, shown, _metadata(report.events, report.provenance["calomlp"]))
+    return Drawing(figures, shown, _metadata(report.events, report.context.provenance["calomlp"]))
 
 
 def draw_showers(profiles: ShowerProfiles) -> Drawing:

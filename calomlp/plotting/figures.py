@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from calomlp.evaluation.estimators import WIDTHS
 from calomlp.plotting.distributions import response
 from calomlp.plotting.frame import (
     EDGE_NOTE,
@@ -27,6 +28,7 @@ from calomlp.plotting.learning import training
 from calomlp.plotting.points import PERCENT, Points, deviation_points, limits, ratio_points, resolution_points
 from calomlp.plotting.quantity import count, with_error
 from calomlp.plotting.references import fitted_energies
+from calomlp.plotting.report_tables import formula, width_name
 from calomlp.plotting.style import COLUMN, Look, looks, published_looks, style
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ _NONE = "\N{EN DASH}"
 
 
 def resolution(report: Report, references: Sequence[Reference] = ()) -> Figure:
-    """Draw sigma/mu of the Gaussian core against true energy, with its fits and the ratio to the baselines.
+    """Draw the resolution against true energy, with its fits and the ratio to the baselines.
 
     Args:
         report: What to draw.
@@ -62,7 +64,7 @@ def resolution(report: Report, references: Sequence[Reference] = ()) -> Figure:
     """
     require_bins(report)
     points = [resolution_points(curve) for curve in report.curves]
-    ratios = [ratio_points(report.curves[0], baseline) for baseline in report.curves[1:]]
+    ratios = [ratio_points(comparison) for comparison in report.comparisons]
     shares = [2.4, 1] if any(map(len, ratios)) else [1]
     published = [float(end) for reference in references for end in reference(fitted_energies(report))[[0, -1]]]
     low, high = limits(points, at_least=(min(published, default=np.inf), max(published, default=0)), edge_reach=1.0)
@@ -93,7 +95,7 @@ def resolution(report: Report, references: Sequence[Reference] = ()) -> Figure:
 
 
 def linearity(report: Report) -> Figure:
-    """Draw the deviation of the mean response of the core from one against true energy."""
+    """Draw the deviation of the mean response from one against true energy."""
     require_bins(report)
     points = [deviation_points(curve) for curve in report.curves]
     near = [shown.select(np.abs(shown.value) < _FAR) for shown in points[1:]]
@@ -110,7 +112,9 @@ def linearity(report: Report) -> Figure:
             axes.axhspan(-band, band, color=grey, linewidth=0, zorder=0.2 - 0.01 * band)
         axes.axhline(0, color="0.3", linewidth=0.6, zorder=0.5)
         axes.set_ylim(low, high)
-        axes.set_ylabel(r"$\mu$ of $E_\mathrm{reco}/E_\mathrm{true}$, minus 1 [%]")
+        axes.set_ylabel(
+            f"{WIDTHS[report.options.width].centre} of $E_\\mathrm{{reco}}/E_\\mathrm{{true}}$, minus 1 [%]"
+        )
         _draw_all(axes, report.curves, points, looks([curve.name for curve in report.curves]))
         energy_axis(axes, report)
         return settle(figure)
@@ -133,7 +137,7 @@ def _draw_resolutions(axes: Axes, report: Report, points: Sequence[Points]) -> N
             colour, line = look[curve.name].colour, look[curve.name].line
             axes.plot(energy, PERCENT * curve.fit(energy), color=colour, linestyle=line, zorder=_above(points))
     _draw_all(axes, report.curves, points, look)
-    axes.set_ylabel(r"$\sigma/\mu$ of $E_\mathrm{reco}/E_\mathrm{true}$ [%]")
+    axes.set_ylabel(f"{width_name(report)} of $E_\\mathrm{{reco}}/E_\\mathrm{{true}}$ [%]")
 
 
 def _above(groups: Sequence[Points]) -> float:
@@ -162,7 +166,7 @@ def _sample(report: Report) -> str:
 
 def _fit_rows(report: Report) -> list[Row]:
     look = looks([curve.name for curve in report.curves])
-    rows = [Row(("σ/μ = a/√E ⊕ n/E ⊕ c", "a [% √GeV]", "n [GeV]", "c [%]"))]
+    rows = [Row((f"{width_name(report)} = {formula(report)}", "a [% √GeV]", "n [GeV]", "c [%]"))]
     for curve in report.curves:
         if curve.fit is None:
             terms = (_NONE,) * 3

@@ -59,17 +59,17 @@ def training(report: Report) -> Figure:
     Raises:
         ArtefactError: If the report has no history of the training.
     """
-    history = report.training.get("history") or ()
+    history, envelope = report.history, report.context.envelope
     panels = [panel for panel in _PANELS if any(len(_known(history, name)[0]) for name in panel.curves)]
     if not panels:
         raise ArtefactError("the report has no history of the training, so there is no training to draw")
-    best = report.training.get("summary", {}).get("best_epoch")
+    best = report.context.training.get("summary", {}).get("best_epoch")
     rows = [Row(("training side",), _TRAINING), Row(("validation side",), _VALIDATION)]
     if best is not None:
         rows.append(Row((f"chosen epoch: {best}",), _CHOSEN))
     shares = [panel.share for panel in panels]
     with style():
-        heading = Heading("training", f"{count(report.envelope.n_train)} training events", rows)
+        heading = Heading("training", f"{count(envelope.n_train)} training events" if envelope else "", rows)
         figure = framed(heading, width=COLUMN, height=0.4 + 0.9 * sum(shares))
         stack = figure.subplots(len(panels), sharex=True, squeeze=False, height_ratios=shares)[:, 0]
         for axes, panel in zip(stack, panels, strict=True):

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from calomlp.evaluation.estimators import Measurement
+from calomlp.evaluation.summary import is_fitted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from calomlp.evaluation.report import Bin, Curve
+    from calomlp.evaluation.report import Bin, Comparison, Curve, Ratio
     from calomlp.evaluation.showers import ShowerProfiles
 
 PERCENT = 100.0
@@ -39,7 +40,7 @@ class Points:
     edge: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, bins: Sequence[Bin], measured: Sequence[Measurement]) -> Points:
+    def of(cls, bins: Sequence[Bin | Ratio], measured: Sequence[Measurement]) -> Points:
         """Return one point for each bin.
 
         Args:
@@ -71,31 +72,20 @@ class Points:
 
 
 def resolution_points(curve: Curve) -> Points:
-    """Return sigma/mu of the Gaussian core [%] of all bins that have estimates."""
-    bins = [bin_ for bin_ in curve.bins if bin_.estimates]
-    resolutions = [bin_.estimates["resolution"] for bin_ in bins]
-    return Points.of(bins, [Measurement(PERCENT * item.value, PERCENT * item.error) for item in resolutions])
+    """Return the resolution [%] of all bins that have events enough to be shown."""
+    bins = _shown(curve)
+    return Points.of(bins, [_in_percent(bin_.estimates["resolution"]) for bin_ in bins])
 
 
 def deviation_points(curve: Curve) -> Points:
-    """Return the mean of the Gaussian core - 1 [%] of all bins that have estimates."""
-    bins = [bin_ for bin_ in curve.bins if bin_.estimates]
-    means = [bin_.estimates["core_mean"] for bin_ in bins]
-    return Points.of(bins, [Measurement(PERCENT * (item.value - 1), PERCENT * item.error) for item in means])
+    """Return the mean response - 1 [%] of all bins that have events enough to be shown."""
+    bins = _shown(curve)
+    return Points.of(bins, [_in_percent(bin_.estimates["bias"]) for bin_ in bins])
 
 
-def ratio_points(curve: Curve, baseline: Curve) -> Points:
-    """Return the resolution of a curve over that of a baseline, in the bins where both have one.
-
-    The errors are added in quadrature. Both curves are made from the same events, so the true error is smaller.
-    """
-    others = {(bin_.energy_low, bin_.energy_high): bin_ for bin_ in baseline.bins if bin_.estimates}
-    bins = [bin_ for bin_ in curve.bins if bin_.estimates and (bin_.energy_low, bin_.energy_high) in others]
-    ratios = [
-        _ratio(bin_.estimates["resolution"], others[bin_.energy_low, bin_.energy_high].estimates["resolution"])
-        for bin_ in bins
-    ]
-    return Points.of(bins, ratios)
+def ratio_points(comparison: Comparison) -> Points:
+    """Return the resolution of the first curve over that of another, in the bins where both have one."""
+    return Points.of(comparison.ratios, [item.ratio for item in comparison.ratios])
 
 
 def limits(groups: Sequence[Points], *, at_least: tuple[float, float], edge_reach: float = 0.4) -> tuple[float, float]:
@@ -130,6 +120,9 @@ def _range(groups: Sequence[Points], at_least: tuple[float, float]) -> tuple[flo
     return min(low), max(high)
 
 
-def _ratio(above: Measurement, below: Measurement) -> Measurement:
-    ratio = above.value / below.value
-    return Measurement(ratio, abs(ratio) * float(np.hypot(above.error / above.value, below.error / below.value)))
+def _shown(curve: Curve) -> list[Bin]:
+    return [bin_ for bin_ in curve.bins if is_fitted(bin_, edges=True)]
+
+
+def _in_percent(measured: Measurement) -> Measurement:
+    return Measurement(PERCENT * measured.value, PERCENT * measured.error)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from calomlp.evaluation.bins import POINTS
+from calomlp.evaluation.bins import EDGES, POINTS
 from calomlp.evaluation.report import REPORT_SCHEMA
 from calomlp.plotting.page import Page, facts, file_table, fill, origin
 from calomlp.plotting.quantity import count
-from calomlp.plotting.tables import report_tables, verdicts
+from calomlp.plotting.report_tables import report_tables, verdicts
 
 if TYPE_CHECKING:
     from calomlp.evaluation.report import Report
@@ -23,14 +22,14 @@ def report_page(report: Report, label: str, command: str) -> Page:
         label: What the user calls the file.
         command: What to run next.
     """
-    made = report.provenance
+    made = report.context.provenance
     sentences = [*verdicts(report), *(f"note: {note}" for note in report.notes)]
     return [
         f"{label}: report, {REPORT_SCHEMA}",
         origin("made by", made),
         *([f"\n{origin('of a model by', made['model'])}"] if made.get("model") else []),
         f"\n{facts(_facts(report))}\n",
-        ("Files", file_table((file.path, file.tree, file.events) for file in report.files)),
+        ("Files", file_table((file.path, file.tree, file.events) for file in report.context.files)),
         *report_tables(report),
         "\n".join(map(fill, sentences)) + "\n",
         command,
@@ -38,22 +37,23 @@ def report_page(report: Report, label: str, command: str) -> Page:
 
 
 def report_record(report: Report) -> dict[str, Any]:
-    """Return a report for JSON without what makes it long: the histograms and the history of the training."""
-    document = {"schema": REPORT_SCHEMA, **asdict(report)}
-    del document["training"]["history"]
-    for curve in document["curves"]:
-        for bin_ in curve["bins"]:
-            del bin_["histogram"]
-    return document
+    """Return a report for JSON without what makes it long: what it was derived from, and the history of training."""
+    document = report.document()
+    del document["statistics"]
+    document["context"]["training"].pop("history", None)
+    return {**document, "events": report.events}
 
 
 def _facts(report: Report) -> list[tuple[str, str]]:
-    region, summary = report.envelope, report.training["summary"]
-    width = "one for each beam energy" if report.bins.kind == POINTS else f"each {report.bins.width:.3g} wide in ln E"
+    region, summary = report.context.envelope, report.context.training.get("summary", {})
+    kinds = {POINTS: "one for each beam energy", EDGES: "with given edges"}
+    width = kinds.get(report.bins.kind, f"each {report.bins.width:.3g} wide in ln E")
     loss = f", loss {summary['loss']}" if "loss" in summary else ""
-    trained = f"{count(region.n_train)} events, {region.energy_min:.4g} to {region.energy_max:.4g} GeV"
+    trained = (
+        f"{count(region.n_train)} events, {region.energy_min:.4g} to {region.energy_max:.4g} GeV" if region else ""
+    )
     return [
         ("events", count(report.events)),
         ("bins", f"{len(report.curves[0].bins)}, {width}"),
-        ("trained on", f"{trained}{loss}"),
+        ("trained on", f"{trained}{loss}" if trained else ""),
     ]

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import plotext
 
+from calomlp.evaluation.estimators import WIDTHS
 from calomlp.plotting.points import PERCENT, Points, deviation_points, limits, resolution_points, shown_radius
 from calomlp.plotting.quantity import energy_range
 from calomlp.plotting.references import fitted_energies
+from calomlp.plotting.report_tables import width_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -109,14 +111,14 @@ def draw(report: Report, width: int, height: int, *, colour: bool, references: S
     deviation_axis = _Axis(*limits(deviations, at_least=(-2.0, 2.0)), log=False)
     panels = [
         _Panel(
-            "energy resolution: sigma/mu of the Gaussian core [%]",
+            f"energy resolution: {width_name(report)} [%]",
             "E_true [GeV]",
             energy,
             resolution_axis,
             [*_measured(report, resolutions), *published],
         ),
         _Panel(
-            "linearity: mean response of the core - 1 [%]",
+            f"linearity: {WIDTHS[report.options.width].centre} of the response - 1 [%]",
             "E_true [GeV]",
             energy,
             deviation_axis,

@@ -97,20 +97,19 @@ def _features(data: Data, sample: Sample) -> Iterator[str]:
         yield f"{listed(wild, 3)}: beside such a value all others look alike to the network; leave it out with --cut"
     if len(np.unique(some.true_energy)) > 1:
         columns = zip(data.recipe.features.columns, some.features.T, strict=True)
-        exact = [name for name, values in columns if _follows(values, some.true_energy)]
+        exact = [name for name, values in columns if line_residual(values, some.true_energy) < _SUSPICIOUS_PRECISION]
         if exact:
             yield f"{listed(exact)} follow the true energy to a per mille: is this a measurement?"
 
 
-def _follows(values: NDArray[np.float32], true_energy: NDArray[np.float32]) -> bool:
-    """Tell whether a straight line turns values into true energies to better than any calorimeter could."""
+def line_residual(values: NDArray[np.floating], true_energy: NDArray[np.floating]) -> float:
+    """Return the median relative distance of the true energies from the best straight line through a feature."""
     x, y = values.astype(np.float64), true_energy.astype(np.float64)
     spread = np.mean((x - x.mean()) ** 2)
     if not spread:
-        return False
+        return float("inf")
     slope = np.mean((x - x.mean()) * (y - y.mean())) / spread
-    residual = np.abs(y.mean() + slope * (x - x.mean()) - y) / y
-    return bool(np.median(residual) < _SUSPICIOUS_PRECISION)
+    return float(np.median(np.abs(y.mean() + slope * (x - x.mean()) - y) / y))
 
 
 def _empty(data: Data) -> Iterator[str]:

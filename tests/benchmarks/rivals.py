@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from calomlp.compute import threads
 from calomlp.data.sample import Sample
 from calomlp.evaluation.bins import EnergyBins
-from calomlp.evaluation.estimators import estimate_all
+from calomlp.evaluation.estimators import Options, estimate_all
 from calomlp.evaluation.response import Accumulator
 
 Array = NDArray[np.floating]
@@ -173,14 +173,17 @@ def widths(
         low: Lower end of the true energies [GeV].
         high: Upper end [GeV].
     """
-    accumulator = Accumulator(EnergyBins.over(low, high, len(events)), tuple(energies))
-    accumulator.fill(events.true_energy, {name: np.asarray(values) for name, values in energies.items()})
+    bins, accumulator = EnergyBins.over(low, high), Accumulator(tuple(energies))
+    estimates = {name: np.asarray(values) for name, values in energies.items()}
+    accumulator.fill(bins.keys(events.true_energy), events.true_energy, estimates)
+    size = bins.group_size({key: item.events for key, item in accumulator.content.items()})
+    accumulator = accumulator.grouped(size)
     content = [accumulator.content[key] for key in sorted(accumulator.content)]
     content = [item for item in content if item.histograms[accumulator.curves[0]].events > 100]
     centres = np.array([item.energy for item in content])
     curves = {}
     for name in energies:
-        found = [estimate_all(item.histograms[name], 1) for item in content]
+        found = [estimate_all(item.histograms[name], Options()) for item in content]
         slope = np.gradient(centres * [item["core_mean"].value for item in found], centres)
         pairs = zip((item["core_sigma"] for item in found), slope, strict=True)
         curves[name] = [(width.value / s, width.error / s) for width, s in pairs][2:-2]

@@ -7,12 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from calomlp.evaluation.evaluate import evaluate
-from calomlp.interrupt import Interrupt
-from calomlp.progress import Progress
 from calomlp.training.settings import TrainingSettings
 from tests.benchmarks.showers import ELECTRONS, PIONS, Beam
-from tests.conftest import fitted
+from tests.conftest import evaluated, fitted
 
 pytestmark = pytest.mark.benchmark
 
@@ -25,9 +22,7 @@ LIMIT = 0.005
 def test_the_response_is_one(tmp_path: Path, beam: Beam, shape: str) -> None:
     model = fitted(replace(beam, shape=shape).simulated(tmp_path, EVENTS, 1), TrainingSettings())
     test = beam.simulated(tmp_path, EVENTS, 9)
-    report = evaluate(
-        model, [test], use_all=False, skip_bad_files=False, seed=1, progress=Progress(), interrupt=Interrupt()
-    )
+    report = evaluated(model, [test])
     inner = [bin_ for bin_ in report.curves[0].bins if bin_.estimates and not bin_.edge]
     deviations = {bin_.energy: bin_.estimates["core_mean"].value - 1 for bin_ in inner}
     worst = max(deviations, key=lambda energy: abs(deviations[energy]))

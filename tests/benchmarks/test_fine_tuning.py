@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from calomlp.data.sources import Source
-from calomlp.evaluation.evaluate import evaluate
 from calomlp.evaluation.report import Report
 from calomlp.interrupt import Interrupt
 from calomlp.model.file import Model
@@ -18,7 +17,7 @@ from calomlp.training.settings import TrainingSettings
 from calomlp.training.train import train
 from calomlp.training.watch import Watch
 from tests.benchmarks.showers import PIONS
-from tests.conftest import ROOM
+from tests.conftest import ROOM, evaluated
 
 pytestmark = pytest.mark.benchmark
 
@@ -47,19 +46,6 @@ def test_a_start_from_simulation_beats_two_thousand_events_alone(tmp_path: Path)
     first = fitted(simulation, 1)
     print("\n  sigma_68 of the regressor over that of the sum:  alone   from simulation", end="")
     for seed in SEEDS:
-        widths = [
-            width(
-                evaluate(
-                    model,
-                    [test],
-                    use_all=False,
-                    skip_bad_files=False,
-                    seed=1,
-                    progress=Progress(),
-                    interrupt=Interrupt(),
-                )
-            )
-            for model in (fitted(beam, seed), fitted(beam, seed, first))
-        ]
+        widths = [width(evaluated(model, [test])) for model in (fitted(beam, seed), fitted(beam, seed, first))]
         print(f"\n  seed {seed}: {widths[0]:44.3f} {widths[1]:17.3f}", end="")
         assert widths[1] < widths[0]

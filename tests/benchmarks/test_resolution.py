@@ -7,14 +7,11 @@ from pathlib import Path
 import pytest
 
 from calomlp.data.sources import Source
-from calomlp.evaluation.evaluate import evaluate
 from calomlp.evaluation.report import Report
-from calomlp.interrupt import Interrupt
-from calomlp.plotting.tables import fit_table, linearity_table, resolution_table
-from calomlp.progress import Progress
+from calomlp.plotting.report_tables import fit_table, linearity_table, resolution_table
 from calomlp.training.settings import TrainingSettings
 from tests.benchmarks.showers import CRYSTAL, ELECTRONS, PION_HITS, PIONS, SHASHLIK, Beam
-from tests.conftest import fitted
+from tests.conftest import evaluated, fitted
 
 NO_WORSE = 1.005
 """A regressor from a few hundred events is not wider than the line by more than this, on average over samples."""
@@ -22,9 +19,7 @@ NO_WORSE = 1.005
 
 def report_of(training: Source, test: Source) -> Report:
     model = fitted(training, TrainingSettings())
-    report = evaluate(
-        model, [test], use_all=False, skip_bad_files=False, seed=1, progress=Progress(), interrupt=Interrupt()
-    )
+    report = evaluated(model, [test])
     for table in (resolution_table(report), fit_table(report), linearity_table(report)):
         print("\n".join(" | ".join(row) for row in ("", table.header, *table.rows)))
     return report

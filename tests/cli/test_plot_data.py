@@ -22,7 +22,7 @@ def showers(tmp_path: Path) -> Path:
 @pytest.fixture
 def report(tmp_path: Path) -> Path:
     path = tmp_path / "report.json"
-    path.write_text(make_report(per_bin=200, n_bins=6).to_json())
+    path.write_text(make_report(per_bin=400, n_bins=6).to_json())
     return path
 
 

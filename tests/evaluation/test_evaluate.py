@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import jsonschema
 import numpy as np
@@ -13,20 +12,13 @@ import pytest
 from calomlp.data.expressions import Expression
 from calomlp.data.sources import Source
 from calomlp.errors import ArtefactError, InputError
-from calomlp.evaluation.evaluate import evaluate, training_sources
 from calomlp.evaluation.report import Report, read_report, report_schema
-from calomlp.interrupt import Interrupt
+from calomlp.evaluation.subjects import training_sources
 from calomlp.model.file import Model
-from calomlp.progress import Progress
 from calomlp.training.settings import TrainingSettings
-from tests.conftest import fitted, linear_showers
+from tests.conftest import evaluated, fitted, linear_showers
 
 Make = Callable[..., Source]
-
-
-def evaluated(model: Model, sources: list[Source], **options: Any) -> Report:
-    options = {"use_all": False, "skip_bad_files": False, "seed": 1} | options
-    return evaluate(model, sources, progress=Progress(), interrupt=Interrupt(), **options)
 
 
 @pytest.fixture
@@ -56,7 +48,7 @@ def test_the_model_stands_beside_its_baselines(report: Report) -> None:
 
 def test_a_training_file_contributes_its_test_side_only(model: Model, source: Source, report: Report) -> None:
     assert report.events == model.envelope.n_test
-    assert report.events + report.left_out == 10_000
+    assert report.events + report.statistics.left_out == 10_000
     assert any("left out" in note for note in report.notes)
     everything = evaluated(model, [source], use_all=True)
     assert everything.events == 10_000
@@ -71,18 +63,21 @@ def test_a_copy_of_a_training_file_is_recognised(model: Model, source: Source, t
 
 def test_another_file_is_used_whole(model: Model, make_root: Make) -> None:
     report = evaluated(model, [make_root(linear_showers(3000, seed=2), name="other.root")])
-    assert (report.events, report.left_out) == (3000, 0)
+    assert (report.events, report.statistics.left_out) == (3000, 0)
 
 
 def test_two_files_make_the_bins_of_one(model: Model, make_root: Make) -> None:
     sources = [make_root(linear_showers(3000, seed=seed), name=f"{seed}.root") for seed in (2, 3)]
     both = evaluated(model, sources)
     parts = [evaluated(model, [item]) for item in sources]
-    for bin_ in both.curves[0].bins:
-        same = [b.histogram for part in parts for b in part.curves[0].bins if b.energy_low == bin_.energy_low]
-        assert sum(histogram.events for histogram in same) == bin_.events
+    assert {part.statistics.bins for part in parts} == {both.statistics.bins}
+    for key, content in both.statistics.responses.content.items():
+        found = [part.statistics.responses.content.get(key) for part in parts]
+        same = [item.histograms["regressor"] for item in found if item]
+        assert sum(histogram.events for histogram in same) == content.histograms["regressor"].events
         if len(same) == 2:
-            assert np.array_equal((same[0] + same[1]).count, bin_.histogram.count)
+            assert np.array_equal((same[0] + same[1]).count, content.histograms["regressor"].count)
+    assert sum(bin_.events for bin_ in both.curves[0].bins) == 6000
 
 
 def test_beam_energies_are_recognised(model: Model, make_root: Make) -> None:
@@ -182,7 +177,7 @@ def test_the_coverage_of_predicted_spreads_is_told(make_root: Make) -> None:
     settings = TrainingSettings(hidden="8", epochs=2, loss="gaussian-nll")
     training, test = (make_root(linear_showers(10_000, seed=n), name=f"{n}.root") for n in (1, 2))
     report = evaluated(fitted(training, settings), [test])
-    (note,) = [note for note in report.notes if "predicted spread" in note]
+    (note,) = [note for note in report.notes if "predicted sigma" in note]
     assert float(note.split(" ")[0].removesuffix("%")) == pytest.approx(68.3, abs=3)
 
 
@@ -230,6 +225,6 @@ def test_a_file_that_cannot_be_read_is_left_out_if_that_is_asked_for(
         evaluated(model, files)
     report = evaluated(model, files, skip_bad_files=True)
     assert report.events == 2000
-    assert [record.path for record in report.files] == ["good.root"]
+    assert [record.path for record in report.context.files] == ["good.root"]
     assert "bad.root is left out: is truncated" in caplog.text
     assert any(note.startswith("bad.root is left out") for note in report.notes)

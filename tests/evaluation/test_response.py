@@ -9,21 +9,27 @@ from hypothesis import strategies as st
 
 from calomlp.errors import ArtefactError
 from calomlp.evaluation.bins import POINTS, EnergyBins
-from calomlp.evaluation.response import BIN_WIDTH, Accumulator, Histogram
+from calomlp.evaluation.histogram import BIN_WIDTH, Histogram
+from calomlp.evaluation.response import Accumulator, Unusual
+from calomlp.evaluation.statistics import Statistics
 
 RNG = np.random.default_rng(1)
 ENERGY = np.exp(RNG.uniform(0, np.log(100), 3000))
 ESTIMATE = ENERGY * (1 + 0.1 / np.sqrt(ENERGY) * RNG.standard_normal(3000))
-BINS = EnergyBins.over(1, 100, 100_000)
+BINS = EnergyBins.over(1, 100)
 
 
 def accumulated(*parts: slice) -> Accumulator:
-    total = Accumulator(BINS, ("model",))
+    total = Accumulator(("model",))
     for part in parts:
-        other = Accumulator(BINS, ("model",))
-        other.fill(ENERGY[part], {"model": ESTIMATE[part]})
-        total.merge(other)
+        other = Accumulator(("model",))
+        other.fill(BINS.keys(ENERGY[part]), ENERGY[part], {"model": ESTIMATE[part]})
+        total = total + other
     return total
+
+
+def statistics(bins: EnergyBins, curve: str) -> Statistics:
+    return Statistics(bins, {curve: curve}, {}, Accumulator((curve,)))
 
 
 @given(st.lists(st.integers(0, 3000), unique=True, max_size=10))
@@ -42,21 +48,27 @@ def test_parts_merge_to_the_whole(cuts: list[int]) -> None:
 
 
 def test_other_bins_or_curves_do_not_merge() -> None:
-    with pytest.raises(ArtefactError, match="cannot be merged"):
-        Accumulator(BINS, ("a",)).merge(Accumulator(BINS, ("b",)))
-    with pytest.raises(ArtefactError, match="cannot be merged"):
-        Accumulator(BINS, ("a",)).merge(Accumulator(EnergyBins(POINTS), ("a",)))
+    statistics(BINS, "a").check_fits(statistics(BINS, "a"))
+    with pytest.raises(ArtefactError, match="different curves cannot be merged"):
+        statistics(BINS, "a").check_fits(statistics(BINS, "b"))
+    with pytest.raises(ArtefactError, match=r"different energy bins .* cannot be merged"):
+        statistics(BINS, "a").check_fits(statistics(EnergyBins(POINTS), "a"))
 
 
 def test_no_event_is_lost() -> None:
     estimates = {"a": np.array([1.0, np.nan, -3.0, 1e6, np.inf]), "b": np.array([1.0, 1.0, 1.0, 1.0, np.nan])}
-    accumulator = Accumulator(BINS, ("a", "b"))
-    accumulator.fill(np.full(5, 10.0), estimates)
+    accumulator = Accumulator(("a", "b"))
+    energy = np.full(5, 10.0)
+    accumulator.fill(BINS.keys(energy), energy, estimates)
     (content,) = accumulator.content.values()
-    assert content.events == 3  # those that are finite in every curve
-    assert accumulator.non_finite == {"a": 2, "b": 1}
+    assert content.events == 5
+    unusual = {name: Unusual.among(estimate) for name, estimate in estimates.items()}
+    assert unusual == {"a": Unusual(missing=1, infinite=1, not_positive=1), "b": Unusual(missing=1)}
+    for name, histogram in content.histograms.items():  # what is not finite in one curve is missing in that one only
+        assert histogram.events + unusual[name].missing + unusual[name].infinite == 5
     assert content.histograms["a"].outside == 1
     assert content.histograms["a"].count.sum() == 2
+    assert content.histograms["b"].count.sum() == 4
 
 
 def test_fine_bins_hold_what_is_in_them() -> None:
@@ -68,23 +80,29 @@ def test_fine_bins_hold_what_is_in_them() -> None:
 
 
 def test_the_abscissa_reproduces_a_stochastic_resolution() -> None:
-    accumulator = Accumulator(EnergyBins("log", 1, 10), ("model",))
-    accumulator.fill(ENERGY, {"model": ESTIMATE})
+    accumulator = Accumulator(("model",))
+    accumulator.fill(EnergyBins("log", 1, 10).keys(ENERGY), ENERGY, {"model": ESTIMATE})
     (content,) = accumulator.content.values()
     assert content.energy**-0.5 == pytest.approx(np.mean(ENERGY**-0.5))
 
 
 def test_bins_begin_and_end_at_the_edges_of_the_range() -> None:
-    bins = EnergyBins.over(1, 100, 100_000)
+    bins = EnergyBins.over(1, 100)
     keys = bins.keys(np.array([1, 100], dtype=np.float32))
     assert keys[0] == 0
     assert bins.edges(0)[0] == pytest.approx(1, rel=2e-3)
     assert bins.edges(int(keys[1]))[1] == pytest.approx(100, rel=2e-3)
     assert bins.width <= 0.2
+    assert (keys[1] + 1) % 12 == 0
 
 
 def test_few_events_make_wider_bins() -> None:
-    assert EnergyBins.over(1, 100, 100).width > EnergyBins.over(1, 100, 10_000).width
+    bins = EnergyBins.over(1, 100)
+    keys = range(int(bins.keys(np.array([100.0]))[0]) + 1)
+    few, many = (bins.grouped(bins.group_size(dict.fromkeys(keys, events))) for events in (5, 1000))
+    assert few.width > many.width == bins.width
+    assert few.edges(0)[0] == bins.edges(0)[0]
+    assert len({key // round(few.width / bins.width) for key in keys}) >= 6
 
 
 def test_beam_energies_are_bins_of_their_own() -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pytest
 
 from calomlp.evaluation.bins import LOGARITHMIC, POINTS, EnergyBins
-from calomlp.evaluation.estimators import estimate_all
-from calomlp.evaluation.report import Bin, Curve, Linearity, Report
-from calomlp.evaluation.resolution import fit_resolution
+from calomlp.evaluation.estimators import Options
+from calomlp.evaluation.report import Bin, Context, Ratio, Report
 from calomlp.evaluation.response import Accumulator
+from calomlp.evaluation.statistics import Statistics
+from calomlp.evaluation.summary import summarise
 from calomlp.model.envelope import Envelope
+from calomlp.model.spread import Spread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +31,9 @@ HISTORY = [
     }
     for epoch in range(1, 41)
 ]
+
+
+Piece = TypeVar("Piece", Bin, Ratio)
 
 
 @dataclass(frozen=True)
@@ -68,46 +73,25 @@ def make_report(
     else:
         bins = EnergyBins(LOGARITHMIC, low, np.log(high / low) / n_bins)
         true = low * (high / low) ** rng.random(n_bins * per_bin)
-    accumulator = Accumulator(bins, tuple(toys))
-    accumulator.fill(true, {name: toy.estimates(true, rng) for name, toy in toys.items()})
-    curves = tuple(_curve(accumulator, name) for name in toys)
-    return Report(
-        bins=bins,
-        curves=curves,
-        events=len(true),
-        left_out=0,
+    accumulator = Accumulator(tuple(toys))
+    estimates = {name: toy.estimates(true, rng) for name, toy in toys.items()}
+    accumulator.fill(bins.keys(true), true, estimates, compare=True)
+    labels = {name: LABELS.get(name, f"variant {name}") for name in toys}
+    context = Context(
         files=(),
+        cut="",
+        use_all=False,
         envelope=Envelope(low, high, 10 * len(true), len(true), len(true), ()),
+        spread=None if energies else Spread(0.01, 0, 0),  # so that the first bin and the last are at an edge
         training={"history": HISTORY, "summary": {"best_epoch": 31}},
         provenance={"calomlp": "0.1.0", "command": ["calomlp", "evaluate", "model.safetensors"]},
-        notes=("2 of 8 bins are at an edge",),
     )
+    return summarise(Statistics(bins, labels, {}, accumulator), context, Options())
 
 
-def _curve(accumulator: Accumulator, name: str) -> Curve:
-    content = sorted(accumulator.content.items())
-    several = len(content) > 4 and accumulator.bins.kind == LOGARITHMIC
-    bins = tuple(
-        Bin(
-            *accumulator.bins.edges(key),
-            energy=item.energy,
-            events=item.events,
-            edge=several and i in (0, len(content) - 1),
-            estimates=estimate_all(item.histograms[name], 1),
-            histogram=item.histograms[name],
-        )
-        for i, (key, item) in enumerate(content)
-    )
-    usable = [bin_ for bin_ in bins if bin_.estimates and not bin_.edge]
-    fit = fit_resolution([bin_.energy for bin_ in usable], [bin_.estimates["resolution"] for bin_ in usable])
-    means = np.array([bin_.estimates["core_mean"].value for bin_ in usable])
-    deviation = means / means.mean() - 1 if len(means) else means
-    linearity = (
-        Linearity(float(means.mean()), float(np.abs(deviation).max()), float(np.sqrt(np.mean(deviation**2))))
-        if len(means)
-        else None
-    )
-    return Curve(name, LABELS.get(name, f"variant {name}"), bins, fit, linearity, 0)
+def with_context(report: Report, **changes: Any) -> Report:
+    """Return the same numbers from elsewhere."""
+    return replace(report, context=replace(report.context, **changes))
 
 
 @pytest.fixture(scope="session")
@@ -146,19 +130,22 @@ def reports(report: Report) -> dict[str, Report]:
         "beam energies": make_report(energies=[10, 20, 30, 50, 80, 120, 180]),
         "wrong scale": make_report(off, n_bins=6),
         "wide range": make_report(energy_range=(0.01, 10_000), n_bins=9),
-        "thousand bins": _repeated(make_report(n_bins=20), 50),
+        "thousand bins": _repeated(make_report(n_bins=20, per_bin=1100), 50),
     }
 
 
 def _repeated(report: Report, times: int) -> Report:
     """Return a report with every bin cut in many: as many points as a figure may meet, without their bootstraps."""
 
-    def cut(bin_: Bin) -> list[Bin]:
+    def cut(bin_: Piece) -> list[Piece]:
         edges = np.geomspace(bin_.energy_low, bin_.energy_high, times + 1)
         return [
             replace(bin_, energy_low=low, energy_high=high, energy=(low * high) ** 0.5)
             for low, high in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)
         ]
 
-    curves = (replace(curve, bins=tuple(part for bin_ in curve.bins for part in cut(bin_))) for curve in report.curves)
-    return replace(report, curves=tuple(curves))
+    curves = [replace(curve, bins=tuple(part for bin_ in curve.bins for part in cut(bin_))) for curve in report.curves]
+    comparisons = [
+        replace(item, ratios=tuple(part for ratio in item.ratios for part in cut(ratio))) for item in report.comparisons
+    ]
+    return replace(report, curves=tuple(curves), comparisons=tuple(comparisons))

@@ -1,0 +1,84 @@
+"""Which bins of the true energy suit some files: a look at their energies before the events are read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calomlp.data.layouts import open_rows
+from calomlp.data.sample import MAX_BEAM_ENERGIES, Recipe, read_target, selected
+from calomlp.data.sources import Source
+from calomlp.data.tally import Tally
+from calomlp.errors import InputError
+from calomlp.evaluation.bins import AUTOMATIC, EDGES, LOGARITHMIC, POINTS, QUANTILES, EnergyBins
+from calomlp.evaluation.histogram import BIN_WIDTH
+from calomlp.model.envelope import Envelope
+
+_MIN_EVENTS_PER_POINT = 20
+_MARGIN = 1e-3
+
+
+def choose_bins(
+    wanted: tuple[str, tuple[float, ...]], recipe: Recipe, sources: Sequence[Source], envelope: Envelope | None
+) -> EnergyBins:
+    """Return the bins that are asked for; unless they are, one for each of few beam energies, else a grid.
+
+    The grid follows from the model, or from nothing at all, so that evaluations of parts of the data can be merged.
+
+    Args:
+        wanted: Kind of the bins, and the number of quantiles or the edges [GeV].
+        recipe: Says what the true energy is.
+        sources: The files.
+        envelope: The region that the model was trained in, if there is one.
+    """
+    kind, numbers = wanted
+    if kind == EDGES:
+        return EnergyBins.between(numbers)
+    if kind == QUANTILES:
+        return _quantiles(recipe, sources, int(numbers[0]))
+    if kind == AUTOMATIC:
+        distinct, events = _distinct_energies(recipe, sources)
+        kind = POINTS if len(distinct) <= min(MAX_BEAM_ENERGIES, events / _MIN_EVENTS_PER_POINT) else LOGARITHMIC
+    if kind == POINTS or envelope is None:
+        return EnergyBins(kind)
+    return EnergyBins.over(envelope.energy_min, envelope.energy_max)
+
+
+def _true_energies(recipe: Recipe, sources: Sequence[Source]) -> Iterator[NDArray[np.float32]]:
+    for source in sources:
+        with suppress(InputError), open_rows(source, recipe.layout, recipe.branches) as rows:
+            for _, entries, branches in selected(rows, recipe, recipe.true_branches, Tally()):
+                yield read_target(rows, recipe.target, branches, len(entries))
+
+
+def _distinct_energies(recipe: Recipe, sources: Sequence[Source]) -> tuple[NDArray[np.floating], int]:
+    """Return the distinct true energies and the number of events read; stops early when they are many."""
+    distinct: NDArray[np.floating] = np.empty(0)
+    events = 0
+    for energies in _true_energies(recipe, sources):
+        events += len(energies)
+        distinct = np.unique(np.concatenate([distinct, energies]))
+        if len(distinct) > MAX_BEAM_ENERGIES:
+            break
+    return distinct, events
+
+
+def _quantiles(recipe: Recipe, sources: Sequence[Source], number: int) -> EnergyBins:
+    """Return bins with about as many events each, from one more pass over the true energies."""
+    counts: dict[int, int] = {}
+    for energies in _true_energies(recipe, sources):
+        good = energies[np.isfinite(energies) & (energies > 0)].astype(np.float64)
+        cells, found = np.unique(np.floor(np.log(good) / BIN_WIDTH).astype(np.int64), return_counts=True)
+        for cell, count in zip(cells.tolist(), found.tolist(), strict=True):
+            counts[cell] = counts.get(cell, 0) + count
+    if not counts:
+        raise InputError("no event has a true energy to make bins of")
+    cells = np.array(sorted(counts))
+    cumulated = np.cumsum([counts[cell] for cell in cells.tolist()])
+    places = np.searchsorted(cumulated, np.linspace(0, cumulated[-1], number + 1)[1:-1])
+    ends = ((cells[0]) * BIN_WIDTH + np.log1p(-_MARGIN), (cells[-1] + 1) * BIN_WIDTH + np.log1p(_MARGIN))
+    inner = (cells[places] + 1) * BIN_WIDTH
+    return EnergyBins.between(tuple(float(f"{edge:.4g}") for edge in np.exp(np.unique([ends[0], *inner, ends[1]]))))

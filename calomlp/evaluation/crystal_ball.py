@@ -1,0 +1,74 @@
+"""The double-sided Crystal Ball: a Gaussian core with a power law on either side, fitted to a response."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from iminuit import Minuit
+from numpy.typing import NDArray
+
+from calomlp.evaluation.estimators import Measurement
+from calomlp.evaluation.histogram import BIN_WIDTH, Histogram
+
+_REACH = 8.0  # core sigma
+_FINENESS = 16  # bins in a core sigma
+_STEEPNESS = (1.01, 100.0)
+_TURN = (0.2, 5.0)
+
+
+def crystal_ball(
+    x: NDArray[np.float64],
+    mean: float,
+    sigma: float,
+    low_turn: float,
+    low_power: float,
+    high_turn: float,
+    high_power: float,
+) -> NDArray[np.float64]:
+    """Return the density at responses, up to a factor.
+
+    A Gaussian between ``mean - low_turn sigma`` and ``mean + high_turn sigma``; beyond, powers of the distance that go
+    on with the same value and slope (M. Oreglia, SLAC-R-236 (1980), App. D; both sides as in ATLAS, Phys. Rev. Lett.
+    113 (2014) 171801).
+    """
+    z = (x - mean) / sigma
+    density = np.exp(-0.5 * np.square(np.clip(z, -low_turn, high_turn)))
+    for distance, turn, power in ((-z, low_turn, low_power), (z, high_turn, high_power)):
+        beyond = distance > turn
+        density[beyond] *= (1 + turn / power * (distance[beyond] - turn)) ** -power
+    return np.asarray(density)
+
+
+def fit_crystal_ball(histogram: Histogram, mean: float, sigma: float) -> dict[str, Measurement]:
+    """Fit a double-sided Crystal Ball by maximum likelihood, within eight core sigma.
+
+    Args:
+        histogram: The responses.
+        mean: Of the Gaussian core, to start from.
+        sigma: The same.
+
+    Returns:
+        Mean and sigma with the errors of the fit; nothing if it does not converge.
+    """
+    level = max(0, math.floor(math.log2(sigma / _FINENESS / BIN_WIDTH)))
+    width = BIN_WIDTH * 2**level
+    index = histogram.index >> level
+    first, last = (math.floor((mean - 1 + sign * _REACH * sigma) / width) for sign in (-1, 1))
+    near = (index >= first) & (index <= last)
+    counts = np.bincount(index[near] - first, histogram.count[near], last - first + 1)
+    x = 1 + (np.arange(first, last + 1) + 0.5) * width
+
+    def negative_log_likelihood(*parameters: float) -> float:
+        density = crystal_ball(x, *parameters)
+        return float(counts.sum() * np.log(density.sum()) - counts @ np.log(np.maximum(density, 1e-300)))
+
+    names = ("mean", "sigma", "low_turn", "low_power", "high_turn", "high_power")
+    fit = Minuit(negative_log_likelihood, mean, sigma, 1.5, 5.0, 1.5, 5.0, name=names)
+    fit.errordef = Minuit.LIKELIHOOD
+    fit.limits = [(None, None), (width / 10, None), _TURN, _STEEPNESS, _TURN, _STEEPNESS]
+    fit.migrad()
+    fit.hesse()
+    if fit.covariance is None or not fit.fmin.has_accurate_covar:
+        return {}
+    return {f"crystal_ball_{name}": Measurement(float(fit.values[name]), float(fit.errors[name])) for name in names[:2]}

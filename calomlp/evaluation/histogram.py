@@ -1,0 +1,175 @@
+"""Sparse fine histograms: what is kept of any number of events, in little memory, and added up without loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+BIN_WIDTH = 1 / 4096
+"""Width of the fine bins of the response; a power of two, so that edges are exact."""
+
+HALF_RANGE = 8
+"""Responses further than this from one are counted, and enter the mean and the RMS, but have no fine bin."""
+
+_HALF_BINS = int(HALF_RANGE / BIN_WIDTH)
+_MAX_CELLS = 2048
+_FARTHEST = 1 << 30  # fine bins in a joint histogram, on either side
+_DENSE = 4  # counting in an array with up to so many cells for each event is faster than sorting
+
+Index = NDArray[np.int64]
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Sparse fine histogram of the response, with the moments of all its events.
+
+    Attributes:
+        index: Occupied fine bins in ascending order, shape [occupied]; bin ``i`` is centred on
+            ``1 + (i + 0.5) * BIN_WIDTH``.
+        count: Events in each, shape [occupied].
+        outside: Events whose response is outside the range of the fine bins.
+        events: All events.
+        deviation: Sum of response - 1.
+        deviation_squared: Sum of (response - 1)^2.
+    """
+
+    index: NDArray[np.int64]
+    count: NDArray[np.int64]
+    outside: int
+    events: int
+    deviation: float
+    deviation_squared: float
+
+    @classmethod
+    def of(cls, response: Values) -> Histogram:
+        """Return the histogram of responses, shape [events]."""
+        empty = np.empty(0, dtype=np.int64)
+        found = histograms(np.zeros(len(response), dtype=np.int64), response)
+        return found.get(0, cls(empty, empty, 0, 0, 0.0, 0.0))
+
+    def __add__(self, other: Histogram) -> Histogram:
+        index, position = np.unique(np.concatenate([self.index, other.index]), return_inverse=True)
+        count = np.zeros(len(index), dtype=np.int64)
+        np.add.at(count, position, np.concatenate([self.count, other.count]))
+        return Histogram(
+            index,
+            count,
+            self.outside + other.outside,
+            self.events + other.events,
+            self.deviation + other.deviation,
+            self.deviation_squared + other.deviation_squared,
+        )
+
+    @property
+    def centres(self) -> Values:
+        """Response at the centres of the occupied fine bins, shape [occupied]."""
+        return np.asarray(1 + (self.index + 0.5) * BIN_WIDTH, dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Joint:
+    """Sparse histogram of two quantities of the same events, as fine as :data:`_MAX_CELLS` occupied cells allow.
+
+    The width of the cells doubles until the events occupy few enough of them. How often depends on the events alone and
+    not on their order, so that parts add up to exactly what the whole gives.
+
+    Attributes:
+        level: Cells are ``BIN_WIDTH * 2**level`` wide in both directions.
+        x: Index of the occupied cells, shape [cells]; cell ``i`` begins at ``i`` widths.
+        y: The same for the other quantity.
+        count: Events in each, shape [cells].
+    """
+
+    level: int
+    x: NDArray[np.int64]
+    y: NDArray[np.int64]
+    count: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, x: Values, y: Values) -> Joint:
+        """Return the histogram of finite numbers, shape [events] each."""
+        one, other = (
+            np.clip(np.floor(values / BIN_WIDTH), -_FARTHEST, _FARTHEST - 1).astype(np.int64) for values in (x, y)
+        )
+        return cls._coarsened(0, one, other, np.ones(len(x), dtype=np.int64))
+
+    def __add__(self, other: Joint) -> Joint:
+        level = max(self.level, other.level)
+        x, y = (
+            np.concatenate([getattr(part, axis) >> (level - part.level) for part in (self, other)]) for axis in "xy"
+        )
+        return self._coarsened(level, x, y, np.concatenate([self.count, other.count]))
+
+    @classmethod
+    def _coarsened(cls, level: int, x: Index, y: Index, count: Index) -> Joint:
+        while True:
+            code, position = np.unique((x << 32) + (y + _FARTHEST), return_inverse=True)
+            count = np.bincount(position, count, len(code)).astype(np.int64)
+            x, y = code >> 32, (code & 0xFFFFFFFF) - _FARTHEST
+            if len(code) <= _MAX_CELLS:
+                return cls(level, x, y, count)
+            level, x, y = level + 1, x >> 1, y >> 1
+
+    @property
+    def width(self) -> float:
+        """Width of a cell."""
+        return BIN_WIDTH * float(2**self.level)
+
+
+def histograms(keys: Index, response: Values) -> dict[int, Histogram]:
+    """Return the histogram of each group of responses.
+
+    Args:
+        keys: Which group each event belongs to, shape [events].
+        response: Shape [events].
+    """
+    if not len(keys):
+        return {}
+    found, rank = ranked(keys)
+    deviation = response - 1
+    fine = np.floor(deviation / BIN_WIDTH)
+    inside = np.abs(fine + 0.5) < _HALF_BINS
+    events = np.bincount(rank, minlength=len(found))
+    kept = slice(None) if inside.all() else inside
+    cells = fine[kept].astype(np.int64)
+    low, high = (int(cells.min()), int(cells.max())) if len(cells) else (0, 0)
+    size = high - low + 1
+    codes, counts = _counted(rank[kept] * size + (cells - low), len(found) * size)
+    ends = np.searchsorted(codes, np.arange(len(found) + 1) * size)
+    first, second = (np.bincount(rank, weights, len(found)) for weights in (deviation, deviation * deviation))
+    result = {}
+    for number, key in enumerate(found.tolist()):
+        part = slice(ends[number], ends[number + 1])
+        count = counts[part]
+        result[key] = Histogram(
+            codes[part] - number * size + low,
+            count,
+            int(events[number] - count.sum()),
+            int(events[number]),
+            float(first[number]),
+            float(second[number]),
+        )
+    return result
+
+
+def ranked(keys: Index) -> tuple[Index, Index]:
+    """Return the distinct keys in ascending order, and of each event the place of its key among them."""
+    low = int(keys.min())
+    if int(keys.max()) - low < _DENSE * len(keys):
+        there = np.bincount(keys - low) > 0
+        return np.flatnonzero(there) + low, (np.cumsum(there) - 1)[keys - low]
+    found, rank = np.unique(keys, return_inverse=True)
+    return found, rank.astype(np.int64)
+
+
+def _counted(codes: Index, cells: int) -> tuple[Index, Index]:
+    """Return the distinct codes from 0 to ``cells`` in ascending order, and how often each is there."""
+    if cells <= _DENSE * len(codes):
+        counts = np.bincount(codes, minlength=cells)
+        found = np.flatnonzero(counts)
+        return found, counts[found].astype(np.int64)
+    found, number = np.unique(codes, return_counts=True)
+    return found, number.astype(np.int64)

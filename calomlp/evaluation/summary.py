@@ -1,0 +1,318 @@
+"""From what was accumulated to a report: estimators, fits, comparisons, flags, and what the reader should know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from calomlp.errors import ArtefactError, InputError
+from calomlp.evaluation.bins import EnergyBins
+from calomlp.evaluation.estimators import MIN_QUOTED, MIN_SHOWN, Measurement, Options, estimate_all, resolution_ratio
+from calomlp.evaluation.histogram import Histogram, Joint
+from calomlp.evaluation.importance import importances
+from calomlp.evaluation.report import Bin, Comparison, Context, Curve, Linearity, Ratio, Report
+from calomlp.evaluation.resolution import fit_resolution, fit_response
+from calomlp.evaluation.response import Accumulator, Unusual
+from calomlp.evaluation.slices import dependences, describe
+from calomlp.evaluation.statistics import IN_DOMAIN, Statistics
+from calomlp.evaluation.uncertainty import judge
+
+REGRESSOR, ANCHOR, SUM, COMPENSATED = "regressor", "anchor", "sum", "compensated"
+LABELS = {
+    REGRESSOR: "MLP regressor",
+    ANCHOR: "linear anchor",
+    SUM: "calibrated sum",
+    COMPENSATED: "software compensation",
+}
+"""Names of the curves of a model, and what figures and tables call them."""
+
+ORACLE = "oracle"
+"""A curve of this name knows more than a detector can, and nothing should be much better."""
+
+ORACLE_MARGIN = 0.9
+_PLAUSIBLE = (0.5, 2.0)
+_NAMED = 3
+_USUAL_STRANGE = 0.005
+"""A share of events outside the domain that needs no word; of those like the training one in a thousand is."""
+
+
+def summarise(statistics: Statistics, context: Context, options: Options) -> Report:
+    """Derive all numbers of a report.
+
+    Args:
+        statistics: What was accumulated.
+        context: Where it comes from.
+        options: How numbers are derived.
+
+    Raises:
+        InputError: If no event is left.
+    """
+    if not statistics.events:
+        raise InputError(_nothing_left(statistics))
+    events = {key: content.events for key, content in statistics.responses.content.items()}
+    size = statistics.bins.group_size(events)
+    bins, responses = statistics.bins.grouped(size), statistics.responses.grouped(size)
+    curves = tuple(_curve(name, statistics, bins, responses, context, options) for name in responses.curves)
+    grouped = statistics.uncertainty and replace(
+        statistics.uncertainty, response=_grouped(statistics.uncertainty.response, size)
+    )
+    report = Report(
+        options,
+        bins,
+        curves,
+        tuple(_comparison(curves[0], other, responses, options) for other in curves[1:]),
+        tuple(found for item in statistics.slices.values() for found in dependences(item, options)),
+        judge(grouped, bins, options) if grouped else None,
+        tuple(importances(statistics.importance)) if statistics.importance else (),
+        (),
+        context,
+        statistics,
+    )
+    return replace(report, notes=tuple(_notes(report)))
+
+
+def merge(reports: Sequence[Report], options: Options | None = None) -> Report:
+    """Return the report on all the events of some reports, which must not overlap.
+
+    Args:
+        reports: On different files.
+        options: How numbers are derived; those of the first report if it is not given.
+
+    Raises:
+        ArtefactError: If they are not of the same models, bins and slices, or have a file in common.
+    """
+    first, *others = reports
+    statistics, files = first.statistics, list(first.context.files)
+    for other in others:
+        statistics.check_fits(other.statistics)
+        known = {record.identity: record for record in files}
+        for record in other.context.files:
+            if record.identity in known:
+                raise ArtefactError(f"{record.path} is in two of the reports: merged, its events would count twice")
+        files += other.context.files
+        statistics = statistics + other.statistics
+    use_all = any(report.context.use_all for report in reports)
+    return summarise(statistics, replace(first.context, files=tuple(files), use_all=use_all), options or first.options)
+
+
+def alarms(report: Report) -> Iterator[str]:
+    """Say what looks wrong, a sentence each."""
+    statistics = report.statistics
+    yield from statistics.tally.losses()
+    first = report.curves[0]
+    response = statistics.responses.total(first.name)
+    mean = 1 + response.deviation / max(response.events, 1)
+    if response.events and not _PLAUSIBLE[0] < mean < _PLAUSIBLE[1]:
+        yield f"the mean response is {mean:.3g}: are features and true energy in the units of the training?"
+    for curve in report.curves:
+        yield from _unusual(curve, statistics.events)
+    yield from statistics.suspicions
+    yield from _beyond_the_oracle(report)
+    yield from _strange(report)
+
+
+def _curve(
+    name: str, statistics: Statistics, bins: EnergyBins, responses: Accumulator, context: Context, options: Options
+) -> Curve:
+    found = []
+    for key, content in sorted(responses.content.items()):
+        histogram = content.histograms.get(name) or Histogram.of(np.empty(0))
+        low, high = bins.edges(key)
+        energy = low if low == high else content.energy
+        edge = _at_edge(low, high, context)
+        found.append(Bin(key, low, high, energy, histogram.events, edge, estimate_all(histogram, options), histogram))
+    found = _with_slopes(found)
+    usable = [bin_ for bin_ in found if is_fitted(bin_, edges=options.edges)]
+    energies = [bin_.energy for bin_ in usable]
+    responses_ = [Measurement(1 + bin_.estimates["bias"].value, bin_.estimates["bias"].error) for bin_ in usable]
+    return Curve(
+        name,
+        statistics.labels[name],
+        tuple(found),
+        fit_resolution(energies, [bin_.estimates["resolution"] for bin_ in usable], options),
+        _linearity(responses_),
+        fit_response(energies, responses_),
+        statistics.unusual.get(name, Unusual()),
+    )
+
+
+def is_fitted(bin_: Bin, *, edges: bool = False) -> bool:
+    """Whether a bin enters fits and averages: it has events enough, a width, and is not at an edge."""
+    resolution = bin_.estimates.get("resolution")
+    good = resolution is not None and resolution.error > 0 and bin_.events >= MIN_SHOWN
+    return good and (edges or not bin_.edge)
+
+
+def _with_slopes(bins: list[Bin]) -> list[Bin]:
+    """Add the resolution that is corrected for the local slope of the response.
+
+    A regression is drawn to the middle of what it was trained on, and its distribution is narrower than what it knows
+    of the energy. The width divided by d<E_reco>/dE_true, from the neighbouring bins, is what a measurement is good
+    for.
+    """
+    chosen = [i for i, bin_ in enumerate(bins) if "core_mean" in bin_.estimates]
+    if len(chosen) < 3:
+        return bins
+    energy = np.array([bins[i].energy for i in chosen])
+    mean, error = (
+        energy * [getattr(bins[i].estimates["core_mean"], part) for i in chosen] for part in ("value", "error")
+    )
+    slope = np.gradient(mean, energy)
+    last = np.minimum(np.arange(len(chosen)) + 1, len(chosen) - 1)
+    first = np.maximum(np.arange(len(chosen)) - 1, 0)
+    slope_error = np.hypot(error[last], error[first]) / (energy[last] - energy[first])
+    result = list(bins)
+    for place, i in enumerate(chosen):
+        width = bins[i].estimates["core_sigma"]
+        if slope[place] > 0:
+            value = width.value / float(slope[place])
+            relative = float(np.hypot(width.error / width.value, slope_error[place] / slope[place]))
+            corrected = {"resolution_per_slope": Measurement(value, value * relative)}
+            result[i] = replace(bins[i], estimates={**bins[i].estimates, **corrected})
+    return result
+
+
+def _at_edge(low: float, high: float, context: Context) -> bool:
+    """Whether a bin reaches within two sigma of an edge of the training range, or beyond it."""
+    if context.envelope is None or context.spread is None:
+        return False
+    lowest, highest = context.spread.inner_range(context.envelope.energy_min, context.envelope.energy_max)
+    return low < lowest or high > highest
+
+
+def _linearity(measured: Sequence[Measurement]) -> Linearity | None:
+    if len(measured) < 2:
+        return None
+    response = np.array([item.value for item in measured])
+    deviation = response / response.mean() - 1
+    return Linearity(float(response.mean()), float(np.abs(deviation).max()), float(np.sqrt(np.mean(deviation**2))))
+
+
+def _comparison(first: Curve, other: Curve, responses: Accumulator, options: Options) -> Comparison:
+    """Compare in the bins where both have a resolution; errors are of the same events, values of all of each."""
+    ratios = []
+    for one, two in zip(first.bins, other.bins, strict=True):
+        joint = responses.content[one.key].joints.get(other.name)
+        if joint is None or not all(is_fitted(bin_, edges=True) for bin_ in (one, two)):
+            continue
+        value = one.estimates["resolution"].value / two.estimates["resolution"].value
+        together = resolution_ratio(joint, options)
+        error = value * together.error / together.value
+        ratios.append(Ratio(*one.edges, one.energy, one.edge, Measurement(value, error)))
+    inner = [item.ratio for item in ratios if not item.edge]
+    mean = None
+    if inner:
+        errors = np.array([item.error for item in inner])
+        value = float(np.mean([item.value for item in inner]))
+        mean = Measurement(value, float(np.sqrt(np.sum(errors**2)) / len(inner)))
+    return Comparison(other.name, tuple(ratios), mean)
+
+
+def _grouped(cells: Mapping[int, Joint], size: int) -> dict[int, Joint]:
+    found: dict[int, Joint] = {}
+    for key, joint in sorted(cells.items()):
+        found[key // size] = found[key // size] + joint if key // size in found else joint
+    return found
+
+
+def _nothing_left(statistics: Statistics) -> str:
+    tally = statistics.tally
+    reasons = {
+        "belong to the training side of the model's files (use them with --all)": statistics.left_out,
+        "do not pass the cut": tally.cut,
+        "have a bad value": tally.left_out,
+        "are outside of all bins of energy (--bins)": statistics.out_of_bins,
+    }
+    why = ", ".join(f"{number} {reason}" for reason, number in reasons.items() if number)
+    return f"no event is left to evaluate of {tally.events}" + (f": {why}" if why else "")
+
+
+def _notes(report: Report) -> Iterator[str]:
+    statistics, context, options = report.statistics, report.context, report.options
+    yield from statistics.tally.selection(context.cut)
+    yield from alarms(report)
+    if context.use_all:
+        yield "events that the model was trained on are among these (--all): the resolution is optimistic"
+    if statistics.left_out:
+        yield f"{statistics.left_out} events of the training and validation sides were left out"
+    if statistics.out_of_bins:
+        yield f"{statistics.out_of_bins} events are outside of all bins of energy and left out"
+    bins = report.curves[0].bins
+    edges = sum(bin_.edge for bin_ in bins)
+    if edges:
+        what = "marked, but fitted all the same" if options.edges else "marked and left out of the fits"
+        yield (
+            f"{edges} of {len(bins)} bins are within two sigma of an edge of the training range or beyond it; they are "
+            f"{what}"
+        )
+    yield from _few(bins)
+    for curve in report.curves:
+        if curve.fit and curve.fit.note:
+            yield f"{curve.label}: {curve.fit.note}"
+    yield from _uncertainty(report)
+    for dependence in report.dependences:
+        if dependence.curve == report.curves[0].name and dependence.by != IN_DOMAIN:
+            yield describe(dependence, report.curves[0].label)
+    summary = context.training.get("summary", {})
+    yield from (summary[name] for name in ("overtraining", "more_data") if name in summary)
+
+
+def _few(bins: Sequence[Bin]) -> Iterator[str]:
+    """Say how many bins have too few events for what."""
+    unseen = sum(not bin_.estimates for bin_ in bins)
+    if unseen:
+        yield f"{unseen} of {len(bins)} bins have too few events for estimates"
+    thin = sum(bool(bin_.estimates) and bin_.events < MIN_SHOWN for bin_ in bins)
+    if thin:
+        yield f"{thin} of {len(bins)} bins have fewer than {MIN_SHOWN} events and are left out of figures and fits"
+    unsure = sum(MIN_SHOWN <= bin_.events < MIN_QUOTED for bin_ in bins)
+    if unsure:
+        yield (
+            f"{unsure} of {len(bins)} bins have fewer than {MIN_QUOTED} events: too few to quote a resolution of, and "
+            "for sigma_eff"
+        )
+
+
+def _unusual(curve: Curve, events: int) -> Iterator[str]:
+    for kind in ("missing", "infinite"):
+        if number := getattr(curve.unusual, kind):
+            yield f"{curve.label}: {number} of {events} estimates are {kind}; these events are in none of its bins"
+    if number := curve.unusual.not_positive:
+        yield f"{curve.label}: {number} of {events} estimates are zero or negative; they count like all others"
+
+
+def _beyond_the_oracle(report: Report) -> Iterator[str]:
+    for comparison in report.comparisons:
+        mean = comparison.mean
+        if comparison.curve == ORACLE and mean and mean.value + 2 * mean.error < ORACLE_MARGIN:
+            yield (
+                f"the resolution is {mean.value:.2f} of the oracle's, which knows more than a detector can: is the "
+                "truth among the features?"
+            )
+
+
+def _strange(report: Report) -> Iterator[str]:
+    """Say if many events are outside the domain, how they do, and which features are out of range."""
+    statistics = report.statistics
+    slices = statistics.slices.get(IN_DOMAIN)
+    outside = slices.responses.content.get(0) if slices else None
+    if outside is None or outside.events <= _USUAL_STRANGE * statistics.events:
+        return
+    response = outside.histograms.get(report.curves[0].name)
+    mean = f", their response is {1 + response.deviation / response.events:.3f} on average" if response else ""
+    by_number = sorted(statistics.outside.items(), key=lambda item: -item[1])[:_NAMED]
+    shares = [(name, number / statistics.events) for name, number in by_number]
+    named = [f"{name} in {share:.1%}" for name, share in shares if share > _USUAL_STRANGE]
+    worst = f"; most often outside their range in training: {', '.join(named)} of the events" if named else ""
+    yield f"{outside.events / statistics.events:.1%} of the events are unlike those of the training{mean}{worst}"
+
+
+def _uncertainty(report: Report) -> Iterator[str]:
+    if (found := report.uncertainty) is not None:
+        one, two = (item.value for item in found.coverage)
+        yield (
+            f"{one:.1%} and {two:.1%} of the true energies are within one and two predicted sigma, where 68.3 and "
+            "95.4 % should be"
+        )

@@ -1,0 +1,214 @@
+"""Estimators of location and width of a distribution, of the data and of all bootstrap replicas at once.
+
+``counts`` has shape [replicas, bins], where the first row is the data and the others are replicas. Definitions follow
+the test-beam and reconstruction literature; where a paper fixed one it is named.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+ONE_SIGMA = 0.6827
+"""Probability within one sigma of a Gaussian."""
+
+_CORE_ITERATIONS = 50
+_CORE_PRECISION = 1e-4
+_HALVINGS = 40
+_GRID, _REACH = 161, 5.0  # points and half width, in sigma, of a smoothed density
+_FWHM = math.sqrt(8 * math.log(2))
+_GAUSSIAN_MAD = 1.4826
+
+Counts = NDArray[np.float64]
+Row = NDArray[np.float64]
+
+
+class Sample:
+    """Histograms over the same bins, with the running sums that the estimators share.
+
+    Args:
+        centres: Of the occupied bins, in ascending order, shape [bins].
+        counts: Shape [replicas, bins].
+        width: Of a bin.
+    """
+
+    def __init__(self, centres: Row, counts: Counts, width: float) -> None:
+        self.centres, self.counts, self.width = centres, counts, width
+        self.total = counts.sum(axis=1)  # [replicas]
+        zero = np.zeros((len(counts), 1))
+        x = centres - 1
+        self.running = [np.concatenate([zero, np.cumsum(counts * x**power, axis=1)], axis=1) for power in range(3)]
+        self._replicas = np.arange(len(counts))
+
+    def quantile(self, probability: float) -> Row:
+        """Return a quantile of every replica, interpolated inside the bin that holds it."""
+        wanted = probability * self.total[:, None]
+        below = self.running[0]  # [replicas, bins + 1]
+        bin_ = np.clip((below[:, 1:] < wanted).sum(axis=1), 0, len(self.centres) - 1)  # [replicas]
+        inside = (wanted[:, 0] - below[self._replicas, bin_]) / np.maximum(self.counts[self._replicas, bin_], 1)
+        return np.asarray(self.centres[bin_] + (inside - 0.5) * self.width)
+
+    def below(self, place: Row) -> Row:
+        """Return how many events every replica has below a response, shape [replicas]."""
+        return self._cumulated(place)[0]
+
+    def _cumulated(self, place: Row) -> list[Row]:
+        """Return the running sums up to a response, interpolated inside the bin, so that no window snaps to bins."""
+        bin_ = np.clip(np.searchsorted(self.centres - self.width / 2, place, side="right") - 1, 0, None)
+        inside = np.clip((place - self.centres[bin_]) / self.width + 0.5, 0, 1)
+        own = inside * self.counts[self._replicas, bin_]
+        x = self.centres[bin_] - 1
+        return [running[self._replicas, bin_] + own * x**power for power, running in enumerate(self.running)]
+
+    def moments(self, low: Row, high: Row) -> tuple[Row, Row, Row]:
+        """Return number, mean and variance of what every replica has between two responses, shape [replicas] each."""
+        parts = zip(self._cumulated(low), self._cumulated(high), strict=True)
+        number, deviation, squared = (upper - lower for lower, upper in parts)
+        number = np.maximum(number, 1)
+        mean = deviation / number
+        return number, 1 + mean, np.maximum(squared / number - mean**2, 0)
+
+    def spread(self) -> Row:
+        """Return half the distance of the 15.87 and 84.13 % quantiles of every replica, at least a bin."""
+        low, high = (self.quantile(0.5 + sign * ONE_SIGMA / 2) for sign in (-1, 1))
+        return np.maximum((high - low) / 2, self.width)
+
+
+def gaussian_core(sample: Sample, n_sigmas: float) -> dict[str, Row]:
+    """Return mean and sigma of the Gaussian core.
+
+    The moments inside ``mean +- n_sigmas * sigma`` are taken again and again until they change by less than 0.01 %; the
+    standard deviation inside is divided by that of a Gaussian cut at the same place (0.7426, 0.8796, 0.9546 for 1.5, 2
+    and 2.5 sigma). It starts from median and quantiles. For Gaussian data the relative error of sigma is 1.75, 1.13 and
+    0.88/sqrt(N), that of the mean 1.15 sigma/sqrt(N) for 2 sigma, and sigma is 1.7 % low for 100 events, 0.5 % for 300.
+    """
+    density = math.exp(-(n_sigmas**2) / 2) / math.sqrt(2 * math.pi)
+    shrinkage = math.sqrt(1 - 2 * n_sigmas * density / math.erf(n_sigmas / math.sqrt(2)))
+    mean, sigma = sample.quantile(0.5), sample.spread()
+    for _ in range(_CORE_ITERATIONS):
+        _, new_mean, variance = sample.moments(mean - n_sigmas * sigma, mean + n_sigmas * sigma)
+        new_sigma = np.maximum(np.sqrt(variance) / shrinkage, sample.width)
+        change = np.maximum(np.abs(new_mean - mean), np.abs(new_sigma - sigma)) / new_sigma
+        mean, sigma = new_mean, new_sigma
+        if change.max() < _CORE_PRECISION:
+            break
+    return {"core_mean": mean, "core_sigma": sigma}
+
+
+def quantiles(sample: Sample, _: float) -> dict[str, Row]:
+    """Return the median, and half the distance of the 15.87 and 84.13 % quantiles.
+
+    For Gaussian data their errors are 1.25 sigma/sqrt(N) and, relative, 0.97/sqrt(N).
+    """
+    return {"median": sample.quantile(0.5), "sigma_68": sample.spread()}
+
+
+def absolute_deviation(sample: Sample, _: float) -> dict[str, Row]:
+    """Return 1.4826 times the median distance from the median, which is sigma for Gaussian data.
+
+    The relative error is 1.17/sqrt(N); for 100 events it is 0.9 % low.
+    """
+    median = sample.quantile(0.5)
+    low, high = np.zeros_like(median), sample.centres[-1] - sample.centres[0] + np.full_like(median, sample.width)
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        enough = sample.below(median + middle) - sample.below(median - middle) >= sample.total / 2
+        low, high = np.where(enough, low, middle), np.where(enough, middle, high)
+    return {"median": median, "mad": _GAUSSIAN_MAD * high}
+
+
+def smallest_rms(sample: Sample, _: float) -> dict[str, Row]:
+    """Return mean and RMS of the contiguous range with at least 90 % of the entries whose RMS is smallest.
+
+    These are mean90 and RMS90 (M. Thomson, NIM A611 (2009) 25); no factor is applied that would make RMS90 the sigma of
+    a Gaussian, for which it is 0.7893 sigma. For Gaussian data the errors are 1.3 sigma/sqrt(N) and, relative,
+    0.80/sqrt(N).
+    """
+    mean, rms = np.empty(len(sample.counts)), np.empty(len(sample.counts))
+    for row, (below, total) in enumerate(zip(sample.running[0], sample.total, strict=True)):
+        start = below[: np.searchsorted(below, 0.1 * total, side="right")]  # the last ones leave just 90 %
+        end = np.minimum(np.searchsorted(below, start + 0.9 * total, side="left"), len(below) - 1)
+        more = start + 0.9 * total - below[end - 1]  # a part of the last bin
+        x = sample.centres[end - 1] - 1
+        deviation, squared = (
+            sums[row, end - 1] + more * x**power - sums[row, : len(start)]
+            for power, sums in enumerate(sample.running[1:], 1)
+        )
+        number = 0.9 * total
+        variance = np.maximum(squared / number - (deviation / number) ** 2, 0)
+        best = np.argmin(variance)
+        mean[row], rms[row] = 1 + deviation[best] / number, math.sqrt(variance[best])
+    return {"mean90": mean, "rms90": rms}
+
+
+def shortest_interval(sample: Sample, _: float) -> dict[str, Row]:
+    """Return half the length of the shortest interval that holds 68.27 % of the entries, and the median.
+
+    This is the effective sigma of the CMS photon analyses (arXiv:1502.02702). It is biased low for few events: by 6 %
+    for 100, 1.6 % for 1000, 0.4 % for 10 000. For Gaussian data the relative error is 0.95/sqrt(N).
+    """
+    half = np.empty(len(sample.counts))
+    edges = np.stack([sample.centres - sample.width / 2, sample.centres + sample.width / 2], axis=1).ravel()
+    for row, (below, total) in enumerate(zip(sample.running[0], sample.total, strict=True)):
+        share = np.stack([below[:-1], below[1:]], axis=1).ravel() / total  # at the edges
+        rising = np.concatenate([[True], np.diff(share) > 0])  # where it does not grow, there is nothing to invert
+        place, reached = edges[rising], share[rising]
+        upper = np.interp(share + ONE_SIGMA, reached, place)[share + ONE_SIGMA <= 1]
+        lower = np.interp(share - ONE_SIGMA, reached, place)[share >= ONE_SIGMA]
+        lengths = np.concatenate([upper - edges[share + ONE_SIGMA <= 1], edges[share >= ONE_SIGMA] - lower])
+        half[row] = lengths.min() / 2
+    return {"median": sample.quantile(0.5), "sigma_eff": half}
+
+
+def half_maximum(sample: Sample, _: float) -> dict[str, Row]:
+    """Return the mode of the density, and its full width at half maximum over 2.355, the sigma of a Gaussian.
+
+    The density is that of a Gaussian kernel whose width is chosen by Silverman's rule, 0.9 sigma_68 N^(-1/5); what it
+    adds to the width of a Gaussian is taken away again, in quadrature. It draws the mode of a skewed distribution to
+    the mean, by 0.1 sigma for 2000 events of a gamma variate with 25 quanta.
+    """
+    spread, middle = float(sample.spread()[0]), float(sample.quantile(0.5)[0])
+    kernel = max(0.9 * spread * float(sample.total[0]) ** -0.2, sample.width)
+    grid = middle + spread * np.linspace(-_REACH, _REACH, _GRID)
+    near = np.abs(sample.centres - middle) < (_REACH + 1) * spread
+    weights = np.exp(-(((sample.centres[near, None] - grid) / kernel) ** 2) / 2)
+    density = sample.counts[:, near] @ weights  # [replicas, grid]
+    step, place, replicas = grid[1] - grid[0], np.arange(_GRID), np.arange(len(density))
+    peak = np.clip(np.argmax(density, axis=1), 1, _GRID - 2)
+    left, top, right = (density[replicas, peak + shift] for shift in (-1, 0, 1))
+    curvature = np.minimum(left - 2 * top + right, -1e-300)
+    offset = np.clip((left - right) / (2 * curvature), -0.5, 0.5)
+    half = (top - (left - right) * offset / 4) / 2
+    under = density < half[:, None]
+    first = np.max(np.where(under & (place < peak[:, None]), place, 0), axis=1)  # the last one before the peak
+    last = np.min(np.where(under & (place > peak[:, None]), place, _GRID - 1), axis=1)
+
+    def crossing(outer: NDArray[np.int64], inner: NDArray[np.int64]) -> Row:
+        low, high = density[replicas, outer], density[replicas, inner]
+        return np.asarray(grid[outer] + (grid[inner] - grid[outer]) * np.clip((half - low) / (high - low), 0, 1))
+
+    full = crossing(last, last - 1) - crossing(first, first + 1)
+    width = np.sqrt(np.maximum((full / _FWHM) ** 2 - kernel**2, 0))
+    return {"mode": grid[peak] + offset * step, "fwhm": width}
+
+
+def all_entries(sample: Sample, _: float) -> dict[str, Row]:
+    """Return mean and RMS; for Gaussian data the errors are sigma/sqrt(N) and, relative, 0.707/sqrt(N)."""
+    everywhere = np.full(len(sample.counts), np.inf)
+    mean, variance = sample.moments(-everywhere, everywhere)[1:]
+    return {"mean": mean, "rms": np.sqrt(variance)}
+
+
+OF_WIDTH: dict[str, Callable[[Sample, float], dict[str, Row]]] = {
+    "core_sigma": gaussian_core,
+    "rms": all_entries,
+    "rms90": smallest_rms,
+    "sigma_68": quantiles,
+    "sigma_eff": shortest_interval,
+    "mad": absolute_deviation,
+    "fwhm": half_maximum,
+}
+"""What finds a width and the location that goes with it, by the name of the width."""

@@ -1,0 +1,289 @@
+"""A report as tables of text, and what it comes to in sentences; nothing is printed here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from calomlp.evaluation.estimators import MIN_QUOTED, WIDTHS, Measurement
+from calomlp.evaluation.names import MEAN, QUADRATURE
+from calomlp.evaluation.summary import LABELS
+from calomlp.plotting.points import PERCENT
+from calomlp.plotting.quantity import count, energy_range, with_error
+from calomlp.plotting.tables import NONE, Table
+
+if TYPE_CHECKING:
+    from calomlp.evaluation.report import Bin, Comparison, Curve, Report
+    from calomlp.evaluation.slices import Slice
+    from calomlp.evaluation.uncertainty import Uncertainty
+
+EDGE_MARK, FEW_MARK = " *", " \N{DAGGER}"
+MARKS = {
+    EDGE_MARK: "* at an edge of the training range: left out of fits and averages",
+    FEW_MARK: f"\N{DAGGER} fewer than {MIN_QUOTED} events: too few to quote a resolution",
+}
+"""Marks of bins, and what they mean."""
+
+_SIGNIFICANT = 2.0  # standard errors
+_RELATIVE = ("rms90/mean90", "sigma_68/median", "sigma_eff/median")
+
+
+def width_name(report: Report) -> str:
+    """Return what the resolution of a report is: ``σ/μ``, ``RMS90/mean90``, or over the true energy ``σ/E``."""
+    chosen = WIDTHS[report.options.width]
+    return f"{chosen.symbol}/{chosen.centre if report.options.relative_to == MEAN else 'E'}"
+
+
+def formula(report: Report) -> str:
+    """Return the formula that is fitted to the resolution."""
+    return f" {'⊕' if report.options.sum == QUADRATURE else '+'} ".join(("a/√E", "n/E", "c"))
+
+
+def report_tables(report: Report) -> list[tuple[str, Table]]:
+    """Return the tables that say what a report comes to, each with its title."""
+    tables = [
+        (f"Response and resolution, {WIDTHS[report.options.width].label}", resolution_table(report)),
+        (f"Resolution: {width_name(report)} = {formula(report)}", fit_table(report)),
+        ("Linearity of the response", linearity_table(report)),
+    ]
+    if report.comparisons:
+        tables.append((f"{report.curves[0].label}: ratio of the resolution to", ratio_table(report)))
+    if report.uncertainty is not None:
+        tables.append(("Predicted uncertainties", uncertainty_table(report.uncertainty)))
+        tables.append(
+            (
+                "Resolution without the events of the largest predicted uncertainty",
+                dropped_table(report.uncertainty, width_name(report)),
+            )
+        )
+    tables += dependence_tables(report)
+    if report.importance:
+        tables.append(("Importance: increase of the deviation if a feature is shuffled", importance_table(report)))
+    if report.statistics.worst.events:
+        tables.append(("Events that are furthest off", worst_table(report)))
+    return tables
+
+
+def resolution_table(report: Report) -> Table:
+    """Return response of the first curve and resolution of all curves in every bin of energy."""
+    first = report.curves[0]
+    header = ("E_true [GeV]", "events", f"{first.name}: bias [%]")
+    rows = [
+        (
+            energy_cell(bin_),
+            count(bin_.events),
+            percent(bin_, "bias"),
+            *(percent(curve.bins[place], "resolution") for curve in report.curves),
+        )
+        for place, bin_ in enumerate(first.bins)
+    ]
+    name = width_name(report)
+    return Table((*header, *(f"{curve.name}: {name} [%]" for curve in report.curves)), tuple(rows))
+
+
+def estimator_table(report: Report, curve: Curve) -> Table:
+    """Return estimators of the width of one curve in every bin of energy, each relative to its location.
+
+    RMS90 is not scaled to the sigma of a Gaussian, of which it is 0.789.
+    """
+    header = ("E_true [GeV]", "events", "bias [%]", f"{width_name(report)} [%]")
+    others = ("σ/slope [%]", *(f"{name} [%]" for name in _RELATIVE), "RMS [%]", "beyond 2σ [%]", "beyond 3σ [%]")
+    rows = [
+        (
+            energy_cell(bin_),
+            count(bin_.events),
+            percent(bin_, "bias"),
+            percent(bin_, "resolution"),
+            percent(bin_, "resolution_per_slope"),
+            *(percent(bin_, *name.split("/")) for name in _RELATIVE),
+            percent(bin_, "rms"),
+            percent(bin_, "tail_2sigma"),
+            percent(bin_, "tail_3sigma"),
+        )
+        for bin_ in curve.bins
+    ]
+    return Table((*header, *others), tuple(rows))
+
+
+def fit_table(report: Report) -> Table:
+    """Return the terms of the resolution of every curve."""
+    rows = []
+    for curve in report.curves:
+        fit = curve.fit
+        if fit is None:
+            rows.append((curve.label, *(NONE,) * 6))
+            continue
+        terms = (with_error(fit.stochastic, PERCENT), with_error(fit.noise), with_error(fit.constant, PERCENT))
+        fitted = f"{fit.energy_min:.3g}\N{EN DASH}{fit.energy_max:.3g}"
+        rows.append((curve.label, *terms, f"{fit.correlation[0][2]:.2f}", f"{fit.chi2:.1f}/{fit.ndf}", fitted))
+    return Table(("curve", "a [% √GeV]", "n [GeV]", "c [%]", "ρ(a, c)", "chi2/ndf", "fitted [GeV]"), tuple(rows))
+
+
+def linearity_table(report: Report) -> Table:
+    """Return mean response of every curve, how far it is from being constant, and the line through its energies."""
+    rows = []
+    for curve in report.curves:
+        found, line = curve.linearity, curve.line
+        cells = (
+            (f"{found.response:.4f}", f"{PERCENT * found.max:.2f}", f"{PERCENT * found.rms:.2f}")
+            if found
+            else (NONE,) * 3
+        )
+        fitted = (with_error(line.slope), with_error(line.offset)) if line else (NONE,) * 2
+        rows.append((curve.label, *cells, *fitted))
+    deviations = ("largest deviation [%]", "RMS deviation [%]")
+    return Table(("curve", "mean response", *deviations, "slope", "offset [GeV]"), tuple(rows))
+
+
+def ratio_table(report: Report) -> Table:
+    """Return the resolution of the first curve over that of each other one, in every bin of energy."""
+    labels = {curve.name: curve.label for curve in report.curves}
+    found = [{(item.energy_low, item.energy_high): item.ratio for item in one.ratios} for one in report.comparisons]
+    rows = [
+        (energy_cell(bin_), *(with_error(ratios[bin_.edges]) if bin_.edges in ratios else NONE for ratios in found))
+        for bin_ in report.curves[0].bins
+    ]
+    means = (with_error(item.mean) if item.mean else NONE for item in report.comparisons)
+    return Table(
+        ("E_true [GeV]", *(labels[item.curve] for item in report.comparisons)), (*rows, ("mean, no edges", *means))
+    )
+
+
+def uncertainty_table(found: Uncertainty) -> Table:
+    """Return what predicted uncertainties are worth, beside what they should be."""
+    one, two = found.coverage
+    rows = [
+        ("mean of the pull, core", with_error(found.pull["core_mean"]) if found.pull else NONE, "0"),
+        ("width of the pull, core", with_error(found.pull["core_sigma"]) if found.pull else NONE, "1"),
+        ("within one sigma [%]", with_error(one, PERCENT), "68.27"),
+        ("within two sigma [%]", with_error(two, PERCENT), "95.45"),
+        ("largest distance of the probability integral transform", f"{found.distance:.3f}", "0"),
+        ("sharpness, mean of sigma/E [%]", f"{PERCENT * found.sharpness:.3f}", ""),
+        ("continuous ranked probability score over E_true [%]", f"{PERCENT * found.score:.3f}", ""),
+    ]
+    rows += [
+        (
+            f"observed spread where {PERCENT * group.predicted:.3g} % is predicted [%]",
+            with_error(group.observed, PERCENT),
+            f"{PERCENT * group.predicted:.2f}",
+        )
+        for group in found.reliability
+    ]
+    return Table(("", "found", "ideal"), tuple(rows))
+
+
+def dropped_table(found: Uncertainty, name: str) -> Table:
+    """Return the resolution without the events that are predicted to be worst."""
+    rows = [
+        (
+            energy_range(item.energy_low, item.energy_high),
+            with_error(item.everything, PERCENT),
+            *(with_error(rest, PERCENT) for rest in item.resolutions),
+        )
+        for item in found.dropped
+    ]
+    header = (f"{name} [%]: all", f"{name} [%]: best 90 %", f"{name} [%]: best 80 %")
+    return Table(("E_true [GeV]", *header), tuple(rows))
+
+
+def dependence_tables(report: Report) -> list[tuple[str, Table]]:
+    """Return the response of every curve in slices of each quantity, each table with its title."""
+    tables = []
+    for by in dict.fromkeys(item.by for item in report.dependences):
+        of_curves = [item for item in report.dependences if item.by == by]
+        rows = []
+        for place, slice_ in enumerate(of_curves[0].slices):
+            medians = [one.slices[place].estimates.get("median") for one in of_curves]
+            width = slice_.estimates.get("sigma_68")
+            cells = (with_error(item) if item else NONE for item in medians)
+            spread = with_error(width, PERCENT) if width else NONE
+            rows.append((_slice(slice_), count(slice_.events), *cells, spread))
+        chances = (f"{item.trend.p_value:.2g}" if item.trend else NONE for item in of_curves)
+        rows.append(("p if constant", "", *chances, ""))
+        names = (f"{item.curve}: median" for item in of_curves)
+        header = (by, "events", *names, f"{of_curves[0].curve}: sigma_68 [%]")
+        tables.append((f"Response by {by}", Table(header, tuple(rows))))
+    return tables
+
+
+def importance_table(report: Report) -> Table:
+    """Return the importance of the features."""
+    rows = tuple((item.feature, with_error(item.increase, PERCENT)) for item in report.importance)
+    return Table(("feature", "increase [%]"), rows)
+
+
+def worst_table(report: Report) -> Table:
+    """Return the events that are furthest off."""
+    rows = tuple(
+        (event.file, str(event.entry), f"{event.true_energy:.4g}", f"{event.energy:.4g}", f"{event.deviation:+.3g}")
+        for event in report.statistics.worst.events
+    )
+    return Table(("file", "entry", "E_true [GeV]", "E_reco [GeV]", "(E_reco - E_true)/√E_true [√GeV]"), rows)
+
+
+def marks(report: Report) -> list[str]:
+    """Return what the marks of bins mean that are in a report."""
+    bins = report.curves[0].bins
+    there = {EDGE_MARK: any(bin_.edge for bin_ in bins), FEW_MARK: any(is_thin(bin_) for bin_ in bins)}
+    return [MARKS[mark] for mark, found in there.items() if found]
+
+
+def is_thin(bin_: Bin) -> bool:
+    """Whether a bin has estimates, but of too few events to quote them."""
+    return bool(bin_.estimates) and bin_.events < MIN_QUOTED
+
+
+def verdicts(report: Report) -> list[str]:
+    """Return what the report comes to, a sentence for each comparison and one for the response."""
+    first = report.curves[0]
+    sentences = [_comparison(first, report.curve(item.curve), item) for item in report.comparisons]
+    if first.linearity:
+        largest, rms = PERCENT * first.linearity.max, PERCENT * first.linearity.rms
+        sentences.append(
+            f"The response of {_the(first)} is {first.linearity.response:.4f} on average, and constant within "
+            f"{largest:.2f}\N{NO-BREAK SPACE}% (RMS {rms:.2f}\N{NO-BREAK SPACE}%)."
+        )
+    return sentences
+
+
+def _comparison(curve: Curve, baseline: Curve, comparison: Comparison) -> str:
+    mean = comparison.mean
+    if mean is None:
+        return f"There is no bin inside the training range to compare {_the(curve)} and {_the(baseline)} in."
+    if abs(mean.value - 1) < _SIGNIFICANT * mean.error:
+        relation = "compatible with that"
+    else:
+        gain = with_error(Measurement(abs(1 - mean.value), mean.error), PERCENT)
+        relation = f"({gain}) % {'better' if mean.value < 1 else 'worse'} than that"
+    inner = [item.ratio.value for item in comparison.ratios if not item.edge]
+    bins = f"{len(inner)} bin{'s' if len(inner) > 1 else ''}"
+    span = f"ratio {with_error(mean)}, from {min(inner):.2f} to {max(inner):.2f}"
+    return f"The resolution of {_the(curve)} is {relation} of {_the(baseline)}, averaged over {bins} ({span})."
+
+
+def _the(curve: Curve) -> str:
+    """Return what a curve is called in a sentence."""
+    return f"the {curve.label}" if curve.name in LABELS else f"‘{curve.label}’"
+
+
+def energy_cell(bin_: Bin) -> str:
+    """Write the range of a bin with its marks."""
+    edge, few = EDGE_MARK if bin_.edge else "", FEW_MARK if is_thin(bin_) else ""
+    return energy_range(bin_.energy_low, bin_.energy_high) + edge + few
+
+
+def percent(bin_: Bin, width: str, location: str | None = None) -> str:
+    """Write an estimator in percent, relative to a location if one is named."""
+    found = bin_.estimates.get(width)
+    if found is None:
+        return NONE
+    scale = PERCENT / bin_.estimates[location].value if location else PERCENT
+    return with_error(found, scale)
+
+
+def _slice(slice_: Slice) -> str:
+    low, high = slice_.low, slice_.high
+    if low == high:
+        return f"{low:g}"
+    if low is None:
+        return f"< {high:g}"
+    return f"≥ {low:g}" if high is None else f"{low:g}\N{EN DASH}{high:g}"

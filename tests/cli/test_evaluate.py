@@ -1,0 +1,178 @@
+"""`calomlp evaluate` at a shell: what it takes, what it makes, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import uproot
+
+from calomlp.errors import ExitCode
+from tests.conftest import Run, linear_showers
+
+
+@pytest.fixture
+def clusters(tmp_path: Path) -> list[str]:
+    """Two files with the energies of another reconstruction."""
+    names = []
+    for seed in (1, 2):
+        showers = linear_showers(4000, seed=seed)
+        columns = {
+            "E": showers["true_energy"],
+            "cluster": showers["layer_energy"].sum(axis=1),
+            "run": np.arange(4000) % 3,
+        }
+        names.append(f"run{seed}.root")
+        with uproot.recreate(tmp_path / names[-1]) as file:
+            file.mktree("events", columns)
+    return names
+
+
+ESTIMATE = ("evaluate", "--estimate", "cluster", "-t", "E")
+
+
+def test_an_estimate_needs_no_model(calomlp: Run, clusters: list[str], tmp_path: Path) -> None:
+    done = calomlp(*ESTIMATE, *clusters, "--by", "run", "--compare", "calibrated=1.01*cluster", "-o", "r.json")
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout)
+    assert record["events"] == 8000
+    assert record["curves"]["estimate"]["stochastic"][0] == pytest.approx(0.1, abs=0.01)
+    assert record["ratios"]["calibrated"][0] == pytest.approx(1, abs=1e-3)
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert report["context"]["envelope"] is None
+    assert [item["by"] for item in report["dependences"]] == ["run", "run"]
+    drawn = calomlp("plot", "r.json", "-o", "figures/", "--format", "png")
+    assert drawn.returncode == 0, drawn.stderr
+    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == [
+        "linearity.png",
+        "resolution.png",
+        "response.png",
+    ]
+    told = calomlp("inspect", "r.json")
+    assert told.returncode == 0, told.stderr
+
+
+def test_parts_are_merged_in_a_pipe(calomlp: Run, clusters: list[str], tmp_path: Path) -> None:
+    records = b"".join(calomlp(*ESTIMATE, name, "-o", f"{name}.json").stdout for name in clusters)
+    done = calomlp("evaluate", "--merge", "-", "-o", "all.json", input=records)
+    assert done.returncode == 0, done.stderr
+    whole = calomlp(*ESTIMATE, *clusters, "-o", "whole.json")
+    assert json.loads(done.stdout)["curves"] == json.loads(whole.stdout)["curves"]
+    again = calomlp("evaluate", "--merge", "all.json", "whole.json", "-o", "twice.json")
+    assert again.returncode == ExitCode.ARTEFACT
+    assert b"run1.root is in two of the reports" in again.stderr
+    assert not (tmp_path / "twice.json").exists()
+
+
+def test_a_gate_that_is_not_met_ends_with_six_and_leaves_the_report(
+    calomlp: Run, clusters: list[str], tmp_path: Path
+) -> None:
+    gates = ("--require", "resolution[10] < 0.01", "--require", "abs(bias) < 0.05", "--require", "events > 1e9")
+    done = calomlp(*ESTIMATE, *clusters, *gates, "-o", "r.json")
+    assert done.returncode == 6
+    (line,) = done.stderr.decode().splitlines()
+    assert "not met: resolution[10] < 0.01 (resolution[" in line
+    assert "not met: events > 1e9 (events[" in line
+    assert "bias" not in line
+    assert (tmp_path / "r.json").exists()
+    met = calomlp(*ESTIMATE, *clusters, "--require", "resolution[10] < 0.05", "-o", "s.json")
+    assert met.returncode == 0
+
+
+def test_every_form(calomlp: Run, clusters: list[str], tmp_path: Path) -> None:
+    page = calomlp(*ESTIMATE, *clusters, "--format", "md").stdout.decode()
+    assert page.startswith("# Energy resolution of the cluster")
+    rows = [line.split("\t") for line in calomlp(*ESTIMATE, *clusters, "--format", "tsv").stdout.decode().splitlines()]
+    assert len({len(row) for row in rows}) == 1
+    place = {name: i for i, name in enumerate(rows[0])}
+    assert {"curve", "energy", "core_sigma", "core_sigma_error", "resolution"} <= place.keys()
+    assert all(row[0] == "estimate" for row in rows[1:])
+    inner = [float(row[place["resolution"]]) * float(row[place["energy"]]) ** 0.5 for row in rows[2:-1]]
+    assert inner == pytest.approx([0.1] * len(inner), rel=0.2)
+    made = calomlp(*ESTIMATE, *clusters, "--format", "hepdata", "-o", "hepdata.tar.gz")
+    assert made.returncode == 0, made.stderr
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what the validator itself is made
+        validator = pytest.importorskip("hepdata_validator.full_submission_validator").FullSubmissionValidator()
+        assert validator.validate(archive=str(tmp_path / "hepdata.tar.gz")), validator.get_messages()
+    first = (tmp_path / "hepdata.tar.gz").read_bytes()
+    assert calomlp(*ESTIMATE, *clusters, "--format", "hepdata", "-o", "hepdata.tar.gz", "--force").returncode == 0
+    assert (tmp_path / "hepdata.tar.gz").read_bytes() == first
+
+
+def test_energies_of_events_are_an_artefact_too(calomlp: Run, clusters: list[str], tmp_path: Path) -> None:
+    (tmp_path / "p.root").write_bytes(b"precious")
+    done = calomlp(*ESTIMATE, *clusters, "--predictions", "p.root", "-o", "r.json")
+    assert done.returncode == ExitCode.USAGE
+    assert (tmp_path / "p.root").read_bytes() == b"precious"
+    assert calomlp(*ESTIMATE, *clusters, "--predictions", "p.root", "-o", "r.json", "--force").returncode == 0
+    with uproot.open(tmp_path / "p.root") as file:
+        assert file["events"].num_entries == 8000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("--merge",), "no report was named"),
+        (("--merge", "run1.root", "--by", "run"), "--by needs the events, and --merge has only the reports"),
+        (("--merge", "run1.root", "--bins", "log"), "--bins needs the events"),
+        ((*ESTIMATE[1:],), "no data were named"),
+        ((*ESTIMATE[1:], "run1.root", "--importance"), "--importance shuffles the features of a model"),
+        (("--sigma", "s", "m.safetensors"), "no such file"),
+        ((*ESTIMATE[1:], "run1.root", "--bins", "5,3"), "edges are energies in ascending order"),
+        ((*ESTIMATE[1:], "run1.root", "--bins", "wide"), "legal are auto, points, log, quantiles:20"),
+        ((*ESTIMATE[1:], "run1.root", "--core-sigmas", "9"), "the core reaches from 1 to 5 of its sigma"),
+        ((*ESTIMATE[1:], "run1.root", "--noise", "-1"), "a noise term is not negative"),
+        ((*ESTIMATE[1:], "run1.root", "--by", "cluster:1"), "a number of slices from 2 to 100"),
+        ((*ESTIMATE[1:], "run1.root", "--require", "goodness > 1"), "no number 'goodness'"),
+        (
+            (*ESTIMATE[1:], "run1.root", "--on-bad-file", "skip", "--predictions", "p.root"),
+            "--predictions takes all files",
+        ),
+        ((*ESTIMATE[1:], "run1.root", "--compare", "estimate=cluster"), "two curves are called 'estimate'"),
+        ((*ESTIMATE[1:], "run1.root", "--compare", "nosuch.safetensors"), "cannot open this model"),
+        ((*ESTIMATE[1:], "run1.root", "--compare", "clster"), "clster"),
+    ],
+)
+def test_what_makes_no_sense_is_one_line(
+    calomlp: Run, clusters: list[str], arguments: tuple[str, ...], why: str, tmp_path: Path
+) -> None:
+    assert clusters
+    done = calomlp("evaluate", *arguments, "-o", "r.json")
+    assert done.returncode in (ExitCode.USAGE, ExitCode.INPUT, ExitCode.ARTEFACT)
+    (line,) = done.stderr.decode().splitlines()
+    assert why in line
+    assert not (tmp_path / "r.json").exists()
+
+
+def test_two_processes_make_the_report_of_one(calomlp: Run, clusters: list[str], tmp_path: Path) -> None:
+    command = (*ESTIMATE, *clusters, "--by", "run", "--worst", "4", "-o")
+    assert calomlp(*command, "one.json").returncode == 0
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    processes = []
+    for rank in "01":
+        place = {
+            "RANK": rank,
+            "WORLD_SIZE": "2",
+            "LOCAL_RANK": rank,
+            "MASTER_ADDR": "localhost",
+            "MASTER_PORT": str(port),
+        }
+        words = [sys.executable, "-m", "calomlp", *command, "two.json"]
+        processes.append(subprocess.Popen(words, cwd=tmp_path, env=os.environ | place, stdout=subprocess.PIPE))
+    outputs = [process.communicate(timeout=120)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert not outputs[1]
+    one, two = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("one", "two"))
+    for name in ("curves", "dependences", "notes", "bins"):
+        assert json.dumps(one[name]) == json.dumps(two[name])
+    assert one["statistics"]["worst"] == two["statistics"]["worst"]

@@ -1,0 +1,83 @@
+"""Histograms of two quantities: exact in their counts however the events are parted, and as small as promised."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from calomlp.evaluation.estimators import Options, resolution_ratio
+from calomlp.evaluation.histogram import BIN_WIDTH, Histogram, Joint, histograms, ranked
+
+RNG = np.random.default_rng(1)
+X = RNG.normal(1, 0.1, 20_000)
+Y = X + RNG.normal(0, 0.03, 20_000)
+
+
+@given(st.lists(st.integers(1, 19_999), unique=True, max_size=6))
+@settings(max_examples=20, deadline=None)
+def test_parts_of_a_joint_histogram_add_up_to_the_whole(cuts: list[int]) -> None:
+    parts = [Joint.of(x, y) for x, y in zip(np.split(X, sorted(cuts)), np.split(Y, sorted(cuts)), strict=True)]
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    whole = Joint.of(X, Y)
+    assert total.level == whole.level
+    for name in ("x", "y", "count"):
+        assert np.array_equal(getattr(total, name), getattr(whole, name))
+
+
+def test_a_joint_histogram_is_as_fine_as_its_size_allows() -> None:
+    few, many = Joint.of(X[:500], Y[:500]), Joint.of(X, Y)
+    assert few.level == 0
+    assert few.width == BIN_WIDTH
+    assert many.level > 0
+    assert len(many.count) <= 2048
+    assert many.count.sum() == 20_000
+    assert np.average((many.x + 0.5) * many.width, weights=many.count) == pytest.approx(X.mean(), abs=1e-3)
+
+
+def test_wild_numbers_have_a_cell_too() -> None:
+    joint = Joint.of(np.array([1e300, -1e300, 1.0]), np.array([0.0, 1e9, -1e9]))
+    assert joint.count.sum() == 3
+
+
+def test_many_histograms_are_those_of_each_group() -> None:
+    keys = RNG.integers(-3, 9, 20_000)
+    found = histograms(keys, X)
+    assert sorted(found) == sorted(set(keys.tolist()))
+    for key, histogram in found.items():
+        alone = Histogram.of(X[keys == key])
+        assert np.array_equal(histogram.index, alone.index)
+        assert np.array_equal(histogram.count, alone.count)
+        assert histogram.deviation == pytest.approx(alone.deviation, rel=1e-12, abs=1e-12)
+
+
+@pytest.mark.parametrize("keys", [[5, 5, 7], [10**12, 3, -4], [0]])
+def test_keys_are_ranked(keys: list[int]) -> None:
+    found, rank = ranked(np.array(keys))
+    assert found.tolist() == sorted(set(keys))
+    assert found[rank].tolist() == keys
+
+
+def test_nothing_has_an_empty_histogram() -> None:
+    assert Histogram.of(np.empty(0)).events == 0
+    assert (Histogram.of(np.empty(0)) + Histogram.of(X)).events == 20_000
+
+
+@pytest.mark.physics
+def test_the_error_of_a_ratio_is_that_of_the_same_events() -> None:
+    """Against repeated experiments: shared fluctuations do not count."""
+    rng = np.random.default_rng(5)
+    ratios, errors = [], []
+    for i in range(60):
+        x = rng.normal(1, 0.1, 3000)
+        y = x + rng.normal(0, 0.03, 3000)
+        found = resolution_ratio(Joint.of(x, y), Options(seed=i))
+        ratios.append(found.value)
+        errors.append(found.error)
+    assert np.mean(ratios) == pytest.approx(0.1 / np.hypot(0.1, 0.03), rel=0.01)
+    assert np.mean(errors) == pytest.approx(np.std(ratios, ddof=1), rel=0.3)
+    independent = np.mean(ratios) * np.sqrt(2) * 1.13 / np.sqrt(3000)
+    assert np.mean(errors) < 0.7 * independent
