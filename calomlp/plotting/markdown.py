@@ -16,6 +16,7 @@ from calomlp.plotting.report_tables import (
     marks,
     report_tables,
     resolution_table,
+    the,
     verdicts,
     width_name,
 )
@@ -44,7 +45,7 @@ def to_markdown(report: Report) -> str:
         "errors are standard errors."
     )
     blocks = [
-        f"# Energy resolution of the {first.label}",
+        f"# Energy resolution of {the(first)}",
         f"{count(report.events)} events evaluated.",
         _list(verdicts(report)),
         "## Terms of the resolution",
@@ -56,7 +57,7 @@ def to_markdown(report: Report) -> str:
         "## Resolution and response",
         _table(resolution_table(report)),
         *told,
-        f"## Estimators of the width of the {first.label}",
+        f"## Estimators of the width of {the(first)}",
         _ESTIMATORS,
         _table(estimator_table(report, first)),
         *others,

@@ -239,7 +239,7 @@ def verdicts(report: Report) -> list[str]:
     if first.linearity:
         largest, rms = PERCENT * first.linearity.max, PERCENT * first.linearity.rms
         sentences.append(
-            f"The response of {_the(first)} is {first.linearity.response:.4f} on average, and constant within "
+            f"The response of {the(first)} is {first.linearity.response:.4f} on average, and constant within "
             f"{largest:.2f}\N{NO-BREAK SPACE}% (RMS {rms:.2f}\N{NO-BREAK SPACE}%)."
         )
     return sentences
@@ -248,7 +248,7 @@ def verdicts(report: Report) -> list[str]:
 def _comparison(curve: Curve, baseline: Curve, comparison: Comparison) -> str:
     mean = comparison.mean
     if mean is None:
-        return f"There is no bin inside the training range to compare {_the(curve)} and {_the(baseline)} in."
+        return f"There is no bin inside the training range to compare {the(curve)} and {the(baseline)} in."
     if abs(mean.value - 1) < _SIGNIFICANT * mean.error:
         relation = "compatible with that"
     else:
@@ -257,11 +257,11 @@ def _comparison(curve: Curve, baseline: Curve, comparison: Comparison) -> str:
     inner = [item.ratio.value for item in comparison.ratios if not item.edge]
     bins = f"{len(inner)} bin{'s' if len(inner) > 1 else ''}"
     span = f"ratio {with_error(mean)}, from {min(inner):.2f} to {max(inner):.2f}"
-    return f"The resolution of {_the(curve)} is {relation} of {_the(baseline)}, averaged over {bins} ({span})."
+    return f"The resolution of {the(curve)} is {relation} of {the(baseline)}, averaged over {bins} ({span})."
 
 
-def _the(curve: Curve) -> str:
-    """Return what a curve is called in a sentence."""
+def the(curve: Curve) -> str:
+    """Return what a curve is called in a sentence: other energies have the name that the user gave them."""
     return f"the {curve.label}" if curve.name in LABELS else f"‘{curve.label}’"
 
 

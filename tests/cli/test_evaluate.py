@@ -88,7 +88,7 @@ def test_a_gate_that_is_not_met_ends_with_six_and_leaves_the_report(
 
 def test_every_form(calomlp: Run, clusters: list[str], tmp_path: Path) -> None:
     page = calomlp(*ESTIMATE, *clusters, "--format", "md").stdout.decode()
-    assert page.startswith("# Energy resolution of the cluster")
+    assert page.startswith("# Energy resolution of ‘cluster’")
     rows = [line.split("\t") for line in calomlp(*ESTIMATE, *clusters, "--format", "tsv").stdout.decode().splitlines()]
     assert len({len(row) for row in rows}) == 1
     place = {name: i for i, name in enumerate(rows[0])}
