@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from calomlp.evaluation.histogram import BIN_WIDTH, Histogram, Joint
 from calomlp.evaluation.names import MEAN, QUADRATURE
-from calomlp.evaluation.widths import OF_WIDTH, Row, Sample
+from calomlp.evaluation.widths import OF_WIDTH, Counts, Row, Sample
 
 MIN_EVENTS = 100
 """Bins with fewer events are shown without estimates: their widths are biased by more than 5 %."""
@@ -24,6 +24,7 @@ MIN_QUOTED = 1000
 value then."""
 
 _REPLICAS = 200
+_LARGE = 50  # events
 _FINENESS = 32  # bins in a sigma that are enough
 
 
@@ -149,14 +150,23 @@ def resolution_in(joint: Joint, cells: NDArray[np.intp], options: Options) -> Me
 
 def _samples(joint: Joint, cells: slice | NDArray[np.intp], axes: Sequence[str], seed: int) -> Iterator[Sample]:
     """Yield the distributions of quantities of a joint histogram, and of the same replicas of all of them."""
-    data = joint.count[cells]
-    counts = np.concatenate([data[None], np.random.default_rng(seed).poisson(data, (_REPLICAS, len(data)))])
+    counts = _with_replicas(joint.count[cells].astype(np.float64), np.random.default_rng(seed))
     for axis in axes:
         place = getattr(joint, axis)[cells]
         order = np.argsort(place, kind="stable")
         found, starts = np.unique(place[order], return_index=True)
-        summed = np.add.reduceat(counts[:, order], starts, axis=1).astype(np.float64)
+        summed = np.add.reduceat(counts[:, order], starts, axis=1)
         yield Sample((found + 0.5) * joint.width, summed, joint.width)
+
+
+def _with_replicas(data: Row, rng: np.random.Generator) -> Counts:
+    """Return counts and their Poisson bootstrap replicas below them; large ones are as good as normal, and faster."""
+    counts = np.empty((1 + _REPLICAS, len(data)))
+    counts[0] = data
+    large = data > _LARGE
+    counts[1:, ~large] = rng.poisson(data[~large], (_REPLICAS, np.count_nonzero(~large)))
+    counts[1:, large] = data[large] + np.sqrt(data[large]) * rng.standard_normal((_REPLICAS, np.count_nonzero(large)))
+    return counts
 
 
 def _chosen(sample: Sample, options: Options) -> Row:
@@ -175,7 +185,7 @@ def _resampled(histogram: Histogram, rng: np.random.Generator) -> Sample:
         level += 1
     index, starts = np.unique(histogram.index >> level, return_index=True)
     data = np.add.reduceat(histogram.count, starts).astype(np.float64)
-    counts = np.concatenate([data[None], rng.poisson(data, size=(_REPLICAS, len(data)))])
+    counts = _with_replicas(data, rng)
     width = BIN_WIDTH * 2**level
     return Sample(1 + (index + 0.5) * width, counts, width)
 

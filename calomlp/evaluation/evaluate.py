@@ -12,6 +12,7 @@ from operator import add, and_
 import numpy as np
 from numpy.typing import NDArray
 
+from calomlp.data.ahead import ahead
 from calomlp.data.layouts import open_rows
 from calomlp.data.record import FileRecord
 from calomlp.data.rows import Rows
@@ -87,6 +88,7 @@ class _Pass:
         recipe: How events are made.
         wishes: What is asked for.
         labels: Labels of all curves by name.
+        models: What tells the weights of the models from all others, by the name of their curve.
         bins: Bins of the true energy.
         slicings: How events are sliced, by what they are sliced by.
         keep: Told of all events.
@@ -96,6 +98,7 @@ class _Pass:
     recipe: Recipe
     wishes: Wishes
     labels: Mapping[str, str]
+    models: Mapping[str, str]
     bins: EnergyBins
     keep: Keep
     slicings: dict[str, Slicing] = field(default_factory=dict)
@@ -123,9 +126,8 @@ class _Pass:
 
     def empty(self) -> Statistics:
         """Return what is known before the first event."""
-        models = {item.name: item.model.weights_mark() for item in self.subjects if isinstance(item, Trained)}
         worst = Worst(self.wishes.worst)
-        return Statistics(self.bins, self.labels, models, Accumulator(tuple(self.labels)), worst=worst)
+        return Statistics(self.bins, self.labels, self.models, Accumulator(tuple(self.labels)), worst=worst)
 
 
 def evaluate(
@@ -161,7 +163,8 @@ def evaluate(
     """
     tally = Tally()
     labels = check_names(tuple(subjects))
-    whole = _Pass(tuple(subjects), recipe, wishes, labels, EnergyBins(POINTS), keep)
+    models = {item.name: item.model.weights_mark() for item in subjects if isinstance(item, Trained)}
+    whole = _Pass(tuple(subjects), recipe, wishes, labels, models, EnergyBins(POINTS), keep)
     good, records = _check(whole, sources, tally)
     envelope = whole.main.model.envelope if whole.main else None
     whole.bins = choose_bins(wishes.bins, recipe, good, envelope)
@@ -191,23 +194,27 @@ def evaluate(
 
 def _of_file(whole: _Pass, source: Source, number: int, progress: Progress, interrupt: Interrupt) -> Statistics:
     """Return what one file adds."""
-    found = whole.empty()
+    found, tally = whole.empty(), Tally()
     with open_rows(source, whole.recipe.layout, whole.recipe.branches) as rows:
-        recipe, more = whole.recipe_of(rows.identity), whole.branches(rows.identity)
-        tally = Tally()
-        for chunk in read_events(rows, recipe, tally, more):
-            known = whole.unseen(rows.identity, chunk)
-            kept = known[whole.bins.holds(whole.bins.keys(known.sample.true_energy))]
-            lost = {"left_out": len(chunk) - len(known), "out_of_bins": len(known) - len(kept)}
-            found = replace(found, **{name: getattr(found, name) + value for name, value in lost.items()})
-            if len(kept):
-                found = found + _of_events(whole, source, number, kept, first=not (found.events or number))
-            progress.advance(chunk.read)
-            interrupt.check()
+        more = whole.branches(rows.identity)
+        with ahead(read_events(rows, whole.recipe_of(rows.identity), tally, more)) as chunks:
+            for chunk in chunks:
+                known = whole.unseen(rows.identity, chunk)
+                keys = whole.bins.keys(known.sample.true_energy)
+                held = whole.bins.holds(keys)
+                kept, keys = known[held], keys[held]
+                lost = {"left_out": len(chunk) - len(known), "out_of_bins": len(known) - len(kept)}
+                found = replace(found, **{name: getattr(found, name) + value for name, value in lost.items()})
+                if len(kept):
+                    found = found + _of_events(whole, source, number, kept, keys, first=not (found.events or number))
+                progress.advance(chunk.read)
+                interrupt.check()
     return replace(found, tally=tally)
 
 
-def _of_events(whole: _Pass, source: Source, number: int, chunk: Chunk, *, first: bool) -> Statistics:
+def _of_events(
+    whole: _Pass, source: Source, number: int, chunk: Chunk, keys: NDArray[np.int64], *, first: bool
+) -> Statistics:
     """Return what some events add.
 
     Args:
@@ -215,11 +222,12 @@ def _of_events(whole: _Pass, source: Source, number: int, chunk: Chunk, *, first
         source: The file that they are from.
         number: Its number.
         chunk: The events.
+        keys: Their bins of energy, shape [events].
         first: Whether they are the first of all.
     """
     measured = [subject.measure(chunk) for subject in whole.subjects]
     curves = {name: energy for item in measured for name, energy in item.curves.items()}
-    true_energy, keys = chunk.sample.true_energy, whole.bins.keys(chunk.sample.true_energy)
+    true_energy = chunk.sample.true_energy
     found = whole.empty()
     found.responses.fill(keys, true_energy, curves, compare=True)
     main = whole.main

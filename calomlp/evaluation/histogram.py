@@ -47,13 +47,12 @@ class Histogram:
     def of(cls, response: Values) -> Histogram:
         """Return the histogram of responses, shape [events]."""
         empty = np.empty(0, dtype=np.int64)
-        found = histograms(np.zeros(len(response), dtype=np.int64), response)
+        only = np.zeros(1, dtype=np.int64)
+        found = histograms(only, only.repeat(len(response)), response)
         return found.get(0, cls(empty, empty, 0, 0, 0.0, 0.0))
 
     def __add__(self, other: Histogram) -> Histogram:
-        index, position = np.unique(np.concatenate([self.index, other.index]), return_inverse=True)
-        count = np.zeros(len(index), dtype=np.int64)
-        np.add.at(count, position, np.concatenate([self.count, other.count]))
+        index, count = _merged(self, other)
         return Histogram(
             index,
             count,
@@ -119,32 +118,35 @@ class Joint:
         return BIN_WIDTH * float(2**self.level)
 
 
-def histograms(keys: Index, response: Values) -> dict[int, Histogram]:
-    """Return the histogram of each group of responses.
+def histograms(found: Index, rank: Index, response: Values) -> dict[int, Histogram]:
+    """Return the histogram of each group of responses that has any.
 
     Args:
-        keys: Which group each event belongs to, shape [events].
+        found: The keys of the groups.
+        rank: The place of the group of each event among these, shape [events].
         response: Shape [events].
     """
-    if not len(keys):
+    if not len(rank):
         return {}
-    found, rank = ranked(keys)
     deviation = response - 1
-    fine = np.floor(deviation / BIN_WIDTH)
-    inside = np.abs(fine + 0.5) < _HALF_BINS
+    fine = np.floor(deviation * (1 / BIN_WIDTH))
     events = np.bincount(rank, minlength=len(found))
-    kept = slice(None) if inside.all() else inside
-    cells = fine[kept].astype(np.int64)
-    low, high = (int(cells.min()), int(cells.max())) if len(cells) else (0, 0)
-    size = high - low + 1
-    codes, counts = _counted(rank[kept] * size + (cells - low), len(found) * size)
+    low, high = fine.min(), fine.max()
+    kept = rank
+    if low < -_HALF_BINS or high >= _HALF_BINS:
+        inside = (fine >= -_HALF_BINS) & (fine < _HALF_BINS)
+        fine, kept = fine[inside], rank[inside]
+        low, high = (fine.min(), fine.max()) if len(fine) else (0, 0)
+    low, size = int(low), int(high - low) + 1
+    fine -= low
+    codes, counts = _counted(kept * size + fine.astype(np.int64), len(found) * size)
     ends = np.searchsorted(codes, np.arange(len(found) + 1) * size)
     first, second = (np.bincount(rank, weights, len(found)) for weights in (deviation, deviation * deviation))
     result = {}
-    for number, key in enumerate(found.tolist()):
+    for number in np.flatnonzero(events).tolist():
         part = slice(ends[number], ends[number + 1])
         count = counts[part]
-        result[key] = Histogram(
+        result[int(found[number])] = Histogram(
             codes[part] - number * size + low,
             count,
             int(events[number] - count.sum()),
@@ -163,6 +165,20 @@ def ranked(keys: Index) -> tuple[Index, Index]:
         return np.flatnonzero(there) + low, (np.cumsum(there) - 1)[keys - low]
     found, rank = np.unique(keys, return_inverse=True)
     return found, rank.astype(np.int64)
+
+
+def _merged(one: Histogram, other: Histogram) -> tuple[Index, Index]:
+    """Return the occupied bins of two histograms, and the events in them: in an array if they lie close together."""
+    both = np.concatenate([one.index, other.index])
+    low, span = (int(both.min()), int(both.max() - both.min()) + 1) if len(both) else (0, 0)
+    if span > _DENSE * len(both) + 4096:
+        index, position = np.unique(both, return_inverse=True)
+        return index, np.bincount(position, np.concatenate([one.count, other.count]), len(index)).astype(np.int64)
+    dense = np.zeros(span, dtype=np.int64)
+    for part in (one, other):
+        dense[part.index - low] += part.count
+    index = np.flatnonzero(dense)
+    return index + low, dense[index]
 
 
 def _counted(codes: Index, cells: int) -> tuple[Index, Index]:

@@ -33,8 +33,10 @@ class Unusual:
     @classmethod
     def among(cls, estimate: NDArray[np.floating]) -> Unusual:
         """Count them among estimates, shape [events]."""
-        kinds = (np.isnan(estimate), np.isinf(estimate), np.isfinite(estimate) & (estimate <= 0))
-        return cls(*(int(np.count_nonzero(kind)) for kind in kinds))
+        finite = np.count_nonzero(np.isfinite(estimate))
+        missing = int(np.count_nonzero(np.isnan(estimate))) if finite < len(estimate) else 0
+        low = np.count_nonzero(estimate <= 0) - np.count_nonzero(estimate == -np.inf)
+        return cls(missing, int(len(estimate) - finite - missing), int(low))
 
     def __add__(self, other: Unusual) -> Unusual:
         return Unusual(
@@ -108,10 +110,7 @@ class Accumulator:
         roots = np.bincount(rank, 1 / np.sqrt(energy), len(found))
         responses = {name: estimates[name] / energy for name in self.curves}
         finite = {name: np.isfinite(response) for name, response in responses.items()}
-        of_curve = {
-            name: histograms(keys, responses[name]) if good.all() else histograms(keys[good], responses[name][good])
-            for name, good in finite.items()
-        }
+        of_curve = {name: _histograms(found, rank, response, finite[name]) for name, response in responses.items()}
         joints = {name: _joints(keys, responses, finite, self.curves[0], name) for name in self.curves[1:] if compare}
         for number, key in enumerate(found.tolist()):
             own = BinContent(int(events[number]), float(roots[number]), _at(key, of_curve), _at(key, joints))
@@ -143,6 +142,15 @@ def added(one: Mapping[Key, Any], other: Mapping[Key, Any]) -> dict[Key, Any]:
 
 def _at(key: int, found: Mapping[str, Mapping[int, Any]]) -> dict[str, Any]:
     return {name: values[key] for name, values in found.items() if key in values}
+
+
+def _histograms(
+    found: NDArray[np.int64], rank: NDArray[np.int64], response: NDArray[np.float64], finite: NDArray[np.bool_]
+) -> dict[int, Histogram]:
+    """Return the histogram of the finite responses in every bin."""
+    if finite.all():
+        return histograms(found, rank, response)
+    return histograms(found, rank[finite], response[finite])
 
 
 def _joints(
