@@ -80,7 +80,10 @@ class EnergyBins:
             return np.rint(wide * _KEV_PER_GEV).astype(np.int64)
         if self.kind == EDGES:
             return np.searchsorted(self.bounds, wide, side="right").astype(np.int64) - 1
-        return np.floor(np.log(wide / self.origin) / self.width).astype(np.int64)
+        position = np.log(wide, out=wide)
+        position -= math.log(self.origin)
+        position *= 1 / self.width
+        return np.floor(position, out=position).astype(np.int64)
 
     def holds(self, keys: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return whether each key is that of a bin, shape [events]: energies may be outside of given edges."""

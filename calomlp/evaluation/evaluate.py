@@ -269,7 +269,7 @@ def _slices(
         yield IN_DOMAIN, SliceStatistics.of(Slicing(IN_DOMAIN), inside, true_energy, curves)
     for request in whole.wishes.by:
         text = request.expression.text
-        values = one_number(request.expression, chunk, "--by")
+        values = one_number(request.expression, chunk, "--by").astype(np.float64)
         inner = np.ones(len(chunk), dtype=np.bool_)
         if whole.main is not None:
             envelope = whole.main.model.envelope
@@ -284,7 +284,7 @@ def _slicings(whole: _Pass, sources: Sequence[Source]) -> dict[str, Slicing]:
     found = {}
     first = _first_events(whole, sources) if whole.wishes.by else None
     for request in whole.wishes.by:
-        values = np.zeros(1) if first is None else one_number(request.expression, first, "--by")
+        values = np.zeros(1) if first is None else one_number(request.expression, first, "--by").astype(np.float64)
         found[request.expression.text] = request.slicing(values)
     return found
 

@@ -16,6 +16,8 @@ HALF_RANGE = 8
 _HALF_BINS = int(HALF_RANGE / BIN_WIDTH)
 _MAX_CELLS = 2048
 _FARTHEST = 1 << 30  # fine bins in a joint histogram, on either side
+_CLOSE = 100  # keys, all of which have a place
+_SHORT = 4096  # bins that cost nothing to add up in an array
 _DENSE = 4  # counting in an array with up to so many cells for each event is faster than sorting
 
 Index = NDArray[np.int64]
@@ -44,7 +46,7 @@ class Histogram:
     deviation_squared: float
 
     @classmethod
-    def of(cls, response: Values) -> Histogram:
+    def of(cls, response: NDArray[np.floating]) -> Histogram:
         """Return the histogram of responses, shape [events]."""
         empty = np.empty(0, dtype=np.int64)
         only = np.zeros(1, dtype=np.int64)
@@ -88,7 +90,7 @@ class Joint:
     count: NDArray[np.int64]
 
     @classmethod
-    def of(cls, x: Values, y: Values) -> Joint:
+    def of(cls, x: NDArray[np.floating], y: NDArray[np.floating]) -> Joint:
         """Return the histogram of finite numbers, shape [events] each."""
         one, other = (
             np.clip(np.floor(values / BIN_WIDTH), -_FARTHEST, _FARTHEST - 1).astype(np.int64) for values in (x, y)
@@ -118,7 +120,7 @@ class Joint:
         return BIN_WIDTH * float(2**self.level)
 
 
-def histograms(found: Index, rank: Index, response: Values) -> dict[int, Histogram]:
+def histograms(found: Index, rank: Index, response: NDArray[np.floating]) -> dict[int, Histogram]:
     """Return the histogram of each group of responses that has any.
 
     Args:
@@ -141,44 +143,42 @@ def histograms(found: Index, rank: Index, response: Values) -> dict[int, Histogr
     fine -= low
     codes, counts = _counted(kept * size + fine.astype(np.int64), len(found) * size)
     ends = np.searchsorted(codes, np.arange(len(found) + 1) * size)
+    inside_events = np.diff(np.concatenate([[0], np.cumsum(counts)])[ends])
     first, second = (np.bincount(rank, weights, len(found)) for weights in (deviation, deviation * deviation))
+    numbers = zip(events.tolist(), (events - inside_events).tolist(), first.tolist(), second.tolist(), strict=True)
     result = {}
-    for number in np.flatnonzero(events).tolist():
-        part = slice(ends[number], ends[number + 1])
-        count = counts[part]
-        result[int(found[number])] = Histogram(
-            codes[part] - number * size + low,
-            count,
-            int(events[number] - count.sum()),
-            int(events[number]),
-            float(first[number]),
-            float(second[number]),
-        )
+    for number, (all_events, outside, sum_, squares) in enumerate(numbers):
+        if all_events:
+            part = slice(ends[number], ends[number + 1])
+            index = codes[part] + (low - number * size)
+            result[int(found[number])] = Histogram(index, counts[part], outside, all_events, sum_, squares)
     return result
 
 
 def ranked(keys: Index) -> tuple[Index, Index]:
-    """Return the distinct keys in ascending order, and of each event the place of its key among them."""
-    low = int(keys.min())
-    if int(keys.max()) - low < _DENSE * len(keys):
-        there = np.bincount(keys - low) > 0
-        return np.flatnonzero(there) + low, (np.cumsum(there) - 1)[keys - low]
+    """Return keys in ascending order, those that are there and a few between them, and the place of each among them."""
+    low, high = int(keys.min()), int(keys.max())
+    if high - low < _CLOSE:
+        return np.arange(low, high + 1), keys - low
     found, rank = np.unique(keys, return_inverse=True)
     return found, rank.astype(np.int64)
 
 
 def _merged(one: Histogram, other: Histogram) -> tuple[Index, Index]:
     """Return the occupied bins of two histograms, and the events in them: in an array if they lie close together."""
-    both = np.concatenate([one.index, other.index])
-    low, span = (int(both.min()), int(both.max() - both.min()) + 1) if len(both) else (0, 0)
-    if span > _DENSE * len(both) + 4096:
-        index, position = np.unique(both, return_inverse=True)
+    if not (len(one.index) and len(other.index)):
+        filled = one if len(one.index) else other
+        return filled.index, filled.count
+    low = min(one.index[0], other.index[0])
+    span = int(max(one.index[-1], other.index[-1]) - low) + 1
+    if span > _DENSE * (len(one.index) + len(other.index)) + _SHORT:
+        index, position = np.unique(np.concatenate([one.index, other.index]), return_inverse=True)
         return index, np.bincount(position, np.concatenate([one.count, other.count]), len(index)).astype(np.int64)
     dense = np.zeros(span, dtype=np.int64)
-    for part in (one, other):
-        dense[part.index - low] += part.count
-    index = np.flatnonzero(dense)
-    return index + low, dense[index]
+    dense[one.index - low] = one.count
+    dense[other.index - low] += other.count
+    occupied = dense.nonzero()[0]
+    return occupied + low, dense[occupied]
 
 
 def _counted(codes: Index, cells: int) -> tuple[Index, Index]:

@@ -33,10 +33,10 @@ class Unusual:
     @classmethod
     def among(cls, estimate: NDArray[np.floating]) -> Unusual:
         """Count them among estimates, shape [events]."""
-        finite = np.count_nonzero(np.isfinite(estimate))
+        finite = len(estimate) if all_finite(estimate) else int(np.count_nonzero(np.isfinite(estimate)))
         missing = int(np.count_nonzero(np.isnan(estimate))) if finite < len(estimate) else 0
         low = np.count_nonzero(estimate <= 0) - np.count_nonzero(estimate == -np.inf)
-        return cls(missing, int(len(estimate) - finite - missing), int(low))
+        return cls(missing, len(estimate) - finite - missing, int(low))
 
     def __add__(self, other: Unusual) -> Unusual:
         return Unusual(
@@ -104,15 +104,15 @@ class Accumulator:
         """
         if not len(keys):
             return
-        energy = true_energy.astype(np.float64)
         found, rank = ranked(keys)
         events = np.bincount(rank, minlength=len(found))
-        roots = np.bincount(rank, 1 / np.sqrt(energy), len(found))
-        responses = {name: estimates[name] / energy for name in self.curves}
-        finite = {name: np.isfinite(response) for name, response in responses.items()}
-        of_curve = {name: _histograms(found, rank, response, finite[name]) for name, response in responses.items()}
-        joints = {name: _joints(keys, responses, finite, self.curves[0], name) for name in self.curves[1:] if compare}
-        for number, key in enumerate(found.tolist()):
+        roots = np.bincount(rank, 1 / np.sqrt(true_energy), len(found))
+        responses = {name: estimates[name] / true_energy for name in self.curves}
+        of_curve = {name: _histograms(found, rank, response) for name, response in responses.items()}
+        first = responses[self.curves[0]]
+        joints = {name: _joints(keys, first, responses[name]) for name in self.curves[1:] if compare}
+        for number in np.flatnonzero(events).tolist():
+            key = int(found[number])
             own = BinContent(int(events[number]), float(roots[number]), _at(key, of_curve), _at(key, joints))
             self.content[key] = self.content[key] + own if key in self.content else own
 
@@ -144,27 +144,29 @@ def _at(key: int, found: Mapping[str, Mapping[int, Any]]) -> dict[str, Any]:
     return {name: values[key] for name, values in found.items() if key in values}
 
 
+def all_finite(values: NDArray[np.floating]) -> bool:
+    """Whether all of many numbers are finite, if not one of them is so large that their sum is not."""
+    with np.errstate(all="ignore"):
+        return bool(np.isfinite(values.sum()))
+
+
 def _histograms(
-    found: NDArray[np.int64], rank: NDArray[np.int64], response: NDArray[np.float64], finite: NDArray[np.bool_]
+    found: NDArray[np.int64], rank: NDArray[np.int64], response: NDArray[np.floating]
 ) -> dict[int, Histogram]:
     """Return the histogram of the finite responses in every bin."""
-    if finite.all():
+    if all_finite(response):
         return histograms(found, rank, response)
+    finite = np.isfinite(response)
     return histograms(found, rank[finite], response[finite])
 
 
-def _joints(
-    keys: NDArray[np.int64],
-    responses: Mapping[str, NDArray[np.float64]],
-    finite: Mapping[str, NDArray[np.bool_]],
-    *names: str,
-) -> dict[int, Joint]:
+def _joints(keys: NDArray[np.int64], x: NDArray[np.floating], y: NDArray[np.floating]) -> dict[int, Joint]:
     """Return the joint histogram of two curves in every bin, of the events where both are finite."""
-    good = np.flatnonzero(finite[names[0]] & finite[names[1]])
-    return joints(keys[good], *(responses[name][good] for name in names))
+    good = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
+    return joints(keys[good], x[good], y[good])
 
 
-def joints(keys: NDArray[np.int64], x: NDArray[np.float64], y: NDArray[np.float64]) -> dict[int, Joint]:
+def joints(keys: NDArray[np.int64], x: NDArray[np.floating], y: NDArray[np.floating]) -> dict[int, Joint]:
     """Return the joint histogram of two finite quantities for each group of events, shape [events] each."""
     order = np.argsort(keys, kind="stable")
     found, starts = np.unique(keys[order], return_index=True)

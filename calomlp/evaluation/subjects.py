@@ -138,8 +138,8 @@ class Expressed:
 Subject = Trained | Expressed
 
 
-def one_number(expression: Expression, chunk: Chunk, what: str) -> NDArray[np.float64]:
-    """Return the value of an expression for every event, shape [events].
+def one_number(expression: Expression, chunk: Chunk, what: str) -> Energies:
+    """Return the value of an expression for every event, shape [events], in the precision that it has.
 
     Raises:
         UsageError: If it is not one number in each event.
@@ -147,7 +147,8 @@ def one_number(expression: Expression, chunk: Chunk, what: str) -> NDArray[np.fl
     values = per_event(expression, chunk.branches, len(chunk))
     if values.ndim != 1 or values.dtype.kind not in "biuf":
         raise UsageError(f"{what} {expression.text!r} is not one number in each event: choose an element, or add up")
-    return values.astype(np.float64)
+    found: Energies = values if values.dtype.kind == "f" else values.astype(np.float64)
+    return found
 
 
 def parse_estimate(text: str, sigma: str | None = None) -> Expressed:
