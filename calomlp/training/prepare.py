@@ -22,8 +22,8 @@ from calomlp.model.closure import MIN_EVENTS as MIN_BIN_EVENTS
 from calomlp.model.closure import median_responses
 from calomlp.model.file import Model
 from calomlp.model.losses import HIGH, LOSSES, LOW
-from calomlp.model.regressor import Architecture, Regressor
-from calomlp.training.events import Events, EventsInMemory, EventsOnDisk, SharedEvents, Table
+from calomlp.model.regressor import Architecture, Regressor, picker
+from calomlp.training.events import FOLDS, Events, EventsInMemory, EventsOnDisk, SharedEvents, Table
 from calomlp.training.faster import forward_of
 from calomlp.training.loop import State
 from calomlp.training.optimiser import Optimiser
@@ -109,7 +109,7 @@ def prepare(
         device: Where the training runs.
         init: Model to start from.
     """
-    columns = data.recipe.features.energy_columns
+    columns = picker(list(architecture.energy_columns))
     spectrum = SpectrumWeights(sample.true_energy, sample.weight) if settings.weighting == "auto" else _unweighted
     weight = sample.weight * spectrum(sample.true_energy)
     known = None if init is None else init.regressor.anchor_weights.double().cpu().numpy()
@@ -125,6 +125,7 @@ def prepare(
     region = learning_region(sample.true_energy, anchor)
 
     processes = data.processes
+    folds = np.random.default_rng(settings.seed).integers(FOLDS, size=len(data.side), dtype=np.uint8)
 
     def table(side: Side) -> Table:
         own = int(np.count_nonzero(data.side[processes.rank :: processes.size] == side))
@@ -133,7 +134,8 @@ def prepare(
         for rows, part in data.parts():
             on_side = np.flatnonzero(data.side[rows] == side)
             chosen = part[on_side]
-            events, learned = _events(regressor, chosen, chosen.weight * spectrum(chosen.true_energy), region)
+            weights = chosen.weight * spectrum(chosen.true_energy)
+            events, learned = _events(regressor, chosen, weights, folds[rows][on_side], region)
             collector.add(events)
             kept[rows][on_side[learned]] = 1
         own_events = collector.collected()
@@ -194,6 +196,7 @@ def _events(
     regressor: Regressor,
     sample: Sample,
     weights: NDArray[np.float64],
+    folds: NDArray[np.uint8],
     region: tuple[float, float],
 ) -> tuple[Events, NDArray[np.int64]]:
     """Return what the loop needs of events in the learning region, and which these are."""
@@ -207,6 +210,7 @@ def _events(
         sigma=regressor.sigma(estimate),
         true_energy=torch.from_numpy(sample.true_energy).to(device),
         weight=torch.from_numpy(weights.astype(np.float32)).to(device),
+        fold=torch.from_numpy(folds.astype(np.float32)).to(device),
     )
     return events.take(learned), learned.cpu().numpy()
 
