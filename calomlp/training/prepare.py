@@ -248,7 +248,8 @@ def close(regressor: Regressor, anchor: Anchor, data: Data, sample: Sample) -> l
     before, truth = responses(validation)
     regressor.closure.fit(*responses([used[data.processes.rank :: data.processes.size]]))
     energies, medians = median_responses(before, truth)
-    _, corrected = median_responses(*responses(validation))
+    known = torch.from_numpy(before * truth).float().to(regressor.anchor_weights.device)
+    _, corrected = median_responses(before * regressor.closure(known).cpu().numpy(), truth)
     if not len(energies):
         return []
     low_quantile, high_quantile = np.quantile(before, [LOW, HIGH])
