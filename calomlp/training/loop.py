@@ -52,6 +52,7 @@ class State:
         best_weights: The network at that time.
         history: One entry for each complete epoch.
         corrects: Whether the start is no correction at all, of a line that is known to be good.
+        leaves_out: Whether each member learns from all folds but one, so that there it can be asked what it gains.
         kept: Share of the correction that is kept in the end.
         stop: Whether this process or another one was asked to stop.
     """
@@ -70,13 +71,9 @@ class State:
     best_weights: dict[str, Tensor] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
     corrects: bool = False
+    leaves_out: bool = False
     kept: float = 1.0
     stop: bool = False
-
-    @property
-    def leaves_out(self) -> bool:
-        """Whether each member learns from all folds but one, so that there it can be asked what it gains."""
-        return self.corrects and self.regressor.architecture.members > 1
 
 
 def run(

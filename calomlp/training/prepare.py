@@ -40,6 +40,9 @@ were chosen for it. With fewer it resolves worse for seeing them, as measured wi
 FEW_EVENTS, FEW_MEMBERS = 1 << 16, 4
 """A network from fewer training events owes more to chance, and several are averaged."""
 
+FEWEST_EVENTS = 1 << 14
+"""With fewer training events, those of validation alone do not tell what a correction gains."""
+
 SIDES = {Side.TRAIN: "training", Side.VALIDATION: "validation", Side.TEST: "test"}
 """What the sides are called."""
 
@@ -157,7 +160,9 @@ def prepare(
     names = regressor.input_names(data.recipe.features.columns)
     corrects = architecture.target == "ratio" and init is None
     forward = forward_of(regressor.network, device, precision=settings.precision, compiled=settings.compile)
-    state = State(regressor, optimiser, masks, names, forward, corrects=corrects)
+    fewest = np.count_nonzero(data.side == Side.TRAIN) < FEWEST_EVENTS
+    leaves_out = corrects and architecture.members > 1 and bool(fewest)
+    state = State(regressor, optimiser, masks, names, forward, corrects=corrects, leaves_out=leaves_out)
     return Prepared(state, table(Side.TRAIN), table(Side.VALIDATION), anchor, table)
 
 
