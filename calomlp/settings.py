@@ -130,8 +130,13 @@ def _files(path: str, entries: Any) -> list[str]:
 
 def dump_config(command: str, settings: Any) -> str:
     """Write settings as the TOML table that ``--config`` reads; unset ones are left out."""
-    lines = [f"{key} = {_toml(value)}" for key, value in asdict(settings).items() if value is not None]
+    lines = [dumped(key, value) for key, value in asdict(settings).items() if value is not None]
     return "\n".join([f"[{command}]", *lines]) + "\n"
+
+
+def dumped(key: str, value: Any) -> str:
+    """Write a setting as a line of TOML."""
+    return f"{key} = {_toml(value)}"
 
 
 def _toml(value: Any) -> str:

@@ -12,6 +12,7 @@ import typer
 
 from calomlp import __version__
 from calomlp.cli import evaluate, inspect, plot, simulate, train
+from calomlp.cli.console import wrapped
 from calomlp.cli.options import TABLES, register
 from calomlp.errors import CalomlpError, CheckpointWritten, ExitCode, PeerFailed, ReaderGone
 
@@ -100,5 +101,5 @@ def run(arguments: Sequence[str]) -> int:
 def _fail(line: str, code: ExitCode, *, debug: bool) -> int:
     if debug:
         traceback.print_exc()
-    typer.echo(line, err=True)
+    typer.echo(wrapped(line, sys.stderr), err=True)
     return code

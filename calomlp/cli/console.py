@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from calomlp.progress import Progress
 
@@ -15,6 +17,14 @@ if TYPE_CHECKING:
     from calomlp.plotting.tables import Table
 
 _SECONDS_BETWEEN_LINES = 10.0
+
+
+def wrapped(line: str, stream: TextIO) -> str:
+    """Break a line between words where a terminal would break it inside of them."""
+    if not stream.isatty():
+        return line
+    width = shutil.get_terminal_size().columns
+    return textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False)
 
 
 class PlainProgress(Progress):
@@ -103,7 +113,7 @@ class TerminalProgress(Progress):
 
     def write(self, line: str) -> None:
         """Write a line above the bar."""
-        self._console.print(line, markup=False, soft_wrap=True)
+        self._console.print(wrapped(line, sys.stderr), markup=False, soft_wrap=True)
 
     def finish(self) -> None:
         """Take the bar away."""

@@ -13,7 +13,7 @@ import typer
 
 from calomlp.cli.session import Session
 from calomlp.errors import UsageError, did_you_mean
-from calomlp.settings import Setting, declared, dump_config, load_config
+from calomlp.settings import Setting, declared, dump_config, dumped, load_config
 
 TABLES: dict[str, type[Any]] = {}
 """The settings of every command by its name, which is also that of its table in a configuration file."""
@@ -116,9 +116,30 @@ def _plain(value: Any) -> Any:
 
 def _load_config(context: typer.Context, path: str | None) -> str | None:
     """Make a configuration file the source of defaults: below flags and environment, above what is built in."""
+    command = str(context.info_name)
     if path is not None:
-        context.default_map = load_config(path, str(context.info_name), TABLES)
+        context.default_map = load_config(path, command, TABLES)
+    for parameter in (one for one in context.command.params if one.callback is None):
+        name = str(parameter.name)
+        variable = f"CALOMLP_{command.upper()}_{name.upper()}"
+        if (value := (context.default_map or {}).get(name)) is not None:
+            _check_value(context, parameter, value, f"{path}: [{command}] {dumped(name, value)}")
+        if value := parameter.value_from_envvar(context):
+            _check_value(context, parameter, value, f"{variable}={os.environ[variable]}")
     return path
+
+
+def _check_value(context: typer.Context, parameter: Any, value: Any, place: str) -> None:
+    """Refuse a value that a setting cannot have.
+
+    Raises:
+        UsageError: With the place where it is written.
+    """
+    try:
+        parameter.process_value(context, value)
+    except (typer.TyperException, UsageError) as error:
+        reason = str(getattr(error, "message", error)).replace("Value error, ", "").rstrip(".")
+        raise UsageError(f"{place}: {reason}") from error
 
 
 def _common(name: str, kind: Any, default: Any, help: str, *flags: str, **details: Any) -> inspect.Parameter:  # noqa: A002

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from calomlp.cli.console import PlainProgress, TerminalProgress
+from calomlp.cli.console import PlainProgress, TerminalProgress, wrapped
 from calomlp.errors import InputError, UsageError
 from calomlp.interrupt import Interrupt
 from calomlp.progress import Progress
@@ -98,7 +99,7 @@ class Session:
         """
         if record.path == "-":
             return
-        self.streams.print_line(record.to_json() if self.json else summary)
+        self.streams.print_line(record.to_json() if self.json else wrapped(summary, sys.stdout))
 
 
 class _Handler(logging.Handler):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 
 from calomlp.errors import InputError
 from calomlp.model.losses import HUBER_SIGMAS
-from calomlp.model.spread import Spread, fit_spread
+from calomlp.model.spread import Spread, bins_of_energy, fit_spread
 
 PRIOR_WIDTH = 0.3
 """Weights are expected within 30 % of the plain sum's: what few events cannot determine stays near the sum."""
@@ -72,7 +71,9 @@ class SpectrumWeights:
     def __call__(self, true_energy: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return the weights at these energies [GeV], shape [events]."""
         log_energy = np.log(true_energy.astype(np.float64))
-        index = np.clip(np.searchsorted(self._edges, log_energy, side="right") - 1, 0, len(self._factor) - 1)
+        first, last = self._edges[[0, -1]]
+        place = (log_energy - first) * (len(self._factor) / (last - first))  # bins are equally wide
+        index = np.clip(place, 0, len(self._factor) - 1).astype(np.int64)
         weights: NDArray[np.float64] = self._factor[index] * np.exp((1 - SPECTRUM_POWER) * log_energy)
         return weights
 
@@ -110,38 +111,40 @@ def fit_anchor(
         raise InputError(f"the energy features add up to {mean_response:g} per GeV on average: are these energies?")
     scale = 1.0 / mean_response
     sum_energy = scale * total
-    sigma = np.sqrt(fit_spread(sum_energy, y).variance(sum_energy))  # [events]
+    bins = bins_of_energy(y)
+    variance = fit_spread(sum_energy, y, bins).variance(sum_energy)  # [events]
     strength = 1.0 / ((PRIOR_WIDTH if known is None else KNOWN_WIDTH) * scale) ** 2
-    expected = scale * shape
+    expected, reached = scale * shape, sum_energy
     if known is not None:
-        expected /= np.average(_combine(energies, expected) / y, weights=weights)
+        reached = _combine(energies, expected)
+        response = np.average(reached / y, weights=weights)
+        expected, reached = expected / response, reached / response
     fitted = expected
+    normal, moment = strength * np.eye(len(shape)), strength * expected
+    precision = np.zeros(len(y))
     for _ in range(_ITERATIONS):
-        normal, moment = strength * np.eye(len(shape)), strength * expected
-        for rows, x in _in_double_precision(energies):
-            distance = np.abs(_product(x, fitted) - y[rows]) / sigma[rows]
-            precision = weights[rows] / sigma[rows] ** 2 * (HUBER_SIGMAS / np.maximum(distance, HUBER_SIGMAS))
-            weighted = (x * precision[:, None]).T
+        distance = np.abs(reached - y) / np.sqrt(variance)
+        before, precision = precision, weights / variance * (HUBER_SIGMAS / np.maximum(distance, HUBER_SIGMAS))
+        change = precision - before
+        for rows in np.array_split(changed := np.flatnonzero(change), len(changed) // _PART + 1):  # at first all
+            x = energies[rows].astype(np.float64)
+            weighted = (x * change[rows, None]).T
             normal += _product(weighted, x)
             moment += _product(weighted, y[rows])
-        before, fitted = fitted, np.linalg.solve(normal, moment)
-        if np.abs(fitted - before).max() < _SETTLED * scale:
+        last, fitted = fitted, np.linalg.solve(normal, moment)
+        reached = _combine(energies, fitted)
+        if np.abs(fitted - last).max() < _SETTLED * scale:
             break
-    return Anchor(scale, fitted, fit_spread(_combine(energies, fitted), y))
+    return Anchor(scale, fitted, fit_spread(reached, y, bins))
 
 
 def _combine(energies: NDArray[np.float32], factors: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.concatenate([_product(x, factors) for _, x in _in_double_precision(energies)])
+    """Return weighted sums in double precision, in parts, so that the sample is never there twice."""
+    parts = (energies[start : start + _PART].astype(np.float64) for start in range(0, len(energies), _PART))
+    return np.concatenate([_product(x, factors) for x in parts])
 
 
 def _product(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
     """Multiply matrices on as many threads as PyTorch may use; numpy takes all, which spin on a busy machine."""
     product: NDArray[np.float64] = (torch.from_numpy(one) @ torch.from_numpy(other)).numpy()
     return product
-
-
-def _in_double_precision(energies: NDArray[np.float32]) -> Iterator[tuple[slice, NDArray[np.float64]]]:
-    """Yield some events at a time, so that the whole sample is never there twice."""
-    for start in range(0, len(energies), _PART):
-        rows = slice(start, start + _PART)
-        yield rows, energies[rows].astype(np.float64)

@@ -75,9 +75,10 @@ def median_responses(
         true_energy: In GeV, shape [events].
     """
     n_bins = min(MAX_BINS, len(true_energy) // MIN_EVENTS)
-    edges = np.quantile(true_energy, np.linspace(0, 1, n_bins + 1)[1:-1]) if n_bins else np.empty(0)
-    index = np.searchsorted(np.unique(edges), true_energy, side="right")
-    bins = [index == number for number in np.unique(index)] if n_bins else []
+    order = np.argsort(true_energy)
+    starts = true_energy[order[np.arange(n_bins) * len(order) // max(n_bins, 1)]]
+    places = np.searchsorted(true_energy, np.unique(starts), sorter=order)
+    bins = np.split(order, places[1:]) if n_bins else []
     energies = [np.exp(np.mean(np.log(true_energy[rows]))) for rows in bins]
     medians = [np.median(response[rows]) for rows in bins]
     good = [median > 0 for median in medians]

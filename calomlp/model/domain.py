@@ -57,5 +57,5 @@ class Domain(nn.Module):
             self.precision.copy_(torch.linalg.inv(covariance))
         else:
             self.precision[:, 0] = 1 / (deviation.square().mean(dim=0) + _RIDGE)
-        ordered = self.distance(inputs).sort().values
-        self.limit.copy_(ordered[min(int(_SHARE * len(ordered)), len(ordered) - 1)])
+        rank = min(int(_SHARE * len(inputs)) + 1, len(inputs))
+        self.limit.copy_(self.distance(inputs).kthvalue(rank).values)

@@ -128,7 +128,7 @@ class Regressor(nn.Module):
         energies = list(architecture.energy_columns)
         others = [column for column in range(architecture.n_columns) if column not in energies]
         n_inputs = architecture.n_inputs
-        self._energies, self._others = _picker(energies), _picker(others)
+        self._energies, self._others = picker(energies), picker(others)
         self.register_buffer("anchor_weights", torch.ones(len(energies)))
         for name, value in (("sum_scale", 1.0), ("floor", 1.0), ("output_mean", 0.0), ("output_scale", 1.0)):
             self.register_buffer(name, torch.tensor(value))
@@ -208,10 +208,11 @@ class Regressor(nn.Module):
         total, squares, largest = (torch.zeros_like(self.input_mean, dtype=torch.float64) for _ in range(3))
         centre = self.raw_inputs(features[:1], self.anchor(features[:1]))[0].double()
         for part in features.split(_PART):  # type: ignore[no-untyped-call]
-            inputs = self.raw_inputs(part, self.anchor(part)).double()
+            inputs = self.raw_inputs(part, self.anchor(part))
             largest = torch.maximum(largest, inputs.abs().amax(dim=0))
-            total += (inputs - centre).sum(dim=0)
-            squares += (inputs - centre).square().sum(dim=0)
+            deviation = inputs.double().sub_(centre)
+            total += deviation.sum(dim=0)
+            squares += torch.linalg.vecdot(deviation, deviation, dim=0)
         n = len(features)
         variance = (squares - total.square() / n).clamp(min=0) / max(n - 1, 1)
         return centre + total / n, variance.sqrt(), largest
@@ -331,7 +332,7 @@ class Regressor(nn.Module):
         return self.sigma(self.anchor(x)).cpu().double().numpy()
 
 
-def _picker(columns: list[int]) -> slice | list[int]:
+def picker(columns: list[int]) -> slice | list[int]:
     """Return what picks columns of a matrix: of neighbours a slice, which copies nothing."""
     start, stop = (columns[0], columns[0] + len(columns)) if columns else (0, 0)
     return slice(start, stop) if columns == list(range(start, stop)) else columns

@@ -96,7 +96,14 @@ def terms_of_resolution(
     return Spread(float(a), float(n), float(c))
 
 
-def fit_spread(estimate: NDArray[np.float64], true_energy: NDArray[np.float64]) -> Spread:
+def bins_of_energy(true_energy: NDArray[np.float64]) -> list[NDArray[np.int64]]:
+    """Return the events of bins of the true energy that :func:`fit_spread` measures in, with as many events each."""
+    return np.array_split(np.argsort(true_energy), max(1, min(_N_BINS, len(true_energy) // _MIN_EVENTS)))
+
+
+def fit_spread(
+    estimate: NDArray[np.float64], true_energy: NDArray[np.float64], bins: list[NDArray[np.int64]]
+) -> Spread:
     """Measure the spread of an estimate of the energy, in bins of the true energy.
 
     Half the distance of the 15.87 and 84.13 % quantiles stands for sigma, so that tails do not inflate it.
@@ -104,9 +111,8 @@ def fit_spread(estimate: NDArray[np.float64], true_energy: NDArray[np.float64]) 
     Args:
         estimate: In GeV, shape [events].
         true_energy: In GeV, shape [events].
+        bins: Those of :func:`bins_of_energy`.
     """
-    order = np.argsort(true_energy)
-    bins = np.array_split(order, max(1, min(_N_BINS, len(order) // _MIN_EVENTS)))
     ratio = estimate / true_energy
     energy = np.array([np.exp(np.mean(np.log(true_energy[rows]))) for rows in bins])
     low, high = np.array([np.quantile(ratio[rows], [0.1587, 0.8413]) for rows in bins]).T

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,26 +16,26 @@ from calomlp.provenance import canonical_json
 from calomlp.streams import atomic_path
 from calomlp.training.loop import State
 
-CHECKPOINT_SCHEMA = "calomlp.checkpoint/1"
+CHECKPOINT_SCHEMA = "calomlp.checkpoint/2"
 
 _HEADER_KEY = "calomlp"
 _SCALARS = ("epoch", "step", "loss_sum", "seconds", "best_loss", "best_epoch", "history")
 
 
-def save_checkpoint(path: Path, state: State, fingerprint: str) -> None:
+def save_checkpoint(path: Path, state: State, mark: Mapping[str, Any]) -> None:
     """Write a checkpoint, whole or not at all.
 
     Args:
         path: The file.
         state: What to save.
-        fingerprint: Identifies configuration and data; only a run with the same may go on from here.
+        mark: Settings, versions and data by name; only a run with the same may go on from here.
     """
     tensors = {"moments": state.optimiser.moments}
     tensors |= {f"network.{name}": value for name, value in state.regressor.network.state_dict().items()}
     tensors |= {f"best.{name}": value for name, value in state.best_weights.items()}
     document = {
         "schema": CHECKPOINT_SCHEMA,
-        "fingerprint": fingerprint,
+        "mark": mark,
         "steps": state.optimiser.steps,
         "rate": state.optimiser.rate,
         **{name: getattr(state, name) for name in _SCALARS},
@@ -47,7 +48,7 @@ def save_checkpoint(path: Path, state: State, fingerprint: str) -> None:
         raise OutputError(f"{path}: this checkpoint cannot be written: {error.strerror or error}") from error
 
 
-def load_checkpoint(path: Path, state: State, fingerprint: str) -> None:
+def load_checkpoint(path: Path, state: State, mark: Mapping[str, Any]) -> None:
     """Bring a freshly made state to where a checkpoint left it.
 
     Raises:
@@ -59,10 +60,12 @@ def load_checkpoint(path: Path, state: State, fingerprint: str) -> None:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except (OSError, KeyError, ValueError, safetensors.SafetensorError) as error:
         raise ArtefactError(f"{path}: this checkpoint is damaged; remove it to start afresh") from error
-    if document.get("schema") != CHECKPOINT_SCHEMA or document.get("fingerprint") != fingerprint:
+    if document.get("schema") != CHECKPOINT_SCHEMA:
+        raise ArtefactError(f"{path}: this checkpoint is of another version; remove it to start afresh")
+    if changes := _changes(document["mark"], json.loads(canonical_json(mark))):
         raise ArtefactError(
-            f"{path}: this checkpoint belongs to other settings, data or versions; give the old ones to go on, or "
-            "remove it to start afresh"
+            f"{path}: this checkpoint is of another run: {', '.join(changes)}; go on with what it was, or remove the "
+            "checkpoint to start afresh"
         )
     for name in _SCALARS:
         setattr(state, name, document[name])
@@ -70,6 +73,15 @@ def load_checkpoint(path: Path, state: State, fingerprint: str) -> None:
     state.best_weights = _below("best.", tensors)
     state.optimiser.moments.copy_(tensors["moments"])
     state.optimiser.steps, state.optimiser.rate = document["steps"], document["rate"]
+
+
+def _changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Say what was other than it is now; of lists, that they were."""
+    was = {name: json.dumps(then.get(name)) for name in now if then.get(name) != now[name]}
+    return [
+        f"other {name}" if isinstance(now[name], list) else f"{name} {value} and not {json.dumps(now[name])}"
+        for name, value in was.items()
+    ]
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

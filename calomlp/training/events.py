@@ -18,25 +18,30 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from calomlp.data.store import PART, scratch, writing
+from calomlp.data.store import scratch, writing
 from calomlp.processes import ALONE, Processes
 
 _WINDOW_BYTES = 1 << 27
 _BLOCK_BYTES = 1 << 15
 _MAX_WINDOW = 1 << 20
-_OTHERS = 4  # numbers of an event beside the inputs
+FOLDS = 4
+"""Events are in so many folds by chance, one of which each member of an ensemble can be made to leave out."""
+
+_OTHERS = 5  # numbers of an event beside the inputs
+_PART = 8_192  # events that caches like
 
 
 class Events:
     """Events as the loop needs them: everything that no weight changes is computed once.
 
     Attributes:
-        table: All columns, shape [events, inputs + 4].
+        table: All columns, shape [events, inputs + 5].
         inputs: Standardised inputs of the network, shape [events, inputs].
         anchor: Linear anchor [GeV], shape [events].
         sigma: Spread expected at the anchor [GeV], shape [events].
         true_energy: In GeV, shape [events].
         weight: Spectrum weight, shape [events].
+        fold: Which of the :data:`FOLDS` it is in, shape [events].
 
     Args:
         table: The columns.
@@ -47,12 +52,14 @@ class Events:
     def __init__(self, table: Tensor) -> None:
         self.table = table  # one gather makes a batch
         self.inputs = table[:, :-_OTHERS]
-        self.anchor, self.sigma, self.true_energy, self.weight = table[:, -_OTHERS:].unbind(dim=1)
+        self.anchor, self.sigma, self.true_energy, self.weight, self.fold = table[:, -_OTHERS:].unbind(dim=1)
 
     @classmethod
-    def of(cls, inputs: Tensor, anchor: Tensor, sigma: Tensor, true_energy: Tensor, weight: Tensor) -> Events:
+    def of(
+        cls, inputs: Tensor, anchor: Tensor, sigma: Tensor, true_energy: Tensor, weight: Tensor, fold: Tensor
+    ) -> Events:
         """Put the columns together."""
-        return cls(torch.cat([inputs, torch.stack([anchor, sigma, true_energy, weight], dim=1)], dim=1))
+        return cls(torch.cat([inputs, torch.stack([anchor, sigma, true_energy, weight, fold], dim=1)], dim=1))
 
     def __len__(self) -> int:
         return len(self.table)
@@ -68,7 +75,7 @@ class Events:
 
     def parts(self) -> Iterator[Events]:
         """Yield all events in their order, some at a time."""
-        yield from map(Events, self.table.split(PART))  # type: ignore[no-untyped-call]
+        yield from map(Events, self.table.split(_PART))  # type: ignore[no-untyped-call]
 
     def batches(self, batch_size: int, seed: int, epoch: int, skip: int = 0) -> Iterator[Events]:
         """Yield the batches of an epoch.
@@ -115,8 +122,8 @@ class EventsInFile:
 
     def parts(self) -> Iterator[Events]:
         """Yield all events in their order, some at a time."""
-        for start in range(0, max(len(self), 1), PART):
-            yield self._read(np.array([[start, min(start + PART, len(self))]]))
+        for start in range(0, max(len(self), 1), _PART):
+            yield self._read(np.array([[start, min(start + _PART, len(self))]]))
 
     def batches(self, batch_size: int, seed: int, epoch: int, skip: int = 0) -> Iterator[Events]:
         """Yield the batches of an epoch, the same as those of :meth:`Events.batches`."""

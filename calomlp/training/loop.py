@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from calomlp.errors import TrainingError
@@ -18,7 +19,7 @@ from calomlp.model.losses import HIGH, LOSSES, LOW, Prediction
 from calomlp.model.regressor import Regressor
 from calomlp.provenance import fingerprint
 from calomlp.training.blame import explain
-from calomlp.training.events import Events, Table
+from calomlp.training.events import FOLDS, Events, Table
 from calomlp.training.faster import Forward
 from calomlp.training.optimiser import Optimiser, plateau_factor, rate_factor
 from calomlp.training.plan import Plan
@@ -27,6 +28,9 @@ from calomlp.units import format_duration
 
 _WARM_UP = 0.1
 """Share of the steps in which only the energies are learned, and not yet their spread."""
+
+_PROBED = 0.1
+"""Share of a correction that is asked what it gains."""
 
 
 @dataclass
@@ -48,6 +52,7 @@ class State:
         best_weights: The network at that time.
         history: One entry for each complete epoch.
         corrects: Whether the start is no correction at all, of a line that is known to be good.
+        leaves_out: Whether each member learns from all folds but one, so that there it can be asked what it gains.
         kept: Share of the correction that is kept in the end.
         stop: Whether this process or another one was asked to stop.
     """
@@ -66,6 +71,7 @@ class State:
     best_weights: dict[str, Tensor] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
     corrects: bool = False
+    leaves_out: bool = False
     kept: float = 1.0
     stop: bool = False
 
@@ -143,7 +149,8 @@ def run(
 def summed_loss(state: State, events: Events, of: int, loss: str, *, hold_width: bool = False) -> Tensor:
     """Return what events add to the weighted mean loss of a batch, summed over the members of an ensemble; a scalar.
 
-    The sum, because its gradient moves each member as far as if it were trained by itself.
+    The sum, because its gradient moves each member as far as if it were trained by itself. If members leave out a fold
+    each, the others stand for it.
 
     Args:
         state: Its network, and the source of the dropout masks.
@@ -156,7 +163,11 @@ def summed_loss(state: State, events: Events, of: int, loss: str, *, hold_width:
     prediction = state.regressor.predict(output, events.anchor, events.sigma)
     if hold_width and prediction.above is not None:
         prediction = Prediction(prediction.energy, events.sigma, events.sigma)
-    return (events.weight * LOSSES[loss].per_event(prediction, events.true_energy, events.sigma)).sum() / of
+    weight = events.weight
+    if state.leaves_out:
+        left_out = torch.arange(len(output), device=weight.device)[:, None] % FOLDS
+        weight = FOLDS / (FOLDS - 1) * weight.where(events.fold != left_out, 0)  # [members, events]
+    return (weight * LOSSES[loss].per_event(prediction, events.true_energy, events.sigma)).sum() / of
 
 
 def _close_epoch(state: State, seen: int, validation: Table, loss: str) -> None:
@@ -239,32 +250,48 @@ def _judge(state: State, validation_loss: float) -> None:
 def _shrink(state: State, train: Table, validation: Table, loss: str) -> None:
     """Multiply the output of the network by what is to be kept of a correction.
 
-    What a correction gains over the line is partly luck, because the best epoch for these events was taken. Kept is
+    What a correction gains over the line may be luck. Kept is
 
-        g / (g + 0.5 / sqrt(n)),
+        1 - 1 / t^2,
 
-    with n the number of training events, and g the smaller of the relative gains in the training and the validation
-    loss: a gain that is small beside the luck of n events leaves the line, a large one nearly all of the correction.
-    This is shrinkage towards a good guess, as of James & Stein (Proc. 4th Berkeley Symp. 1 (1961) 361); what stands in
-    the place of the unknown variances was measured with 500 to 10 000 electrons and pions.
+    or nothing if t < 1, with t the gain in the loss over its standard error: the estimator of James & Stein (Proc. 4th
+    Berkeley Symp. 1 (1961) 361), with the line as the guess. The gain is that of a tenth of the correction, which tells
+    whether the direction is right; the whole of a single member strays further than the mean of all. It is that of
+    events that were not learned from: of validation, and of training, each by a member that has left it out. Of 500
+    simulated events, t was below 1 in 19 of 20 samples of electrons, whose line is good, and between 1.9 and 4.3 in 14
+    of 16 of pions.
     """
-    gain = max(0.0, min(_gain(state.regressor, table, loss) for table in (train, validation)))
-    state.kept = gain / (gain + 0.5 / math.sqrt(len(train)))
+    sums = _gains(state.regressor, validation, loss, left_out=False)
+    if state.leaves_out:
+        sums += _gains(state.regressor, train, loss, left_out=True)
+    events, gain, squares = np.sum(train.processes.gather(sums), axis=0).tolist()
+    luck = squares - gain**2 / events  # the squared error of the gain
+    state.kept = max(0.0, 1 - luck / gain**2) if gain > 0 else 0.0
     state.regressor.network.scale(state.kept)
     state.best_loss = validate(state.regressor, validation, loss).loss
 
 
 @torch.inference_mode()
-def _gain(regressor: Regressor, events: Table, loss: str) -> float:
-    """Return the share of the loss of the events of all processes that the network takes away."""
-    totals = []
+def _gains(regressor: Regressor, events: Table, loss: str, *, left_out: bool) -> NDArray[np.float64]:
+    """Return the number of events, and the sums of what a tenth of the correction gains there and of its squares.
+
+    Args:
+        regressor: With the network.
+        events: The events; another process may have some of them.
+        loss: Name of the loss.
+        left_out: Take those that a member has left out, and ask it instead of all.
+    """
+    sums = np.zeros(3)
+    members = regressor.architecture.members
     for part in events.parts():
-        output = regressor.network(part.inputs).mean(dim=0)
-        predictions = (regressor.predict(share * output, part.anchor, part.sigma) for share in (0, 1))
-        losses = (LOSSES[loss].per_event(prediction, part.true_energy, part.sigma) for prediction in predictions)
-        totals.append([float(part.weight @ each) for each in losses])
-    before, after = np.sum(np.concatenate(events.processes.gather(np.array(totals))), axis=0).tolist()
-    return (before - after) / abs(before) if before else 0.0
+        asked = part.take((part.fold < members).nonzero().squeeze(1)) if left_out else part
+        output = regressor.network(asked.inputs)
+        output = output[asked.fold.long(), torch.arange(len(asked))] if left_out else output.mean(dim=0)
+        predictions = (regressor.predict(share * output, asked.anchor, asked.sigma) for share in (0, _PROBED))
+        before, after = (LOSSES[loss].per_event(each, asked.true_energy, asked.sigma) for each in predictions)
+        gains = (asked.weight * (before - after)).double()
+        sums += [len(asked), float(gains.sum()), float(gains @ gains)]
+    return sums
 
 
 def _finished(state: State, settings: TrainingSettings, plan: Plan) -> str:

@@ -22,8 +22,8 @@ from calomlp.model.closure import MIN_EVENTS as MIN_BIN_EVENTS
 from calomlp.model.closure import median_responses
 from calomlp.model.file import Model
 from calomlp.model.losses import HIGH, LOSSES, LOW
-from calomlp.model.regressor import Architecture, Regressor
-from calomlp.training.events import Events, EventsInMemory, EventsOnDisk, SharedEvents, Table
+from calomlp.model.regressor import Architecture, Regressor, picker
+from calomlp.training.events import FOLDS, Events, EventsInMemory, EventsOnDisk, SharedEvents, Table
 from calomlp.training.faster import forward_of
 from calomlp.training.loop import State
 from calomlp.training.optimiser import Optimiser
@@ -39,6 +39,9 @@ were chosen for it. With fewer it resolves worse for seeing them, as measured wi
 
 FEW_EVENTS, FEW_MEMBERS = 1 << 16, 4
 """A network from fewer training events owes more to chance, and several are averaged."""
+
+FEWEST_EVENTS = 1 << 14
+"""With fewer training events, those of validation alone do not tell what a correction gains."""
 
 SIDES = {Side.TRAIN: "training", Side.VALIDATION: "validation", Side.TEST: "test"}
 """What the sides are called."""
@@ -110,7 +113,7 @@ def prepare(
         device: Where the training runs.
         init: Model to start from.
     """
-    columns = data.recipe.features.energy_columns
+    columns = picker(list(architecture.energy_columns))
     spectrum = SpectrumWeights(sample.true_energy, sample.weight) if settings.weighting == "auto" else _unweighted
     weight = sample.weight * spectrum(sample.true_energy)
     known = None if init is None else init.regressor.anchor_weights.double().cpu().numpy()
@@ -127,6 +130,7 @@ def prepare(
     region = learning_region(sample.true_energy, anchor)
 
     processes = data.processes
+    folds = np.random.default_rng(settings.seed).integers(FOLDS, size=len(data.side), dtype=np.uint8)
 
     def table(side: Side) -> Table:
         own = int(np.count_nonzero(data.side[processes.rank :: processes.size] == side))
@@ -135,7 +139,8 @@ def prepare(
         for rows, part in data.parts():
             on_side = np.flatnonzero(data.side[rows] == side)
             chosen = part[on_side]
-            events, learned = _events(regressor, chosen, chosen.weight * spectrum(chosen.true_energy), region)
+            weights = chosen.weight * spectrum(chosen.true_energy)
+            events, learned = _events(regressor, chosen, weights, folds[rows][on_side], region)
             collector.add(events)
             kept[rows][on_side[learned]] = 1
         own_events = collector.collected()
@@ -157,7 +162,9 @@ def prepare(
     names = regressor.input_names(data.recipe.features.columns)
     corrects = architecture.target == "ratio" and init is None
     forward = forward_of(regressor.network, device, precision=settings.precision, compiled=settings.compile)
-    state = State(regressor, optimiser, masks, names, forward, corrects=corrects)
+    fewest = np.count_nonzero(data.side == Side.TRAIN) < FEWEST_EVENTS
+    leaves_out = corrects and architecture.members > 1 and bool(fewest)
+    state = State(regressor, optimiser, masks, names, forward, corrects=corrects, leaves_out=leaves_out)
     return Prepared(state, table(Side.TRAIN), table(Side.VALIDATION), anchor, table)
 
 
@@ -196,6 +203,7 @@ def _events(
     regressor: Regressor,
     sample: Sample,
     weights: NDArray[np.float64],
+    folds: NDArray[np.uint8],
     region: tuple[float, float],
 ) -> tuple[Events, NDArray[np.int64]]:
     """Return what the loop needs of events in the learning region, and which these are."""
@@ -209,6 +217,7 @@ def _events(
         sigma=regressor.sigma(estimate),
         true_energy=torch.from_numpy(sample.true_energy).to(device),
         weight=torch.from_numpy(weights.astype(np.float32)).to(device),
+        fold=torch.from_numpy(folds.astype(np.float32)).to(device),
     )
     return events.take(learned), learned.cpu().numpy()
 
@@ -246,7 +255,8 @@ def close(regressor: Regressor, anchor: Anchor, data: Data, sample: Sample) -> l
     before, truth = responses(validation)
     regressor.closure.fit(*responses([used[data.processes.rank :: data.processes.size]]))
     energies, medians = median_responses(before, truth)
-    _, corrected = median_responses(*responses(validation))
+    known = torch.from_numpy(before * truth).float().to(regressor.anchor_weights.device)
+    _, corrected = median_responses(before * regressor.closure(known).cpu().numpy(), truth)
     if not len(energies):
         return []
     low_quantile, high_quantile = np.quantile(before, [LOW, HIGH])

@@ -27,7 +27,7 @@ from calomlp.model.file import Model, write_model
 from calomlp.model.regressor import Architecture
 from calomlp.processes import ALONE, Processes
 from calomlp.progress import Progress
-from calomlp.provenance import fingerprint, provenance
+from calomlp.provenance import provenance
 from calomlp.streams import atomic_path, discard
 from calomlp.training.blame import explain
 from calomlp.training.checkpoint import load_checkpoint
@@ -103,16 +103,15 @@ def train(
     with threads(plan.threads):
         prepared = prepare(data, sample, settings, architecture, room, device, init)
         state = prepared.state
-        mark = fingerprint(
-            [
-                __version__,
-                torch.__version__,
-                asdict(settings),
-                asdict(plan),
-                [f.identity for f in data.files],
-                init.weights_mark() if init else None,
-            ]
-        )
+        mark = {
+            "calomlp": __version__,
+            "torch": torch.__version__,
+            **asdict(settings),
+            "threads": plan.threads,  # with these, all other numbers of the plan are the same too
+            "processes": plan.processes,
+            "files": [file.identity for file in data.files],
+            "init": init.weights_mark() if init else None,
+        }
         if watch.checkpoint is not None and watch.checkpoint.exists():
             load_checkpoint(watch.checkpoint, state, mark)
             logger.info("going on from %s, epoch %d", watch.checkpoint, state.epoch + 1)
@@ -256,7 +255,7 @@ def _run(
     settings: TrainingSettings,
     plan: Plan,
     watch: Watch,
-    mark: str,
+    mark: Mapping[str, Any],
     progress: Progress,
     tell: Tell,
 ) -> str:

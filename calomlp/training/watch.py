@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from calomlp.errors import CheckpointWritten, Interrupted
 from calomlp.interrupt import Interrupt
@@ -39,7 +41,7 @@ class Watch:
         """Tell whether this process must stop."""
         return self._over() or self.interrupt.requested
 
-    def after_step(self, state: State, fingerprint_: str, processes: Processes) -> None:
+    def after_step(self, state: State, mark: Mapping[str, Any], processes: Processes) -> None:
         """Save or stop if it is time to; the first process saves for all.
 
         Raises:
@@ -52,7 +54,7 @@ class Watch:
             return
         now = time.monotonic()
         if not processes.rank and (state.stop or now - self._saved >= self.every):
-            save_checkpoint(self.checkpoint, state, fingerprint_)
+            save_checkpoint(self.checkpoint, state, mark)
             self._saved = now
         if state.stop:
             processes.gather(None)  # it is written

@@ -14,7 +14,7 @@ from tests.benchmarks.showers import CRYSTAL, ELECTRONS, PION_HITS, PIONS, SHASH
 from tests.conftest import evaluated, fitted
 
 NO_WORSE = 1.005
-"""A regressor from a few hundred events is not wider than the line by more than this, on average over samples."""
+"""A regressor from a few hundred events is not wider than the line by more than this, in any of some samples."""
 
 
 def report_of(training: Source, test: Source) -> Report:
@@ -76,4 +76,4 @@ def test_few_events_do_no_worse_than_the_line(beam: Beam, events_folder: Path) -
     measure = pytest.importorskip("tests.benchmarks.measure", exc_type=ImportError)
     ratios = measure.few_events(beam, events_folder, 500)
     print(f"\n{beam}: {' '.join(f'{ratio:.3f}' for ratio in ratios)} of the width of the line")
-    assert sum(ratios) / len(ratios) < NO_WORSE
+    assert max(ratios) < NO_WORSE

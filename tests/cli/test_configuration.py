@@ -74,6 +74,28 @@ def test_a_variable_that_is_no_setting_is_refused(calomlp: Run) -> None:
     assert b"did you mean 'CALOMLP_TRAIN_EPOCHS'" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("setting", "value", "reason"),
+    [
+        ("epochs", "many", "Input should be a valid integer"),
+        ("loss", "hubr", "'hubr' is not one of 'huber'"),
+        ("checkpoint_every", "soon", "'soon' is not a duration"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_the_place_where_it_is_written(
+    calomlp: Run, tmp_path: Path, setting: str, value: str, reason: str
+) -> None:
+    (tmp_path / "run.toml").write_text(f'[train]\n{setting} = "{value}"\n')
+    variable = f"CALOMLP_TRAIN_{setting.upper()}"
+    for place, flags, environment in (
+        (f'run.toml: [train] {setting} = "{value}": ', ("--config", "run.toml"), {}),
+        (f"{variable}={value}: ", (), {variable: value}),
+    ):
+        done = calomlp("train", "x.root", *flags, env=environment)
+        assert done.returncode == 2
+        assert f"error: {place}{reason}" in done.stderr.decode()
+
+
 @pytest.mark.parametrize("command", TABLES)
 def test_help_names_every_setting_and_shows_examples(calomlp: Run, command: str) -> None:
     text = calomlp(command, "--help", env={"COLUMNS": "200"}).stdout.decode()

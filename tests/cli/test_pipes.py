@@ -121,6 +121,19 @@ def test_a_terminal_gets_a_summary_and_a_log_file_a_record(tmp_path: Path, elect
     assert "schema" not in outputs[1]
 
 
+def test_lines_on_a_terminal_break_between_words(tmp_path: Path) -> None:
+    leader, follower = pty.openpty()
+    command = [sys.executable, "-m", "calomlp", "train", "a/rather/long/path/to/showers.root", "--loss", "hubr"]
+    environment = os.environ | {"COLUMNS": "40"}
+    subprocess.run(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=follower, check=False)
+    os.close(follower)
+    shown = os.read(leader, 65536).decode()
+    os.close(leader)
+    assert len(shown.splitlines()) > 2
+    assert all(len(line) <= 40 for line in shown.splitlines())
+    assert "'quantiles' (see calomlp train --help)" in " ".join(shown.split())
+
+
 def test_binary_is_not_written_to_a_terminal() -> None:
     leader, follower = pty.openpty()
     done = subprocess.run(

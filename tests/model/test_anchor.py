@@ -5,7 +5,7 @@ import pytest
 
 from calomlp.errors import InputError
 from calomlp.model.anchor import SPECTRUM_POWER, SpectrumWeights, fit_anchor
-from calomlp.model.spread import Spread, fit_spread, non_negative_least_squares
+from calomlp.model.spread import Spread, bins_of_energy, fit_spread, non_negative_least_squares
 from tests.conftest import linear_showers
 
 
@@ -75,7 +75,7 @@ def test_the_spread_of_a_calorimeter_is_measured() -> None:
     energy = np.exp(rng.uniform(0, np.log(200), 200_000))
     truth = Spread(0.1, 0.2, 0.01)
     measured = energy + np.sqrt(0.1**2 * energy + 0.2**2 + 0.01**2 * energy**2) * rng.standard_normal(len(energy))
-    found = fit_spread(measured, energy)
+    found = fit_spread(measured, energy, bins_of_energy(energy))
     assert (found.stochastic, found.noise, found.constant) == pytest.approx(
         (truth.stochastic, truth.noise, truth.constant), rel=0.1
     )

@@ -204,7 +204,7 @@ def test_a_best_model_that_cannot_be_written_hides_no_failure(
     with pytest.raises(TrainingError, match=r"in epoch 3, .*the model of epoch \d cannot be written to .*No such file"):
         train(
             [make_root(linear_showers(2000))],
-            TrainingSettings(hidden="16", epochs=4, learning_rate=1e-3),
+            TrainingSettings(hidden="16", epochs=4, learning_rate=1e-3, ensemble=1),
             room=ROOM,
             watch=Watch(Interrupt(), last_good=tmp_path / "nosuch" / "m"),
             progress=Progress(),

@@ -14,7 +14,7 @@ from calomlp.training.events import Events, EventsInMemory, EventsOnDisk, Table
 
 def table(n: int, width: int = 3) -> Events:
     columns = torch.arange(n, dtype=torch.float32)
-    return Events.of(columns[:, None].repeat(1, width), *(columns for _ in range(4)))
+    return Events.of(columns[:, None].repeat(1, width), *(columns for _ in range(5)))
 
 
 def order(events: Table, **options: int) -> list[list[int]]:

@@ -11,7 +11,7 @@ from calomlp.data.sources import Source
 from calomlp.model.anchor import Anchor
 from calomlp.model.regressor import Architecture, Regressor
 from calomlp.model.spread import Spread
-from calomlp.training.events import Events
+from calomlp.training.events import FOLDS, Events
 from calomlp.training.loop import State, run, summed_loss
 from calomlp.training.optimiser import Optimiser, plateau_factor
 from calomlp.training.plan import make_plan
@@ -38,7 +38,7 @@ def prepared(settings: TrainingSettings) -> tuple[State, Events]:
     regressor.calibrate(Anchor(1.0, np.ones(3), Spread(0.1, 0.0, 0.0)), features, truth)
     anchor = regressor.anchor(features)
     weight = 0.5 + torch.rand(2048, generator=generator)
-    events = Events.of(regressor.inputs(features, anchor), anchor, torch.ones(2048), truth, weight)
+    events = Events.of(regressor.inputs(features, anchor), anchor, torch.ones(2048), truth, weight, weight)
     optimiser = Optimiser(settings.optimiser, regressor.network, average=settings.average)
     return State(regressor, optimiser, generator, ("a", "b", "c"), regressor.network), events
 
@@ -105,7 +105,9 @@ def test_time_that_is_over_ends_in_good_order_with_what_was_learned() -> None:
 def test_the_best_epoch_is_kept_not_the_last() -> None:
     state, events = prepared(LINEAR)
     plan = make_plan(LINEAR, len(events), 3)
-    other = Events.of(events.inputs, events.anchor, events.sigma, events.true_energy.flip(0), events.weight)
+    other = Events.of(
+        events.inputs, events.anchor, events.sigma, events.true_energy.flip(0), events.weight, events.fold
+    )
     run(state, events, other, LINEAR, plan, after_step=lambda _: None, after_epoch=lambda _: None)
     losses = [entry["validation_loss"] for entry in state.history]
     assert state.best_epoch < plan.epochs
@@ -161,6 +163,34 @@ def test_a_member_of_an_ensemble_moves_as_far_as_a_network_by_itself(optimiser: 
     assert not torch.allclose(alone.optimiser.weights, start, atol=1e-2)
     for ours, theirs in zip(regressor.network.parameters(), alone.regressor.network.parameters(), strict=True):
         assert torch.allclose(ours[0], theirs[0], rtol=1e-4, atol=1e-5)
+
+
+def test_a_member_does_not_learn_from_the_fold_that_it_leaves_out() -> None:
+    state, events = prepared(LINEAR)
+    regressor = Regressor(replace(state.regressor.architecture, members=4), torch.Generator().manual_seed(2))
+    optimiser = Optimiser("sgd", regressor.network)
+    state = replace(state, regressor=regressor, optimiser=optimiser, forward=regressor.network, leaves_out=True)
+    events.fold[:] = 2
+    summed_loss(state, events, len(events), "mse").backward()
+    moved = [bool(each.any()) for each in regressor.network.weights[0].grad]
+    assert moved == [True, True, False, True]
+
+
+@pytest.mark.parametrize("members", [1, 2, 4])
+@pytest.mark.parametrize(("bias", "least", "most"), [(0.05, 0.99, 1.0), (-0.05, 0.0, 0.0)])
+def test_a_correction_in_the_right_direction_is_kept(members: int, bias: float, least: float, most: float) -> None:
+    settings = replace(LINEAR, regress="ratio", hidden="none", loss="chi2", learning_rate=1e-12, epochs=1)
+    generator = torch.Generator().manual_seed(1)
+    regressor = Regressor(Architecture(3, (0, 1, 2), (), "identity", 0.0, "ratio", members=members), generator)
+    regressor.network.biases[-1].data[:] = bias
+    anchor, fold = torch.rand(2000, generator=generator) + 1, torch.arange(2000.0) % FOLDS
+    truth = anchor * (1.05 + 0.1 * torch.randn(2000, generator=generator))
+    events = Events.of(torch.zeros(2000, 4), anchor, 0.1 * anchor, truth, torch.ones(2000), fold)
+    optimiser = Optimiser("sgd", regressor.network)
+    state = State(regressor, optimiser, generator, tuple("abcd"), regressor.network, corrects=True)
+    state.leaves_out = members > 1
+    run(state, events, events, settings, make_plan(settings, 2000, 4))
+    assert least <= state.kept <= most
 
 
 def test_the_loss_of_an_ensemble_is_told_as_a_mean(make_root: Callable[..., Source]) -> None:
