@@ -213,7 +213,7 @@ class Report:
     def to_json(self) -> str:
         """Write the report as JSON, validated against the schema that is shipped with the package."""
         text = json.dumps(self.document(), allow_nan=False)
-        jsonschema.validate(json.loads(text), report_schema())
+        _validator().validate(json.loads(text))
         return f"{text}\n"
 
 
@@ -223,6 +223,11 @@ def report_schema() -> dict[str, Any]:
     text = resources.files("calomlp.evaluation").joinpath("report.schema.json").read_text(encoding="utf-8")
     schema: dict[str, Any] = json.loads(text)
     return schema
+
+
+@cache
+def _validator() -> jsonschema.Draft202012Validator:
+    return jsonschema.Draft202012Validator(report_schema())
 
 
 def read_report(path: str, label: str) -> Report:
@@ -246,7 +251,7 @@ def read_report(path: str, label: str) -> Report:
     if schema != REPORT_SCHEMA:
         raise ArtefactError(f"{label}: has schema {schema!r}, this version reads {REPORT_SCHEMA!r}")
     try:
-        jsonschema.validate({"schema": schema, **document}, report_schema())
+        _validator().validate({"schema": schema, **document})
         return _build(document)
     except jsonschema.ValidationError as error:
         raise ArtefactError(f"{label}: does not follow its schema at {error.json_path}: {error.message}") from error

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import uproot
 
+from calomlp.cli import run
 from calomlp.errors import ExitCode
 from tests.conftest import Run, linear_showers
 
@@ -142,12 +143,18 @@ def test_energies_of_events_are_an_artefact_too(calomlp: Run, clusters: list[str
     ],
 )
 def test_what_makes_no_sense_is_one_line(
-    calomlp: Run, clusters: list[str], arguments: tuple[str, ...], why: str, tmp_path: Path
+    clusters: list[str],
+    arguments: tuple[str, ...],
+    why: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     assert clusters
-    done = calomlp("evaluate", *arguments, "-o", "r.json")
-    assert done.returncode in (ExitCode.USAGE, ExitCode.INPUT, ExitCode.ARTEFACT)
-    (line,) = done.stderr.decode().splitlines()
+    monkeypatch.chdir(tmp_path)
+    code = run(["evaluate", *arguments, "-o", "r.json"])
+    assert code in (ExitCode.USAGE, ExitCode.INPUT, ExitCode.ARTEFACT)
+    (line,) = capfd.readouterr().err.splitlines()
     assert why in line
     assert not (tmp_path / "r.json").exists()
 

@@ -75,6 +75,7 @@ def test_a_trend_is_found_and_none_is_not() -> None:
 
 
 @pytest.mark.physics
+@pytest.mark.slow
 def test_chances_are_those_of_chi_square() -> None:
     slicing = Slicing("x", (2.0, 4.0, 6.0, 8.0))
     found = [dependences(statistics(0.0, slicing), Options(seed=i))[0].trend for i in range(60)]
