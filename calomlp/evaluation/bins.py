@@ -75,15 +75,12 @@ class EnergyBins:
 
     def keys(self, energy: NDArray[np.floating]) -> NDArray[np.int64]:
         """Return the key of the bin that each energy [GeV] is in, shape [events]."""
-        wide = energy.astype(np.float64)
         if self.kind == POINTS:
-            return np.rint(wide * _KEV_PER_GEV).astype(np.int64)
+            return np.rint(energy.astype(np.float64) * _KEV_PER_GEV).astype(np.int64)
         if self.kind == EDGES:
-            return np.searchsorted(self.bounds, wide, side="right").astype(np.int64) - 1
-        position = np.log(wide, out=wide)
-        position -= math.log(self.origin)
-        position *= 1 / self.width
-        return np.floor(position, out=position).astype(np.int64)
+            return np.searchsorted(self.bounds, energy.astype(np.float64), side="right").astype(np.int64) - 1
+        position = (np.log(energy) - math.log(self.origin)) * (1 / self.width)
+        return np.asarray(np.floor(position).astype(np.int64))
 
     def holds(self, keys: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return whether each key is that of a bin, shape [events]: energies may be outside of given edges."""

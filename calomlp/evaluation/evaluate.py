@@ -12,7 +12,6 @@ from operator import add, and_
 import numpy as np
 from numpy.typing import NDArray
 
-from calomlp.data.ahead import ahead
 from calomlp.data.layouts import open_rows
 from calomlp.data.record import FileRecord
 from calomlp.data.rows import Rows
@@ -197,18 +196,17 @@ def _of_file(whole: _Pass, source: Source, number: int, progress: Progress, inte
     found, tally = whole.empty(), Tally()
     with open_rows(source, whole.recipe.layout, whole.recipe.branches) as rows:
         more = whole.branches(rows.identity)
-        with ahead(read_events(rows, whole.recipe_of(rows.identity), tally, more)) as chunks:
-            for chunk in chunks:
-                known = whole.unseen(rows.identity, chunk)
-                keys = whole.bins.keys(known.sample.true_energy)
-                held = whole.bins.holds(keys)
-                kept, keys = known[held], keys[held]
-                lost = {"left_out": len(chunk) - len(known), "out_of_bins": len(known) - len(kept)}
-                found = replace(found, **{name: getattr(found, name) + value for name, value in lost.items()})
-                if len(kept):
-                    found = found + _of_events(whole, source, number, kept, keys, first=not (found.events or number))
-                progress.advance(chunk.read)
-                interrupt.check()
+        for chunk in read_events(rows, whole.recipe_of(rows.identity), tally, more):
+            known = whole.unseen(rows.identity, chunk)
+            keys = whole.bins.keys(known.sample.true_energy)
+            held = whole.bins.holds(keys)
+            kept, keys = known[held], keys[held]
+            lost = {"left_out": len(chunk) - len(known), "out_of_bins": len(known) - len(kept)}
+            found = replace(found, **{name: getattr(found, name) + value for name, value in lost.items()})
+            if len(kept):
+                found = found + _of_events(whole, source, number, kept, keys, first=not (found.events or number))
+            progress.advance(chunk.read)
+            interrupt.check()
     return replace(found, tally=tally)
 
 
