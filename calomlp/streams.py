@@ -14,7 +14,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -148,6 +148,23 @@ class Streams:
         if target.exists() and not force:
             raise UsageError(f"{output} exists already: choose another name, or replace it with --force")
         ensure_folder(target.parent)
+
+    def check_distinct(self, outputs: Iterable[str | None], inputs: Iterable[str]) -> None:
+        """Refuse an output that the same command reads, or writes twice: with ``--force`` it would be gone.
+
+        Raises:
+            UsageError: Naming it.
+        """
+        taken = {os.path.realpath(path): "reads" for path in inputs if path != "-"}
+        for output in outputs:
+            if output is None or output == "-":
+                continue
+            place = os.path.realpath(output)
+            if place in taken:
+                raise UsageError(
+                    f"{output}: this command {taken[place]} this file too: choose another name for the output"
+                )
+            taken[place] = "writes"
 
     @contextmanager
     def artefact(self, output: str) -> Iterator[Path]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from calomlp.plotting.tables import Table
 
 _SECONDS_BETWEEN_LINES = 10.0
+_LEAST_NAME = 14  # columns of a terminal
 
 
 def wrapped(line: str, stream: TextIO) -> str:
@@ -135,7 +136,7 @@ def print_tables(tables: Sequence[tuple[str, Table]], notes: Sequence[str]) -> N
         for index, heading in enumerate(table.header):
             lines = escape(heading.replace(": ", "\n"))
             if index == 0:  # names, which may be of any length
-                drawing.add_column(lines, justify="left", vertical="bottom", overflow="fold")
+                drawing.add_column(lines, justify="left", vertical="bottom", overflow="fold", min_width=_LEAST_NAME)
             else:
                 drawing.add_column(lines, justify="right", vertical="bottom", no_wrap=True)
         for row in table.rows:

@@ -20,7 +20,7 @@ Processes that torchrun or srun starts evaluate together, each its share of the 
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import Field, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,6 +47,13 @@ if TYPE_CHECKING:
 CURVES, NUMBERS, DETAILS = "What is evaluated", "How numbers are derived", "What else is looked at"
 
 FORMATS = ("json", "md", "tsv", "hepdata")
+
+_OF_EVENTS = {
+    *(item.name for item in fields(DataSettings)),
+    *("target", "cut", "on_bad", "all", "estimate", "sigma", "compare", "bins"),
+    *("by", "worst", "importance", "predictions"),
+}
+"""Settings that say something of events, of which a report has none left."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +101,10 @@ class _EvaluateSettings:
     all: bool = setting(False, "Use all events of files that the model was trained on, not only their test side.")
     seed: int = setting(1, "Seed of the bootstrap errors.")
     estimate: str | None = setting(
-        None, "Energies that somebody else has measured [GeV]: a branch or an expression.", panel=CURVES, metavar="EXPR"
+        None,
+        "Energies that somebody else has measured [GeV]: a branch or an expression.",
+        panel=CURVES,
+        metavar="NAME=X",
     )
     sigma: str | None = setting(
         None, "Uncertainties [GeV] of --estimate: a branch or an expression.", panel=CURVES, metavar="EXPR"
@@ -214,11 +224,18 @@ def _merged(session: Session, settings: EvaluateSettings, options: Options) -> R
     names = [name for name in (settings.model, *settings.data) if name]
     if not names:
         raise UsageError("no report was named: give those to merge, or - for standard input")
-    looks = {"--by": settings.by, "--worst": settings.worst, "--importance": settings.importance}
-    looks |= {"--predictions": settings.predictions, "--estimate": settings.estimate, "--compare": settings.compare}
-    if given := [flag for flag, value in looks.items() if value] + (["--bins"] if settings.bins != "auto" else []):
-        raise UsageError(f"{given[0]} needs the events, and --merge has only the reports: give it when these are made")
-    return merge([read_report(item.path, item.label) for item in resolve(names, session.streams)], options)
+    if given := [item.name for item in fields(settings) if item.name in _OF_EVENTS and _is_given(settings, item)]:
+        flag = f"--{given[0].replace('_', '-')}"
+        raise UsageError(f"{flag} needs the events, and --merge has only the reports: give it when these are made")
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UsageError(f"{twice[0]} is named twice: its events would count twice")
+    sources = resolve(names, session.streams)
+    session.streams.check_distinct((settings.output,), (source.path for source in sources))
+    return merge([read_report(item.path, item.label) for item in sources], options)
+
+
+def _is_given(settings: EvaluateSettings, item: Field[Any]) -> bool:
+    return bool(getattr(settings, item.name) != item.default)
 
 
 def _evaluated(session: Session, settings: EvaluateSettings, options: Options, processes: Processes) -> Report:
@@ -248,6 +265,9 @@ def _evaluated(session: Session, settings: EvaluateSettings, options: Options, p
         raise UsageError("--importance shuffles the features of a model: name one")
     sources = _sources(session, settings, model, folder, names)
     recipe = _recipe(model, settings, names=names, sources=sources)
+    models = [settings.model, *(text.rpartition("=")[2] for text in settings.compare)]
+    files = [place.path for source in sources for place in (source, *source.friends)]
+    session.streams.check_distinct((settings.output, settings.predictions), [*models, *files])
     with ExitStack() as stack:
         more: dict[str, Any] = {"processes": processes}
         if settings.predictions is not None:

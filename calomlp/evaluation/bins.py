@@ -23,9 +23,9 @@ MAX_WIDTH = 0.2
 
 MAX_BINS = 1000
 
-_WANTED_EVENTS = 1000
-_GROUPS = (2, 3, 4, 6)
-_MIN_BINS = 6
+_WANTED_EVENTS, _MIN_BINS = 1000, 6
+_ENOUGH_EVENTS, _FEWEST_BINS = 320, 5
+"""Bins are made wider until most hold a thousand events, unless fewer than six were left; or 320 and five."""
 _KEV_PER_GEV = 1e6
 _MARGIN = 1e-3
 
@@ -50,7 +50,7 @@ class EnergyBins:
     def over(cls, energy_min: float, energy_max: float) -> EnergyBins:
         """Return logarithmic bins that begin and end at the edges of a range, and go on beyond it.
 
-        Their number is a multiple of twelve, so that any few of them can be taken together.
+        Their number is a multiple of six, so that some of them can be taken together.
 
         Args:
             energy_min: Lower edge of the range [GeV].
@@ -58,7 +58,7 @@ class EnergyBins:
         """
         origin = energy_min * (1 - _MARGIN)  # a sample never reaches the edges of its spectrum, another may
         span = max(math.log(energy_max * (1 + _MARGIN) / origin), 1e-3)
-        return cls(LOGARITHMIC, origin, span / (12 * math.ceil(span / MAX_WIDTH / 12)))
+        return cls(LOGARITHMIC, origin, span / (6 * math.ceil(span / MAX_WIDTH / 6)))
 
     @classmethod
     def between(cls, bounds: tuple[float, ...]) -> EnergyBins:
@@ -97,20 +97,21 @@ class EnergyBins:
         return self.origin * math.exp(key * self.width), self.origin * math.exp((key + 1) * self.width)
 
     def group_size(self, events: Mapping[int, int]) -> int:
-        """Return how many neighbouring bins are taken together so that most of them hold a thousand events.
+        """Return how many neighbouring bins are taken together so that most of them hold events enough.
 
         Args:
             events: Number of events by key.
         """
         size = 1
-        for larger in _GROUPS if self.kind == LOGARITHMIC else ():
+        while self.kind == LOGARITHMIC:
             groups: dict[int, int] = {}
             for key, number in events.items():
                 groups[key // size] = groups.get(key // size, 0) + number
-            enough = np.median(list(groups.values())) >= _WANTED_EVENTS
-            if enough or len({key // larger for key in events}) < _MIN_BINS:
+            typical = np.median(list(groups.values()))
+            left = len({key // (size + 1) for key in events})
+            if typical >= _WANTED_EVENTS or left < _FEWEST_BINS or (typical >= _ENOUGH_EVENTS and left < _MIN_BINS):
                 break
-            size = larger
+            size += 1
         return size
 
     def grouped(self, size: int) -> EnergyBins:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from iminuit import Minuit
@@ -15,6 +16,8 @@ _REACH = 8.0  # core sigma
 _FINENESS = 16  # bins in a core sigma
 _STEEPNESS = (1.01, 100.0)
 _TURN = (0.2, 5.0)
+_STEEP = 50.0  # a power that is none
+_MIN_TAIL = 10.0  # events
 
 
 def crystal_ball(
@@ -40,6 +43,13 @@ def crystal_ball(
     return np.asarray(density)
 
 
+def _tail(counts: NDArray[np.float64], x: NDArray[np.float64], values: Any, turn: str) -> float:
+    """Return how many events are beyond where a power law begins."""
+    z = (x - values["mean"]) / values["sigma"]
+    beyond = -z > values[turn] if turn == "low_turn" else z > values[turn]
+    return float(counts[beyond].sum())
+
+
 def fit_crystal_ball(histogram: Histogram, mean: float, sigma: float) -> dict[str, Measurement]:
     """Fit a double-sided Crystal Ball by maximum likelihood, within eight core sigma.
 
@@ -56,7 +66,7 @@ def fit_crystal_ball(histogram: Histogram, mean: float, sigma: float) -> dict[st
     index = histogram.index >> level
     first, last = (math.floor((mean - 1 + sign * _REACH * sigma) / width) for sign in (-1, 1))
     near = (index >= first) & (index <= last)
-    counts = np.bincount(index[near] - first, histogram.count[near], last - first + 1)
+    counts = np.bincount(index[near] - first, histogram.count[near], last - first + 1).astype(np.float64)
     x = 1 + (np.arange(first, last + 1) + 0.5) * width
 
     def negative_log_likelihood(*parameters: float) -> float:
@@ -67,6 +77,11 @@ def fit_crystal_ball(histogram: Histogram, mean: float, sigma: float) -> dict[st
     fit = Minuit(negative_log_likelihood, mean, sigma, 1.5, 5.0, 1.5, 5.0, name=names)
     fit.errordef = Minuit.LIKELIHOOD
     fit.limits = [(None, None), (width / 10, None), _TURN, _STEEPNESS, _TURN, _STEEPNESS]
+    fit.migrad()
+    for turn, power in (("low_turn", "low_power"), ("high_turn", "high_power")):
+        alone = _tail(counts, x, fit.values, turn) < _MIN_TAIL
+        fit.fixed[power] = alone or fit.values[power] > _STEEP  # nothing tells it
+        fit.fixed[turn] = alone
     fit.migrad()
     fit.hesse()
     if fit.covariance is None or not fit.fmin.has_accurate_covar:

@@ -110,10 +110,11 @@ def estimate_all(histogram: Histogram, options: Options) -> dict[str, Measuremen
         from calomlp.evaluation.crystal_ball import fit_crystal_ball  # noqa: PLC0415 - it needs the estimators
 
         found |= fit_crystal_ball(histogram, found["core_mean"].value, found["core_sigma"].value)
+    if chosen.location in found:
+        found["bias"] = Measurement(found[chosen.location].value - 1, found[chosen.location].error)
     if chosen.width not in found:
         return found
     location = found[chosen.location]
-    found["bias"] = Measurement(location.value - 1, location.error)
     relative = options.relative_to == MEAN
     if chosen.width in rows and chosen.location in rows:
         row = rows[chosen.width] / rows[chosen.location] if relative else rows[chosen.width]

@@ -37,6 +37,7 @@ RATIO = "ratio"
 """``ratio.sum[10]`` is the resolution of the first curve over that of the sum."""
 
 _AT_ENERGY = re.compile(r"([A-Za-z_][\w.]*)\[([0-9.eE+-]+)\]")
+_AS_BRANCH = re.compile(r"branch\('([\w.]+)@([^']+)'\)")
 _NAMED = 3
 
 
@@ -67,7 +68,10 @@ class Gate:
         Raises:
             UsageError: If this is not in the feature language, or names a number that there is not.
         """
-        expression = Expression.parse(_AT_ENERGY.sub(lambda match: f"branch('{match[1]}@{match[2]}')", text))
+        try:
+            expression = Expression.parse(_AT_ENERGY.sub(lambda match: f"branch('{match[1]}@{match[2]}')", text))
+        except UsageError as error:
+            raise UsageError(f"--require: {_AS_BRANCH.sub(_as_written, str(error))}") from error
         if not expression.branches:
             raise UsageError(f"--require {text!r} says nothing of the report: legal are {', '.join(_legal())}")
         for branch in expression.branches:
@@ -112,6 +116,10 @@ def check_gates(gates: Sequence[Gate], report: Report) -> None:
     failed = {gate.text: found for gate in gates if (found := gate.failures(report))}
     if failed:
         raise QualityError("; ".join(_sentence(text, found) for text, found in failed.items()))
+
+
+def _as_written(match: re.Match[str]) -> str:
+    return f"{match[1]}[{match[2]}]"
 
 
 def _sentence(text: str, found: Sequence[str]) -> str:

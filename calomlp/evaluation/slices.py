@@ -16,6 +16,9 @@ from calomlp.units import listed
 
 MAX_SLICES = 100
 
+_CHANCE, _CERTAIN = 0.05, 1e-3
+"""Probabilities of a constant response above which nothing is seen, and below which something is."""
+
 
 @dataclass(frozen=True)
 class Slicing:
@@ -200,22 +203,21 @@ def chance(chi2: float, ndf: int) -> float:
     return (math.erfc(math.sqrt(half)) if ndf % 2 else 0.0) + sum(terms)
 
 
-def describe(dependence: Dependence, label: str, significance: float = 1e-3) -> str:
+def describe(dependence: Dependence, label: str) -> str:
     """Say what the test of a dependence says, in a sentence.
 
     Args:
         dependence: What was found.
         label: What the curve is called.
-        significance: Probability below which a dependence is spoken of.
     """
-    trend = dependence.trend
+    trend, by = dependence.trend, dependence.by
+    left_out = f"; {dependence.missing} events have no {by}" if dependence.missing else ""
     if trend is None:
-        return f"{label}: too few events to tell whether the response depends on {dependence.by}"
-    chances = f"chi2/ndf {trend.chi2:.1f}/{trend.ndf}, p = {trend.p_value:.2g}"
-    if trend.p_value > significance:
-        return f"{label}: the response does not depend on {dependence.by} within the errors ({chances})"
-    extremes = sorted(
-        (item for item in dependence.slices if item.estimates), key=lambda item: item.estimates["median"].value
-    )
-    ends = listed([f"{item.estimates['median'].value:.3f} at {item.value:.4g}" for item in (extremes[0], extremes[-1])])
-    return f"{label}: the response depends on {dependence.by}: medians from {ends} ({chances})"
+        return f"{label}: too few events to tell whether the response depends on {by}{left_out}"
+    chances = f"(chi2/ndf {trend.chi2:.1f}/{trend.ndf}, p = {trend.p_value:.2g}){left_out}"
+    if trend.p_value > _CHANCE:
+        return f"{label}: the response does not depend on {by} within the errors {chances}"
+    medians = [(item.estimates["median"].value, item.value) for item in dependence.slices if item.estimates]
+    ends = listed([f"{median:.3f} at {value:.4g}" for median, value in (min(medians), max(medians))])
+    says = "the response depends" if trend.p_value < _CERTAIN else "there is a hint that the response depends"
+    return f"{label}: {says} on {by}: medians from {ends} {chances}"

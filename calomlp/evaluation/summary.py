@@ -18,6 +18,7 @@ from calomlp.evaluation.response import Accumulator, Unusual
 from calomlp.evaluation.slices import dependences, describe
 from calomlp.evaluation.statistics import IN_DOMAIN, Statistics
 from calomlp.evaluation.uncertainty import judge
+from calomlp.provenance import provenance
 
 REGRESSOR, ANCHOR, SUM, COMPENSATED = "regressor", "anchor", "sum", "compensated"
 LABELS = {
@@ -93,8 +94,15 @@ def merge(reports: Sequence[Report], options: Options | None = None) -> Report:
                 raise ArtefactError(f"{record.path} is in two of the reports: merged, its events would count twice")
         files += other.context.files
         statistics = statistics + other.statistics
-    use_all = any(report.context.use_all for report in reports)
-    return summarise(statistics, replace(first.context, files=tuple(files), use_all=use_all), options or first.options)
+    made = [report.context.provenance for report in reports]
+    origin = {"model": made[0]["model"]} if "model" in made[0] else {}
+    context = replace(
+        first.context,
+        files=tuple(files),
+        use_all=any(report.context.use_all for report in reports),
+        provenance=provenance(parts=[item.get("command") for item in made], **origin),
+    )
+    return summarise(statistics, context, options or first.options)
 
 
 def alarms(report: Report) -> Iterator[str]:
@@ -105,7 +113,8 @@ def alarms(report: Report) -> Iterator[str]:
     response = statistics.responses.total(first.name)
     mean = 1 + response.deviation / max(response.events, 1)
     if response.events and not _PLAUSIBLE[0] < mean < _PLAUSIBLE[1]:
-        yield f"the mean response is {mean:.3g}: are features and true energy in the units of the training?"
+        units = "features and true energy in the units of the training" if report.context.envelope else "both in GeV"
+        yield f"the mean response is {mean:.3g}: are {units}?"
     for curve in report.curves:
         yield from _unusual(curve, statistics.events)
     yield from statistics.suspicions
@@ -248,9 +257,11 @@ def _notes(report: Report) -> Iterator[str]:
             f"{what}"
         )
     yield from _few(bins)
+    fits: dict[str, list[str]] = {}
     for curve in report.curves:
         if curve.fit and curve.fit.note:
-            yield f"{curve.label}: {curve.fit.note}"
+            fits.setdefault(curve.fit.note, []).append(curve.label)
+    yield from (f"{', '.join(labels)}: {note}" for note, labels in fits.items())
     yield from _uncertainty(report)
     for dependence in report.dependences:
         if dependence.curve == report.curves[0].name and dependence.by != IN_DOMAIN:
@@ -261,6 +272,9 @@ def _notes(report: Report) -> Iterator[str]:
 
 def _few(bins: Sequence[Bin]) -> Iterator[str]:
     """Say how many bins have too few events for what."""
+    without = sum(bool(bin_.estimates) and "resolution" not in bin_.estimates for bin_ in bins)
+    if without:
+        yield f"{without} of {len(bins)} bins have no resolution: a fit did not converge, or has too few events"
     unseen = sum(not bin_.estimates for bin_ in bins)
     if unseen:
         yield f"{unseen} of {len(bins)} bins have too few events for estimates"
@@ -279,6 +293,8 @@ def _unusual(curve: Curve, events: int) -> Iterator[str]:
     for kind in ("missing", "infinite"):
         if number := getattr(curve.unusual, kind):
             yield f"{curve.label}: {number} of {events} estimates are {kind}; these events are in none of its bins"
+    if outside := sum(bin_.histogram.outside for bin_ in curve.bins):
+        yield f"{curve.label}: {outside} of {events} responses are beyond -7 and 9, and count for mean and RMS only"
     if number := curve.unusual.not_positive:
         yield f"{curve.label}: {number} of {events} estimates are zero or negative; they count like all others"
 
@@ -313,6 +329,6 @@ def _uncertainty(report: Report) -> Iterator[str]:
     if (found := report.uncertainty) is not None:
         one, two = (item.value for item in found.coverage)
         yield (
-            f"{one:.1%} and {two:.1%} of the true energies are within one and two predicted sigma, where 68.3 and "
-            "95.4 % should be"
+            f"{one:.1%} and {two:.1%} of the true energies are within one and two predicted sigma, where 68.27 "
+            "and 95.45 % should be"
         )

@@ -41,7 +41,7 @@ class UncertaintyStatistics:
         likelihood: Sum of the negative logarithm of the likelihood of E_true in units of E_true.
         unusable: Events whose sigma is not finite and above zero, or whose energy is not.
         reliability: Joint histogram of ln(sigma/E_true) and the pull.
-        response: Joint histogram of ln(sigma/E_true) and the response, by bin of energy.
+        response: Joint histogram of ln(sigma/E_reco) and the response, by bin of energy.
     """
 
     pulls: Histogram
@@ -95,7 +95,7 @@ class UncertaintyStatistics:
             float(np.sum(likelihood)),
             int(np.count_nonzero(~good)),
             Joint.of(relative, bounded),
-            joints(keys[good], relative, reco / truth),
+            joints(keys[good], np.log(np.maximum(sigma / reco, _LEAST_SIGMA)), reco / truth),
         )
 
     def __add__(self, other: UncertaintyStatistics) -> UncertaintyStatistics:
@@ -135,8 +135,7 @@ class Dropped:
         energy_low: Lower edge of the bin [GeV].
         energy_high: Upper edge [GeV].
         everything: Resolution of all events.
-        resolutions: Without the worst 10 and 20 % by sigma/E_true: ordered by sigma/E_reco, those with a low energy
-            would go first, whatever their sigma.
+        resolutions: Without the worst 10 and 20 % by sigma/E_reco, which is what data have.
     """
 
     energy_low: float

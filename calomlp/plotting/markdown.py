@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from calomlp.evaluation.report import Report
 
+_MAX_PARTS = 20
 _ALWAYS = 3  # the first tables of a report have sections of their own
 _ESTIMATORS = """RMS90 is not scaled to the σ of a Gaussian, of which it is 0.789. σ/slope is corrected for the local
 slope of the response, d(E_reco)/d(E_true). 4.55 and 0.27 % of a Gaussian are beyond 2 and 3σ."""
@@ -73,6 +74,7 @@ def _origin(report: Report) -> list[str]:
     lines = []
     if made.get("command"):
         lines.append(f"command: `{shlex.join(made['command'])}`")
+    lines += [f"part: `{shlex.join(command)}`" for command in made.get("parts", [])[:_MAX_PARTS] if command]
     if told := versions(made):
         lines.append(f"versions: {told}")
     if region := report.context.envelope:

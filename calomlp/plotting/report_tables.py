@@ -130,8 +130,8 @@ def linearity_table(report: Report) -> Table:
         )
         fitted = (with_error(line.slope), with_error(line.offset)) if line else (NONE,) * 2
         rows.append((curve.label, *cells, *fitted))
-    deviations = ("largest deviation [%]", "RMS deviation [%]")
-    return Table(("curve", "mean response", *deviations, "slope", "offset [GeV]"), tuple(rows))
+    deviations = ("deviation [%]: largest", "deviation [%]: RMS")
+    return Table(("curve", "response: mean", *deviations, "slope", "offset [GeV]"), tuple(rows))
 
 
 def ratio_table(report: Report) -> Table:
@@ -144,7 +144,8 @@ def ratio_table(report: Report) -> Table:
     ]
     means = (with_error(item.mean) if item.mean else NONE for item in report.comparisons)
     return Table(
-        ("E_true [GeV]", *(labels[item.curve] for item in report.comparisons)), (*rows, ("mean, no edges", *means))
+        ("E_true [GeV]", *(labels[item.curve].replace(" ", ": ", 1) for item in report.comparisons)),
+        (*rows, ("mean inside", *means)),
     )
 
 
@@ -198,7 +199,7 @@ def dependence_tables(report: Report) -> list[tuple[str, Table]]:
             spread = with_error(width, PERCENT) if width else NONE
             rows.append((_slice(slice_), count(slice_.events), *cells, spread))
         chances = (f"{item.trend.p_value:.2g}" if item.trend else NONE for item in of_curves)
-        rows.append(("p if constant", "", *chances, ""))
+        rows.append(("p(flat)", "", *chances, ""))
         names = (f"{item.curve}: median" for item in of_curves)
         header = (by, "events", *names, f"{of_curves[0].curve}: sigma_68 [%]")
         tables.append((f"Response by {by}", Table(header, tuple(rows))))

@@ -124,6 +124,9 @@ def test_energies_of_events_are_an_artefact_too(calomlp: Run, clusters: list[str
         (("--merge",), "no report was named"),
         (("--merge", "run1.root", "--by", "run"), "--by needs the events, and --merge has only the reports"),
         (("--merge", "run1.root", "--bins", "log"), "--bins needs the events"),
+        (("--merge", "run1.root", "--cut", "run > 0"), "--cut needs the events"),
+        (("--merge", "run1.root", "--on-bad-file", "skip"), "--on-bad-file needs the events"),
+        (("--merge", "run1.root", "run1.root"), "run1.root is named twice"),
         ((*ESTIMATE[1:],), "no data were named"),
         ((*ESTIMATE[1:], "run1.root", "--importance"), "--importance shuffles the features of a model"),
         (("--sigma", "s", "m.safetensors"), "no such file"),
@@ -133,6 +136,10 @@ def test_energies_of_events_are_an_artefact_too(calomlp: Run, clusters: list[str
         ((*ESTIMATE[1:], "run1.root", "--noise", "-1"), "a noise term is not negative"),
         ((*ESTIMATE[1:], "run1.root", "--by", "cluster:1"), "a number of slices from 2 to 100"),
         ((*ESTIMATE[1:], "run1.root", "--require", "goodness > 1"), "no number 'goodness'"),
+        (
+            (*ESTIMATE[1:], "run1.root", "--require", "resolution[10] < 6%"),
+            '"resolution[10] < 6%" cannot be parsed: invalid syntax',
+        ),
         (
             (*ESTIMATE[1:], "run1.root", "--on-bad-file", "skip", "--predictions", "p.root"),
             "--predictions takes all files",
@@ -183,3 +190,20 @@ def test_two_processes_make_the_report_of_one(calomlp: Run, clusters: list[str],
     for name in ("curves", "dependences", "notes", "bins"):
         assert json.dumps(one[name]) == json.dumps(two[name])
     assert one["statistics"]["worst"] == two["statistics"]["worst"]
+
+
+@pytest.mark.parametrize("output", [("-o", "run1.root"), ("-o", "a.json", "--predictions", "run2.root")])
+def test_what_is_read_is_never_written(
+    calomlp: Run, clusters: list[str], tmp_path: Path, output: tuple[str, ...]
+) -> None:
+    before = {name: (tmp_path / name).read_bytes() for name in clusters}
+    done = calomlp(*ESTIMATE, *clusters, *output, "--force")
+    assert done.returncode == ExitCode.USAGE
+    assert b"this command reads this file too: choose another name for the output" in done.stderr
+    assert {name: (tmp_path / name).read_bytes() for name in clusters} == before
+
+
+def test_one_name_is_not_for_two_outputs(calomlp: Run, clusters: list[str]) -> None:
+    done = calomlp(*ESTIMATE, *clusters, "-o", "a.json", "--predictions", "./a.json", "--force")
+    assert done.returncode == ExitCode.USAGE
+    assert b"this command writes this file too" in done.stderr
