@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from calomlp.plotting.tables import Table
 
 _SECONDS_BETWEEN_LINES = 10.0
-_LEAST_NAME = 14  # columns of a terminal
+_LEAST_NAME = 10  # columns of a terminal
 
 
 def wrapped(line: str, stream: TextIO) -> str:

@@ -130,7 +130,7 @@ def linearity_table(report: Report) -> Table:
         )
         fitted = (with_error(line.slope), with_error(line.offset)) if line else (NONE,) * 2
         rows.append((curve.label, *cells, *fitted))
-    deviations = ("deviation [%]: largest", "deviation [%]: RMS")
+    deviations = ("deviation: max [%]", "deviation: RMS [%]")
     return Table(("curve", "response: mean", *deviations, "slope", "offset [GeV]"), tuple(rows))
 
 
