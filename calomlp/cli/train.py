@@ -133,15 +133,15 @@ def _train(session: Session, settings: TrainSettings, processes: Processes) -> N
     sources = befriend(resolve(settings.data, session.streams, tree=settings.tree), settings.friend, session.streams)
     if settings.target_from_name is not None:
         sources = energies_from_names(sources, settings.target_from_name)
-    files = [place.path for source in sources for place in (source, *source.friends)]
-    outputs = (settings.output, settings.history)
-    session.streams.check_distinct(outputs, [*files, settings.init] if settings.init else files)
     memory = settings.memory or default_memory() // processes.local_size
     room = Room(memory, Path(settings.cache) if settings.cache else _default_cache())
     init = read_model(settings.init, settings.init) if settings.init else None
     if settings.find_lr or settings.dry_run:
         (_find_rate if settings.find_lr else _rehearse)(session, sources, hyperparameters, room, init)
         return
+    files = [place.path for source in sources for place in (source, *source.friends)]
+    outputs = (settings.output, settings.history)
+    session.streams.check_distinct(outputs, [*files, settings.init] if settings.init else files)
     watch = Watch(session.interrupt, checkpoint, settings.checkpoint_every, settings.max_time, last_good)
     told = (Path(name) if name and not processes.rank else None for name in (settings.history, settings.tensorboard))
     with reporter(*told) as tell:

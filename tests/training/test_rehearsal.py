@@ -114,3 +114,13 @@ def test_nothing_is_written_and_nothing_is_in_the_way(calomlp: Run, electrons: P
     both = calomlp("train", electrons, "--dry-run", "--find-lr")
     assert both.returncode == 2
     assert b"--find-lr looks for a learning rate, and trains nothing: leave --dry-run and --lr out" in both.stderr
+
+
+def test_a_training_never_writes_over_what_it_reads(calomlp: Run, electrons: Path, tmp_path: Path) -> None:
+    data = tmp_path / "e.root"
+    data.write_bytes(electrons.read_bytes())
+    for outputs in (("-o", "e.root"), ("-o", "m.safetensors", "--history", "m.safetensors")):
+        done = calomlp("train", "e.root", *outputs, "--epochs", "1", "--force")
+        assert done.returncode == 2
+        assert b"this file too: choose another name for the output" in done.stderr
+    assert data.read_bytes() == electrons.read_bytes()
