@@ -135,14 +135,14 @@ def _curve(
     found = _with_slopes(found)
     usable = [bin_ for bin_ in found if is_fitted(bin_, edges=options.edges)]
     energies = [bin_.energy for bin_ in usable]
-    responses_ = [Measurement(1 + bin_.estimates["bias"].value, bin_.estimates["bias"].error) for bin_ in usable]
+    measured = [Measurement(1 + bin_.estimates["bias"].value, bin_.estimates["bias"].error) for bin_ in usable]
     return Curve(
         name,
         statistics.labels[name],
         tuple(found),
         fit_resolution(energies, [bin_.estimates["resolution"] for bin_ in usable], options),
-        _linearity(responses_),
-        fit_response(energies, responses_),
+        _linearity(measured),
+        fit_response(energies, measured),
         statistics.unusual.get(name, Unusual()),
     )
 
