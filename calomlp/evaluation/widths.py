@@ -147,14 +147,15 @@ def smallest_rms(sample: Sample, _: float) -> dict[str, Row]:
     0.80/sqrt(N).
     """
     wanted = 0.9 * sample.total[:, None]  # [replicas, 1]
-    below, first, second = sample.running
-    some = below[:, :-1] <= sample.total[:, None] - wanted  # where enough is left, [replicas, bins]
-    end = sample.reaching(below[:, :-1] + wanted)
+    some = sample.running[0][:, :-1] <= sample.total[:, None] - wanted  # where enough is left, [replicas, bins]
+    some = some[:, : np.count_nonzero(some.any(axis=0))]  # the first bins, here and below
+    below, first, second = (running[:, : some.shape[1]] for running in sample.running)
+    end = sample.reaching(below + wanted)
     x = sample.centres[end] - 1
-    rows = sample.replicas[:, None]
-    more = below[:, :-1] + wanted - below[rows, end]  # a part of the last bin
-    deviation = first[rows, end] + more * x - first[:, :-1]
-    squared = second[rows, end] + more * x**2 - second[:, :-1]
+    at_end = (sample.replicas[:, None], end)
+    more = below + wanted - sample.running[0][at_end]  # a part of the last bin
+    deviation = sample.running[1][at_end] + more * x - first
+    squared = sample.running[2][at_end] + more * x**2 - second
     variance = np.where(some, squared / wanted - (deviation / wanted) ** 2, np.inf)
     best = np.argmin(variance, axis=1)
     at_best = (sample.replicas, best)
@@ -171,10 +172,15 @@ def shortest_interval(sample: Sample, _: float) -> dict[str, Row]:
     for 100, 1.6 % for 1000, 0.4 % for 10 000. For Gaussian data the relative error is 0.95/sqrt(N).
     """
     wanted, low = ONE_SIGMA * sample.total[:, None], sample.centres - sample.width / 2
-    below, up_to = sample.running[0][:, :-1], sample.running[0][:, 1:]  # every bin, [replicas, bins]
-    from_edge = np.where(below + wanted <= sample.total[:, None], sample.place(below + wanted) - low, np.inf)
-    to_edge = np.where(up_to >= wanted, low + sample.width - sample.place(up_to - wanted), np.inf)
-    return {"median": sample.quantile(0.5), "sigma_eff": np.minimum(from_edge, to_edge).min(axis=1) / 2}
+    begins = sample.running[0][:, :-1] + wanted <= sample.total[:, None]  # in the first bins, [replicas, bins]
+    ends = sample.running[0][:, 1:] >= wanted  # in the last ones
+    first, last = np.count_nonzero(begins.any(axis=0)), len(low) - np.count_nonzero(ends.any(axis=0))
+    upper = sample.place(sample.running[0][:, :first] + wanted)
+    lower = sample.place(sample.running[0][:, 1 + last :] - wanted)
+    from_edge = np.where(begins[:, :first], upper - low[:first], np.inf)
+    to_edge = np.where(ends[:, last:], low[last:] + sample.width - lower, np.inf)
+    shortest = np.concatenate([from_edge, to_edge], axis=1).min(axis=1)
+    return {"median": sample.quantile(0.5), "sigma_eff": shortest / 2}
 
 
 def half_maximum(sample: Sample, _: float) -> dict[str, Row]:
