@@ -66,6 +66,17 @@ def test_the_baselines_are_the_sum_and_the_line() -> None:
     assert estimates.anchor.tolist() == pytest.approx([4.0, 40.0, 0.1], rel=1e-5)
 
 
+def test_many_events_are_estimated_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    features = 50 * torch.rand(100, 3, generator=torch.Generator().manual_seed(2)).numpy()
+    whole = made("ratio").estimates(features)
+    monkeypatch.setattr("calomlp.model.regressor._PART", 7)
+    parts = made("ratio").estimates(features)
+    assert parts.below is whole.below is None
+    for name in ("sum", "anchor", "regressor", "in_domain"):
+        assert getattr(parts, name).tolist() == pytest.approx(getattr(whole, name).tolist(), rel=1e-6)
+    assert len(made("ratio").estimates(features[:0]).regressor) == 0
+
+
 def test_a_logarithm_gives_energies_above_zero() -> None:
     assert (made("log")(FEATURES) > 0).all()
 
