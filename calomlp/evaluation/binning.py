@@ -14,7 +14,7 @@ from calomlp.data.sources import Source
 from calomlp.data.tally import Tally
 from calomlp.errors import InputError
 from calomlp.evaluation.bins import AUTOMATIC, EDGES, LOGARITHMIC, POINTS, QUANTILES, EnergyBins
-from calomlp.evaluation.histogram import BIN_WIDTH
+from calomlp.evaluation.histogram import BIN_WIDTH, blocks
 from calomlp.model.envelope import Envelope
 
 _MIN_EVENTS_PER_POINT = 20
@@ -59,10 +59,11 @@ def _distinct_energies(recipe: Recipe, sources: Sequence[Source]) -> tuple[NDArr
     distinct: NDArray[np.floating] = np.empty(0)
     events = 0
     for energies in _true_energies(recipe, sources):
-        events += len(energies)
-        distinct = np.unique(np.concatenate([distinct, energies]))
-        if len(distinct) > MAX_BEAM_ENERGIES:
-            break
+        for block in blocks(len(energies)):
+            events += len(energies[block])
+            distinct = np.unique(np.concatenate([distinct, energies[block]]))
+            if len(distinct) > MAX_BEAM_ENERGIES:
+                return distinct, events
     return distinct, events
 
 

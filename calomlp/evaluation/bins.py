@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calomlp.errors import UsageError
+from calomlp.evaluation.histogram import blocks
 
 POINTS = "points"
 LOGARITHMIC = "log"
@@ -79,8 +80,13 @@ class EnergyBins:
             return np.rint(energy.astype(np.float64) * _KEV_PER_GEV).astype(np.int64)
         if self.kind == EDGES:
             return np.searchsorted(self.bounds, energy.astype(np.float64), side="right").astype(np.int64) - 1
-        position = (np.log(energy) - math.log(self.origin)) * (1 / self.width)
-        return np.asarray(np.floor(position).astype(np.int64))
+        keys = np.empty(len(energy), dtype=np.int64)
+        for block in blocks(len(energy)):
+            position = np.log(energy[block])
+            position -= math.log(self.origin)
+            position *= 1 / self.width
+            keys[block] = np.floor(position, out=position)
+        return keys
 
     def holds(self, keys: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return whether each key is that of a bin, shape [events]: energies may be outside of given edges."""

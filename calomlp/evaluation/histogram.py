@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,7 @@ HALF_RANGE = 8
 _HALF_BINS = int(HALF_RANGE / BIN_WIDTH)
 _MAX_CELLS = 2048
 _FARTHEST = 1 << 30  # fine bins in a joint histogram, on either side
+_BLOCK = 1 << 15  # events
 _CLOSE = 100  # keys, all of which have a place
 _SHORT = 4096  # bins that cost nothing to add up in an array
 _DENSE = 4  # counting in an array with up to so many cells for each event is faster than sorting
@@ -34,8 +37,10 @@ class Histogram:
         count: Events in each, shape [occupied].
         outside: Events whose response is outside the range of the fine bins.
         events: All events.
-        deviation: Sum of response - 1.
-        deviation_squared: Sum of (response - 1)^2.
+        deviation: Sum of response - 1, where an event in a fine bin has the response at its centre. This moves the mean
+            by half a bin at most, and not at all if the distribution is wider than some bins.
+        deviation_squared: Sum of (response - 1)^2 of the same responses. The variance of a distribution that is wider
+            than some bins is larger by a twelfth of the squared width of one, which is 5e-5 of it for an RMS of 0.01.
     """
 
     index: NDArray[np.int64]
@@ -121,38 +126,79 @@ class Joint:
 
 
 def histograms(found: Index, rank: Index, response: NDArray[np.floating]) -> dict[int, Histogram]:
-    """Return the histogram of each group of responses that has any.
+    """Return the histogram of each group of responses that has any which are finite.
 
     Args:
         found: The keys of the groups.
         rank: The place of the group of each event among these, shape [events].
         response: Shape [events].
     """
-    if not len(rank):
-        return {}
-    deviation = response - 1
-    fine = np.floor(deviation * (1 / BIN_WIDTH))
-    events = np.bincount(rank, minlength=len(found))
-    low, high = fine.min(), fine.max()
-    kept = rank
-    if low < -_HALF_BINS or high >= _HALF_BINS:
-        inside = (fine >= -_HALF_BINS) & (fine < _HALF_BINS)
-        fine, kept = fine[inside], rank[inside]
-        low, high = (fine.min(), fine.max()) if len(fine) else (0, 0)
-    low, size = int(low), int(high - low) + 1
-    fine -= low
-    codes, counts = _counted(kept * size + fine.astype(np.int64), len(found) * size)
-    ends = np.searchsorted(codes, np.arange(len(found) + 1) * size)
-    inside_events = np.diff(np.concatenate([[0], np.cumsum(counts)])[ends])
-    first, second = (np.bincount(rank, weights, len(found)) for weights in (deviation, deviation * deviation))
-    numbers = zip(events.tolist(), (events - inside_events).tolist(), first.tolist(), second.tolist(), strict=True)
+    groups = len(found)
+    outside, first, second = np.zeros(groups, dtype=np.int64), np.zeros(groups), np.zeros(groups)
+    if len(rank) and not (response.min() >= 1 - HALF_RANGE and response.max() < 1 + HALF_RANGE):  # as for NaN
+        deviation = response - 1
+        inside = (deviation >= -HALF_RANGE) & (deviation < HALF_RANGE)
+        rest = np.flatnonzero(~inside & np.isfinite(deviation))
+        own, far = rank[rest], deviation[rest].astype(np.float64)
+        outside += np.bincount(own, minlength=groups)
+        first += np.bincount(own, far, groups)
+        second += np.bincount(own, far**2, groups)
+        rank, response = rank[inside], response[inside]
+    low, size, code = _coded(rank, response)
+    codes, counts = _counted(code, groups * size)
+    starts = np.searchsorted(codes, np.arange(groups + 1) * size).tolist()
+    numbers = zip(found.tolist(), pairwise(starts), outside.tolist(), first.tolist(), second.tolist(), strict=True)
     result = {}
-    for number, (all_events, outside, sum_, squares) in enumerate(numbers):
-        if all_events:
-            part = slice(ends[number], ends[number + 1])
-            index = codes[part] + (low - number * size)
-            result[int(found[number])] = Histogram(index, counts[part], outside, all_events, sum_, squares)
+    for number, (key, (start, stop), beyond, sum_, squares) in enumerate(numbers):
+        if beyond or start < stop:
+            index, count = codes[start:stop] + (low - number * size), counts[start:stop]
+            centres = (index + 0.5) * BIN_WIDTH
+            weighted = count * centres
+            moments = sum_ + float(weighted.sum()), squares + float(weighted @ centres)
+            result[key] = Histogram(index, count, beyond, beyond + int(count.sum()), *moments)
     return result
+
+
+def _coded(rank: Index, response: NDArray[np.floating]) -> tuple[int, int, Index]:
+    """Return for each event a number that tells its group and fine bin: ``rank * size + fine - low``.
+
+    Args:
+        rank: The place of the group, shape [events].
+        response: In the range of the fine bins, shape [events].
+
+    Returns:
+        ``low``, ``size`` and the numbers, shape [events].
+    """
+    code = np.empty(len(rank), dtype=np.int64)
+    if not len(rank):
+        return 0, 1, code
+    ends = _fine(np.array([response.min(), response.max()])).astype(np.int64)
+    low, size = int(ends[0]), int(ends[1] - ends[0]) + 1
+    for block in blocks(len(rank)):
+        fine = _fine(response[block])
+        fine -= low
+        np.multiply(rank[block], size, out=code[block])
+        code[block] += fine.astype(np.int64)
+    return low, size, code
+
+
+def _fine(response: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return the fine bin of each response, shape [events]."""
+    fine = response - 1
+    fine *= 1 / BIN_WIDTH
+    np.floor(fine, out=fine)
+    return fine
+
+
+def blocks(events: int, groups: int = 0) -> Iterator[slice]:
+    """Yield events in blocks: what is computed of one stays in the cache of a processor.
+
+    Args:
+        events: How many there are.
+        groups: How many numbers are added up of a block.
+    """
+    size = max(_BLOCK, groups)
+    return (slice(start, start + size) for start in range(0, events, size))
 
 
 def ranked(keys: Index) -> tuple[Index, Index]:

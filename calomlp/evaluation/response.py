@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from calomlp.evaluation.histogram import Histogram, Joint, histograms, ranked
+from calomlp.evaluation.histogram import Histogram, Joint, blocks, histograms, ranked
 
 Key = TypeVar("Key")
 
@@ -33,10 +33,10 @@ class Unusual:
     @classmethod
     def among(cls, estimate: NDArray[np.floating]) -> Unusual:
         """Count them among estimates, shape [events]."""
-        finite = len(estimate) if all_finite(estimate) else int(np.count_nonzero(np.isfinite(estimate)))
-        missing = int(np.count_nonzero(np.isnan(estimate))) if finite < len(estimate) else 0
-        low = np.count_nonzero(estimate <= 0) - np.count_nonzero(estimate == -np.inf)
-        return cls(missing, len(estimate) - finite - missing, int(low))
+        if not len(estimate) or (estimate.min() > 0 and estimate.max() < np.inf):  # which is not so for NaN
+            return cls()
+        counts = np.isnan(estimate), np.isinf(estimate), np.isfinite(estimate) & (estimate <= 0)
+        return cls(*(int(np.count_nonzero(found)) for found in counts))
 
     def __add__(self, other: Unusual) -> Unusual:
         return Unusual(
@@ -105,26 +105,28 @@ class Accumulator:
         if not len(keys):
             return
         found, rank = ranked(keys)
-        events = np.bincount(rank, minlength=len(found))
-        roots = np.bincount(rank, 1 / np.sqrt(true_energy), len(found))
+        groups = len(found)
+        roots = np.zeros(groups)
+        for block in blocks(len(rank), groups):
+            root = np.sqrt(true_energy[block])
+            roots += np.bincount(rank[block], np.reciprocal(root, out=root), groups)
         responses = {name: estimates[name] / true_energy for name in self.curves}
-        of_curve = {name: _histograms(found, rank, response) for name, response in responses.items()}
-        first = responses[self.curves[0]]
-        joints = {name: _joints(keys, first, responses[name]) for name in self.curves[1:] if compare}
-        for number in np.flatnonzero(events).tolist():
-            key = int(found[number])
-            own = BinContent(int(events[number]), float(roots[number]), _at(key, of_curve), _at(key, joints))
-            self.content[key] = self.content[key] + own if key in self.content else own
+        of_curve = {name: histograms(found, rank, response) for name, response in responses.items()}
+        first = self.curves[0]
+        joints = {name: _joints(keys, responses[first], responses[name]) for name in self.curves[1:] if compare}
+        lost = np.bincount(rank[~np.isfinite(responses[first])], minlength=groups)  # the others have been counted
+        for key, number, root_sum in zip(found.tolist(), lost.tolist(), roots.tolist(), strict=True):
+            events = number + (of_curve[first][key].events if key in of_curve[first] else 0)
+            if events:
+                own = BinContent(events, root_sum, _at(key, of_curve), _at(key, joints))
+                self.content[key] = self.content[key] + own if key in self.content else own
 
     def __add__(self, other: Accumulator) -> Accumulator:
         return Accumulator(self.curves, added(self.content, other.content))
 
     def grouped(self, size: int) -> Accumulator:
         """Return the same events in bins that are this many times as wide."""
-        groups: dict[int, list[BinContent]] = {}
-        for key, content in sorted(self.content.items()):
-            groups.setdefault(key // size, []).append(content)
-        return Accumulator(self.curves, {key: reduce(add, parts) for key, parts in groups.items()})
+        return Accumulator(self.curves, grouped(self.content, size))
 
     def total(self, curve: str) -> Histogram:
         """Return the responses of a curve in all bins together."""
@@ -140,24 +142,16 @@ def added(one: Mapping[Key, Any], other: Mapping[Key, Any]) -> dict[Key, Any]:
     return result
 
 
+def grouped(content: Mapping[int, Any], size: int) -> dict[int, Any]:
+    """Add up what stands under neighbouring keys, so many of them together."""
+    groups: dict[int, list[Any]] = {}
+    for key, value in sorted(content.items()):
+        groups.setdefault(key // size, []).append(value)
+    return {key: reduce(add, values) for key, values in groups.items()}
+
+
 def _at(key: int, found: Mapping[str, Mapping[int, Any]]) -> dict[str, Any]:
     return {name: values[key] for name, values in found.items() if key in values}
-
-
-def all_finite(values: NDArray[np.floating]) -> bool:
-    """Whether all of many numbers are finite, if not one of them is so large that their sum is not."""
-    with np.errstate(all="ignore"):
-        return bool(np.isfinite(values.sum()))
-
-
-def _histograms(
-    found: NDArray[np.int64], rank: NDArray[np.int64], response: NDArray[np.floating]
-) -> dict[int, Histogram]:
-    """Return the histogram of the finite responses in every bin."""
-    if all_finite(response):
-        return histograms(found, rank, response)
-    finite = np.isfinite(response)
-    return histograms(found, rank[finite], response[finite])
 
 
 def _joints(keys: NDArray[np.int64], x: NDArray[np.floating], y: NDArray[np.floating]) -> dict[int, Joint]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,11 +10,11 @@ import numpy as np
 from calomlp.errors import ArtefactError, InputError
 from calomlp.evaluation.bins import EnergyBins
 from calomlp.evaluation.estimators import MIN_QUOTED, MIN_SHOWN, Measurement, Options, estimate_all, resolution_ratio
-from calomlp.evaluation.histogram import Histogram, Joint
+from calomlp.evaluation.histogram import Histogram
 from calomlp.evaluation.importance import importances
 from calomlp.evaluation.report import Bin, Comparison, Context, Curve, Linearity, Ratio, Report
 from calomlp.evaluation.resolution import fit_resolution, fit_response
-from calomlp.evaluation.response import Accumulator, Unusual
+from calomlp.evaluation.response import Accumulator, Unusual, grouped
 from calomlp.evaluation.slices import dependences, describe
 from calomlp.evaluation.statistics import IN_DOMAIN, Statistics
 from calomlp.evaluation.uncertainty import judge
@@ -56,16 +56,16 @@ def summarise(statistics: Statistics, context: Context, options: Options) -> Rep
     size = statistics.bins.group_size(events)
     bins, responses = statistics.bins.grouped(size), statistics.responses.grouped(size)
     curves = tuple(_curve(name, statistics, bins, responses, context, options) for name in responses.curves)
-    grouped = statistics.uncertainty and replace(
-        statistics.uncertainty, response=_grouped(statistics.uncertainty.response, size)
-    )
+    uncertainty = statistics.uncertainty
+    if uncertainty is not None:
+        uncertainty = replace(uncertainty, response=grouped(uncertainty.response, size))
     report = Report(
         options,
         bins,
         curves,
         tuple(_comparison(curves[0], other, responses, options) for other in curves[1:]),
         tuple(found for item in statistics.slices.values() for found in dependences(item, options)),
-        judge(grouped, bins, options) if grouped else None,
+        judge(uncertainty, bins, options) if uncertainty else None,
         tuple(importances(statistics.importance)) if statistics.importance else (),
         (),
         context,
@@ -217,13 +217,6 @@ def _comparison(first: Curve, other: Curve, responses: Accumulator, options: Opt
         value = float(np.mean([item.value for item in inner]))
         mean = Measurement(value, float(np.sqrt(np.sum(errors**2)) / len(inner)))
     return Comparison(other.name, tuple(ratios), mean)
-
-
-def _grouped(cells: Mapping[int, Joint], size: int) -> dict[int, Joint]:
-    found: dict[int, Joint] = {}
-    for key, joint in sorted(cells.items()):
-        found[key // size] = found[key // size] + joint if key // size in found else joint
-    return found
 
 
 def _nothing_left(statistics: Statistics) -> str:

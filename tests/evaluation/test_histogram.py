@@ -54,6 +54,43 @@ def test_many_histograms_are_those_of_each_group() -> None:
         assert histogram.deviation == pytest.approx(alone.deviation, rel=1e-12, abs=1e-12)
 
 
+def test_moments_are_those_of_the_centres_of_the_fine_bins() -> None:
+    histogram = Histogram.of(X)
+    assert histogram.deviation / 20_000 == pytest.approx(X.mean() - 1, abs=BIN_WIDTH / 100)
+    expected = np.mean((X - 1) ** 2) + BIN_WIDTH**2 / 12
+    assert histogram.deviation_squared / 20_000 == pytest.approx(expected, rel=1e-4)
+    assert Histogram.of(np.ones(3)).deviation == 1.5 * BIN_WIDTH  # as far off as they can be
+    far = Histogram.of(np.array([1e6, 1.0, -20.0, 1e6]))
+    assert far.deviation == 2e6 - 2 - 21 + BIN_WIDTH / 2
+    assert far.deviation_squared == 2 * (1e6 - 1) ** 2 + 21**2 + BIN_WIDTH**2 / 4
+
+
+@given(st.lists(st.integers(0, 20_000), unique=True, max_size=6))
+@settings(max_examples=20, deadline=None)
+def test_moments_are_the_same_to_the_last_bit_however_events_are_parted(cuts: list[int]) -> None:
+    parts = [Histogram.of(part) for part in np.split(X, sorted(cuts))]
+    total, whole = sum(parts[1:], parts[0]), Histogram.of(X)
+    assert (total.deviation, total.deviation_squared) == (whole.deviation, whole.deviation_squared)
+    assert np.array_equal(total.count, whole.count)
+
+
+def test_what_is_not_finite_is_left_out() -> None:
+    response = np.array([np.nan, 1.0, np.inf, -np.inf, 2.0, 50.0, np.nan])
+    keys = np.array([3, 3, 3, 4, 4, 5, 6])
+    found = histograms(*ranked(keys), response)
+    assert {key: (item.events, item.outside) for key, item in found.items()} == {3: (1, 0), 4: (1, 0), 5: (1, 1)}
+
+
+@pytest.mark.parametrize("wild", [1.0, 50.0, np.nan])
+def test_the_size_of_the_blocks_does_not_matter(wild: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys, response = RNG.integers(-3, 9, 1000), np.concatenate([X[:999], [wild]]).astype(np.float32)
+    whole = histograms(*ranked(keys), response)
+    monkeypatch.setattr("calomlp.evaluation.histogram._BLOCK", 7)
+    for key, histogram in histograms(*ranked(keys), response).items():
+        for name, value in vars(histogram).items():
+            assert np.array_equal(value, getattr(whole[key], name))
+
+
 @pytest.mark.parametrize("keys", [[5, 5, 7], [10**12, 3, -4], [0]])
 def test_keys_are_ranked(keys: list[int]) -> None:
     found, rank = ranked(np.array(keys))

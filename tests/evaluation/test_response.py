@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from calomlp.errors import ArtefactError
 from calomlp.evaluation.bins import POINTS, EnergyBins
@@ -69,6 +70,32 @@ def test_no_event_is_lost() -> None:
     assert content.histograms["a"].outside == 1
     assert content.histograms["a"].count.sum() == 2
     assert content.histograms["b"].count.sum() == 4
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_unusual_estimates_are_counted(kind: type[np.floating]) -> None:
+    estimate: NDArray[np.floating] = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, -2.0, 1e-30, 5.0]).astype(kind)
+    assert Unusual.among(estimate) == Unusual(missing=1, infinite=2, not_positive=3)
+    assert Unusual.among(estimate[5:]) == Unusual(not_positive=1)
+    assert Unusual.among(estimate[6:]) == Unusual.among(estimate[:0]) == Unusual()
+
+
+def test_blocks_of_events_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    keys, whole = BINS.keys(ENERGY), accumulated(slice(None))
+    monkeypatch.setattr("calomlp.evaluation.histogram._BLOCK", 7)
+    assert np.array_equal(BINS.keys(ENERGY), keys)
+    parts = accumulated(slice(None))
+    for key, content in whole.content.items():
+        assert parts.content[key].events == content.events
+        assert parts.content[key].inverse_root == pytest.approx(content.inverse_root, rel=1e-12)
+
+
+def test_events_whose_estimates_all_are_missing_count_in_their_bin() -> None:
+    accumulator = Accumulator(("a",))
+    accumulator.fill(np.array([2, 2, 5]), np.full(3, 4.0), {"a": np.array([np.nan, np.inf, 4.0])})
+    assert {key: content.events for key, content in accumulator.content.items()} == {2: 2, 5: 1}
+    assert accumulator.content[2].histograms == {}
+    assert accumulator.content[2].energy == pytest.approx(4)
 
 
 def test_fine_bins_hold_what_is_in_them() -> None:
