@@ -35,7 +35,7 @@ _READERS: dict[str, Callable[[Any, int | None], TreeReader]] = {
     "ROOT::RNTuple": RNTuple,
 }
 _CHUNK_BYTES = 32 << 20
-_MIN_CHUNK_EVENTS, _MAX_CHUNK_EVENTS = 10, 200_000
+_MIN_CHUNK_EVENTS, _MAX_CHUNK_EVENTS = 10, 1_000_000  # what is done once for a chunk costs little beside so many
 _MAGIC = b"root"
 _FOLDERS = ("TDirectory", "TDirectoryFile")
 _MAX_LISTED, _MAX_NAME = 12, 60

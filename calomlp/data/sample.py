@@ -290,7 +290,7 @@ def _number(
     if values.ndim != 1:
         raise BadValueError(f"{rows.source}: {what} {expression.text!r} is an array in each event: choose one element")
     with np.errstate(over="ignore"):  # what overflows is found and named by the check for finite values
-        return values.astype(np.float32)
+        return values.astype(np.float32, copy=False)
 
 
 def _weights(rows: Rows, recipe: Recipe, branches: Mapping[str, Any], events: int) -> NDArray[np.float32]:
@@ -342,8 +342,10 @@ def _good(
         ("true energy {!r} is not finite and above zero", recipe.target, sample.true_energy, np.nextafter(0, 1)),
         ("weight {!r} is not finite and at least zero", recipe.weight, sample.weight, 0),
     ):
+        if expression is None or not len(values) or (values.min() >= least and values.max() < np.inf):
+            continue  # which is not so for NaN, and is faster than the look at each event
         bad = ~(np.isfinite(values) & (values >= least))
-        if expression is not None and bad.any():
+        if bad.any():
             found.append((what.format(expression.text), expression.text, bad, values))
     if not found:
         return np.ones(len(sample), dtype=np.bool_)

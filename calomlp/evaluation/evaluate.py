@@ -200,7 +200,7 @@ def _of_file(whole: _Pass, source: Source, number: int, progress: Progress, inte
             known = whole.unseen(rows.identity, chunk)
             keys = whole.bins.keys(known.sample.true_energy)
             held = whole.bins.holds(keys)
-            kept, keys = known[held], keys[held]
+            kept, keys = known[held], keys if held.all() else keys[held]
             lost = {"left_out": len(chunk) - len(known), "out_of_bins": len(known) - len(kept)}
             found = replace(found, **{name: getattr(found, name) + value for name, value in lost.items()})
             if len(kept):
