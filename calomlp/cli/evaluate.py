@@ -25,6 +25,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from calomlp.cli.forms import AUTO, FORMATS, HEPDATA, JSON, form_of, write
 from calomlp.cli.together import together
 from calomlp.data.settings import DATA, ON_BAD, SKIP, DataSettings
 from calomlp.errors import UsageError
@@ -46,8 +47,6 @@ if TYPE_CHECKING:
 
 CURVES, NUMBERS, DETAILS = "What is evaluated", "How numbers are derived", "What else is looked at"
 
-FORMATS = ("json", "md", "tsv", "hepdata")
-
 _OF_EVENTS = {
     *(item.name for item in fields(DataSettings)),
     *("target", "cut", "on_bad", "all", "estimate", "sigma", "compare", "bins"),
@@ -67,9 +66,9 @@ class _EvaluateSettings:
     )
     output: str = setting("-", "Report; - is standard output, a table on a terminal.", "-o", metavar="FILE")
     format: str = setting(
-        "json",
+        AUTO,
         "Form of the report: json, which plot and --merge read, a page in Markdown, tab-separated values, or tables "
-        "for HEPData.",
+        "for HEPData; auto is that of the name of the output, .json, .md, .tsv, .tar.gz, and json if it says nothing.",
         choices=FORMATS,
     )
     merge: bool = setting(False, "The files are reports on different events: add them up.")
@@ -170,8 +169,9 @@ def run(session: Session, settings: EvaluateSettings) -> None:
 
 def _run(session: Session, settings: EvaluateSettings, processes: Processes) -> None:
     """Evaluate or merge, write, report, and check what was required."""
-    on_screen = settings.output == "-" and not session.json and settings.format == "json"
-    session.streams.check_output(settings.output, binary=settings.format == "hepdata", force=session.force)
+    form = form_of(settings.output, settings.format)
+    on_screen = settings.output == "-" and not session.json and form == JSON
+    session.streams.check_output(settings.output, binary=form == HEPDATA, force=session.force)
 
     from calomlp.evaluation.gates import Gate, check_gates
 
@@ -187,7 +187,7 @@ def _run(session: Session, settings: EvaluateSettings, processes: Processes) -> 
         _show(report)
     else:
         with session.streams.artefact(settings.output) as temporary:
-            _write(report, settings.format, temporary)
+            write(report, form, temporary)
         if settings.output != "-" and not session.json:
             _show(report)
         session.finish(
@@ -357,17 +357,6 @@ def _sources(
     if pattern is None and settings.target is None and model:
         pattern = model.settings["target_from_name"]
     return sources if pattern is None else energies_from_names(sources, pattern)
-
-
-def _write(report: Report, form: str, path: Path) -> None:
-    from calomlp.plotting.exchange import to_tsv, write_hepdata
-    from calomlp.plotting.markdown import to_markdown
-
-    if form == "hepdata":
-        write_hepdata(report, path)
-        return
-    made = {"json": type(report).to_json, "md": to_markdown, "tsv": to_tsv}[form]
-    path.write_text(made(report), encoding="utf-8")
 
 
 def _summary(report: Report, session: Session) -> dict[str, Any]:

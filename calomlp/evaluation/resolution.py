@@ -21,7 +21,8 @@ MIN_POINTS = 4
 _NOISE_REACH = 10.0
 _START = 1e-2
 _POOR = 3.0
-_NAMES = ("stochastic", "noise", "constant")
+TERMS = ("stochastic", "noise", "constant")
+"""Names of a, n and c."""
 
 Values = NDArray[np.float64]
 
@@ -116,7 +117,7 @@ def fit_resolution(
     (a, n, c), covariance, valid = fit(x, y, error, options.noise)
     terms = {
         name: Measurement(float(value), math.sqrt(max(float(covariance[i, i]), 0.0)))
-        for i, (name, value) in enumerate(zip(_NAMES, (a, n, c), strict=True))
+        for i, (name, value) in enumerate(zip(TERMS, (a, n, c), strict=True))
     }
     ndf = len(x) - (3 if options.noise is None else 2)
     chi2 = float(np.sum(((resolution(x, a, n, c, options.sum) - y) / error) ** 2))

@@ -197,7 +197,7 @@ def dependence_tables(report: Report) -> list[tuple[str, Table]]:
             width = slice_.estimates.get("sigma_68")
             cells = (with_error(item) if item else NONE for item in medians)
             spread = with_error(width, PERCENT) if width else NONE
-            rows.append((_slice(slice_), count(slice_.events), *cells, spread))
+            rows.append((slice_range(slice_), count(slice_.events), *cells, spread))
         chances = (f"{item.trend.p_value:.2g}" if item.trend else NONE for item in of_curves)
         rows.append(("p(flat)", "", *chances, ""))
         names = (f"{item.curve}: median" for item in of_curves)
@@ -281,7 +281,8 @@ def percent(bin_: Bin, width: str, location: str | None = None) -> str:
     return with_error(found, scale)
 
 
-def _slice(slice_: Slice) -> str:
+def slice_range(slice_: Slice) -> str:
+    """Write where a slice begins and ends."""
     low, high = slice_.low, slice_.high
     if low == high:
         return f"{low:g}"
