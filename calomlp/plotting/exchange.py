@@ -57,6 +57,7 @@ def _fits(report: Report) -> Iterator[Row]:
         if fit := curve.fit:
             row |= _numbers(energy_low=fit.energy_min, energy_high=fit.energy_max)
             row |= _measured({name: getattr(fit, name) for name in TERMS})
+            row |= _numbers(**{f"{name}_limit": limit for name, limit in fit.limits.items()})
             for i, j in combinations(range(len(TERMS)), 2):
                 row[f"correlation_{TERMS[i]}_{TERMS[j]}"] = f"{fit.correlation[i][j]:.4g}"
             row |= {**_numbers(chi2=fit.chi2), "ndf": str(fit.ndf)}

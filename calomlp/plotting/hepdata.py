@@ -78,7 +78,8 @@ def _in_bins(report: Report, quantity: str) -> Iterator[Any]:
         if quantity == "resolution" and curve.fit:
             for name in TERMS:
                 term = getattr(curve.fit, name)
-                variable.add_qualifier(f"{name} term", f"{term.value:.4g} +- {term.error:.2g}", _UNITS[name])
+                limit = f", < {curve.fit.limits[name]:.2g} at 95 % CL" if name in curve.fit.limits else ""
+                variable.add_qualifier(f"{name} term", f"{term.value:.4g} +- {term.error:.2g}{limit}", _UNITS[name])
         yield variable
 
 
