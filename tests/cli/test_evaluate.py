@@ -142,6 +142,10 @@ def test_energies_of_events_are_an_artefact_too(calomlp: Run, clusters: list[str
         (("--sigma", "s", "m.safetensors"), "no such file"),
         ((*ESTIMATE[1:], "run1.root", "--bins", "5,3"), "edges are energies in ascending order"),
         ((*ESTIMATE[1:], "run1.root", "--bins", "wide"), "legal are auto, points, log, quantiles:20"),
+        (
+            (*ESTIMATE[1:], "run1.root", "--bins", "points"),
+            "distinct true energies, which is a spectrum and no beam energies: leave it out, or say --bins log",
+        ),
         ((*ESTIMATE[1:], "run1.root", "--core-sigmas", "9"), "the core reaches from 1 to 5 of its sigma"),
         ((*ESTIMATE[1:], "run1.root", "--noise", "-1"), "a noise term is not negative"),
         ((*ESTIMATE[1:], "run1.root", "--by", "cluster:1"), "a number of slices from 2 to 100"),
