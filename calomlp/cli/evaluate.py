@@ -31,15 +31,16 @@ from calomlp.data.settings import DATA, ON_BAD, SKIP, DataSettings
 from calomlp.errors import UsageError
 from calomlp.evaluation.names import QUADRATURE, RELATIVE_TO, SUMS, WIDTH_NAMES
 from calomlp.settings import setting
-from calomlp.streams import MAGIC_SIZE, Record, kind_of
+from calomlp.streams import MAGIC_SIZE, STDIN, Record, kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from calomlp.cli.session import Session
     from calomlp.data.sample import Recipe
     from calomlp.data.sources import Source
     from calomlp.evaluation.estimators import Options
+    from calomlp.evaluation.gates import Gate
     from calomlp.evaluation.report import Report
     from calomlp.evaluation.subjects import Subject
     from calomlp.model.file import Model
@@ -178,9 +179,9 @@ def _run(session: Session, settings: EvaluateSettings, processes: Processes) -> 
     gates = [Gate.parse(text) for text in settings.require]
     options = _options(settings)
     if settings.merge:
-        report = _merged(session, settings, options)
+        report = _merged(session, settings, options, gates)
     else:
-        report = _evaluated(session, settings, options, processes)
+        report = _evaluated(session, settings, options, gates, processes)
     if processes.rank:
         return
     if on_screen:
@@ -215,9 +216,10 @@ def _options(settings: EvaluateSettings) -> Options:
     )
 
 
-def _merged(session: Session, settings: EvaluateSettings, options: Options) -> Report:
+def _merged(session: Session, settings: EvaluateSettings, options: Options, gates: Sequence[Gate]) -> Report:
     """Add up reports."""
     from calomlp.data.sources import resolve
+    from calomlp.evaluation.gates import check_curves
     from calomlp.evaluation.report import read_report
     from calomlp.evaluation.summary import merge
 
@@ -231,14 +233,18 @@ def _merged(session: Session, settings: EvaluateSettings, options: Options) -> R
         raise UsageError(f"{twice[0]} is named twice: its events would count twice")
     sources = resolve(names, session.streams)
     session.streams.check_distinct((settings.output,), (source.path for source in sources))
-    return merge([read_report(item.path, item.label) for item in sources], options)
+    reports = [read_report(item.path, item.label) for item in sources]
+    check_curves(gates, [curve.name for curve in reports[0].curves])
+    return merge(reports, options)
 
 
 def _is_given(settings: EvaluateSettings, item: Field[Any]) -> bool:
     return bool(getattr(settings, item.name) != item.default)
 
 
-def _evaluated(session: Session, settings: EvaluateSettings, options: Options, processes: Processes) -> Report:
+def _evaluated(
+    session: Session, settings: EvaluateSettings, options: Options, gates: Sequence[Gate], processes: Processes
+) -> Report:
     """Read the models, find the files, evaluate."""
     if settings.predictions is not None:
         session.streams.check_output(settings.predictions, binary=True, force=session.force)
@@ -248,8 +254,15 @@ def _evaluated(session: Session, settings: EvaluateSettings, options: Options, p
     from calomlp.evaluation.bins import parse_bins
     from calomlp.evaluation.by import Request
     from calomlp.evaluation.evaluate import Wishes, evaluate
+    from calomlp.evaluation.gates import check_curves
     from calomlp.evaluation.predictions import predictions
+    from calomlp.evaluation.subjects import check_names
 
+    if reports := [name for name in (settings.model, *settings.data) if _kind(session, name) == "report"]:
+        raise UsageError(
+            f"{STDIN if reports[0] == '-' else reports[0]} is a report: see it with calomlp inspect, "
+            "draw it with calomlp plot, add it up with calomlp evaluate --merge"
+        )
     wishes = Wishes(
         settings.all,
         settings.on_bad_file == SKIP,
@@ -261,6 +274,7 @@ def _evaluated(session: Session, settings: EvaluateSettings, options: Options, p
     )
     model, folder, names = _model(session, settings)
     subjects = tuple(_subjects(settings, model))
+    check_curves(gates, list(check_names(subjects)))
     if settings.importance and model is None:
         raise UsageError("--importance shuffles the features of a model: name one")
     sources = _sources(session, settings, model, folder, names)
@@ -283,20 +297,20 @@ def _model(session: Session, settings: EvaluateSettings) -> tuple[Model | None, 
     """Return the model, the folder it lies in, and the names of the data; with --estimate there may be no model."""
     from calomlp.model.file import read_model
 
-    if settings.estimate is not None and not _is_model(session, settings.model):
+    if settings.estimate is not None and _kind(session, settings.model) != "model":
         return None, Path(), tuple(name for name in (settings.model, *settings.data) if name)
     path, label = session.one_path(settings.model, "model")
     return read_model(path, label), Path(path).parent, settings.data
 
 
-def _is_model(session: Session, name: str) -> bool:
-    """Whether a name is that of a model, by how the file begins or else by how the name ends."""
+def _kind(session: Session, name: str) -> str:
+    """Return what was named, ``model`` or ``report``, by how it begins or else by its name; empty if it is neither."""
     piped = session.streams.read_piped().paths if name == "-" else ()
     path = Path(piped[0] if piped else name)
     if not path.is_file():
-        return path.suffix == ".safetensors"
+        return {".safetensors": "model", ".json": "report"}.get(path.suffix, "")
     with path.open("rb") as file:
-        return kind_of(file.read(MAGIC_SIZE)) == "model"
+        return kind_of(file.read(MAGIC_SIZE))
 
 
 def _subjects(settings: EvaluateSettings, model: Model | None) -> Iterator[Subject]:

@@ -88,6 +88,29 @@ def test_a_gate_that_is_not_met_ends_with_six_and_leaves_the_report(
     assert met.returncode == 0
 
 
+def test_a_gate_on_a_bin_that_is_not_there_says_which_are(calomlp: Run, tmp_path: Path) -> None:
+    showers = linear_showers(3000)
+    beams = np.array([5, 10, 20], np.float32)[np.arange(3000) % 3]
+    with uproot.recreate(tmp_path / "beam.root") as file:
+        file.mktree("events", {"E": beams, "cluster": showers["layer_energy"].sum(axis=1)})
+    done = calomlp(*ESTIMATE, "beam.root", "--require", "resolution[12] < 1", "-o", "r.json")
+    assert done.returncode == ExitCode.USAGE
+    (line,) = (line for line in done.stderr.decode().splitlines() if "error" in line)
+    assert "--require 'resolution[12] < 1': there is no bin at 12 GeV, there are 5, 10, 20 GeV" in line
+    assert (tmp_path / "r.json").exists()
+
+
+def test_a_report_is_no_model_and_no_data(calomlp: Run, clusters: list[str]) -> None:
+    assert calomlp(*ESTIMATE, clusters[0], "-o", "r.json").returncode == 0
+    for arguments in (("r.json",), (*ESTIMATE[1:], "r.json"), ("m.safetensors", "part-*.json")):
+        done = calomlp("evaluate", *arguments, "-o", "s.json")
+        assert done.returncode == ExitCode.USAGE
+        (line,) = done.stderr.decode().splitlines()
+        assert f"{arguments[-1]} is a report: see it with calomlp inspect, draw it with calomlp plot" in line
+    piped = calomlp("evaluate", "-", input=calomlp(*ESTIMATE, clusters[0]).stdout)
+    assert b"<stdin> is a report" in piped.stderr
+
+
 def test_every_form(calomlp: Run, clusters: list[str], tmp_path: Path) -> None:
     page = calomlp(*ESTIMATE, *clusters, "--format", "md").stdout.decode()
     assert page.startswith("# Energy resolution of ‘cluster’")
@@ -150,6 +173,7 @@ def test_energies_of_events_are_an_artefact_too(calomlp: Run, clusters: list[str
         ((*ESTIMATE[1:], "run1.root", "--noise", "-1"), "a noise term is not negative"),
         ((*ESTIMATE[1:], "run1.root", "--by", "cluster:1"), "a number of slices from 2 to 100"),
         ((*ESTIMATE[1:], "run1.root", "--require", "goodness > 1"), "no number 'goodness'"),
+        ((*ESTIMATE[1:], "nosuch.root", "--require", "sum.bias < 1"), "no curve 'sum': legal: estimate"),
         (
             (*ESTIMATE[1:], "run1.root", "--require", "resolution[10] < 6%"),
             '"resolution[10] < 6%" cannot be parsed: invalid syntax',
