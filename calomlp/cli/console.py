@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from calomlp.plotting.tables import Table
 
 _SECONDS_BETWEEN_LINES = 10.0
-_LEAST_NAME = 10  # columns of a terminal
+_LEAST_NAME, _WIDE_NAME = 10, 24  # columns of a terminal
 
 
 def wrapped(line: str, stream: TextIO) -> str:
@@ -124,7 +124,10 @@ class TerminalProgress(Progress):
 
 
 def print_tables(tables: Sequence[tuple[str, Table]], notes: Sequence[str]) -> None:
-    """Draw tables on standard output, each under its title, and the notes below them."""
+    """Draw tables on standard output, each under its title, and the notes below them.
+
+    Of a table that is wider than the terminal, the columns on the right go on below the others, beside the first again.
+    """
     from rich import box
     from rich.console import Console
     from rich.markup import escape  # a table takes [cm] for markup
@@ -132,15 +135,43 @@ def print_tables(tables: Sequence[tuple[str, Table]], notes: Sequence[str]) -> N
 
     console = Console(highlight=False)
     for title, table in tables:
-        drawing = Drawing(title=escape(title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=0)
-        for index, heading in enumerate(table.header):
-            lines = escape(heading.replace(": ", "\n"))
-            if index == 0:  # names, which may be of any length
-                drawing.add_column(lines, justify="left", vertical="bottom", overflow="fold", min_width=_LEAST_NAME)
-            else:
-                drawing.add_column(lines, justify="right", vertical="bottom", no_wrap=True)
-        for row in table.rows:
-            drawing.add_row(*map(escape, row))
-        console.print(drawing)
+        headings = [heading.replace(": ", "\n") for heading in table.header]
+        for part, columns in enumerate(_side_by_side(headings, table.rows, console.width)):
+            name = None if part else escape(title)
+            drawing = Drawing(title=name, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=0)
+            for index in columns:
+                lines = escape(headings[index])
+                if index == 0:  # names, which may be of any length
+                    drawing.add_column(lines, justify="left", vertical="bottom", overflow="fold", min_width=_LEAST_NAME)
+                else:
+                    drawing.add_column(lines, justify="right", vertical="bottom", no_wrap=True)
+            for row in table.rows:
+                drawing.add_row(*(escape(row[index]) for index in columns))
+            console.print(drawing)
     for note in notes:
         console.print(f"note: {note}", style="dim", markup=False)
+
+
+def _side_by_side(headings: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[list[int]]:
+    """Return which columns of a table stand beside each other, all of them if they fit: the first stands in each part.
+
+    Args:
+        headings: Of the columns, of some lines.
+        rows: The cells.
+        width: Columns of the terminal.
+    """
+    names, *others = (
+        max(map(len, (*heading.split("\n"), *(row[index] for row in rows)))) + 1
+        for index, heading in enumerate(headings)
+    )
+    if _LEAST_NAME + 1 + sum(others) < width:
+        return [list(range(len(headings)))]
+    names = min(max(names, _LEAST_NAME + 1), _WIDE_NAME + 1)
+    parts, left = [[0]], width - 1 - names
+    for index, wanted in enumerate(others, start=1):
+        if wanted > left and len(parts[-1]) > 1:
+            parts.append([0])
+            left = width - 1 - names
+        parts[-1].append(index)
+        left -= wanted
+    return parts

@@ -25,28 +25,28 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from calomlp.cli.forms import AUTO, FORMATS, HEPDATA, JSON, form_of, write
 from calomlp.cli.together import together
 from calomlp.data.settings import DATA, ON_BAD, SKIP, DataSettings
 from calomlp.errors import UsageError
 from calomlp.evaluation.names import QUADRATURE, RELATIVE_TO, SUMS, WIDTH_NAMES
 from calomlp.settings import setting
-from calomlp.streams import MAGIC_SIZE, Record, kind_of
+from calomlp.streams import MAGIC_SIZE, STDIN, Record, kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from calomlp.cli.session import Session
     from calomlp.data.sample import Recipe
     from calomlp.data.sources import Source
     from calomlp.evaluation.estimators import Options
+    from calomlp.evaluation.gates import Gate
     from calomlp.evaluation.report import Report
     from calomlp.evaluation.subjects import Subject
     from calomlp.model.file import Model
     from calomlp.processes import Processes
 
 CURVES, NUMBERS, DETAILS = "What is evaluated", "How numbers are derived", "What else is looked at"
-
-FORMATS = ("json", "md", "tsv", "hepdata")
 
 _OF_EVENTS = {
     *(item.name for item in fields(DataSettings)),
@@ -67,9 +67,9 @@ class _EvaluateSettings:
     )
     output: str = setting("-", "Report; - is standard output, a table on a terminal.", "-o", metavar="FILE")
     format: str = setting(
-        "json",
+        AUTO,
         "Form of the report: json, which plot and --merge read, a page in Markdown, tab-separated values, or tables "
-        "for HEPData.",
+        "for HEPData; auto is that of the name of the output, .json, .md, .tsv, .tar.gz, and json if it says nothing.",
         choices=FORMATS,
     )
     merge: bool = setting(False, "The files are reports on different events: add them up.")
@@ -170,24 +170,25 @@ def run(session: Session, settings: EvaluateSettings) -> None:
 
 def _run(session: Session, settings: EvaluateSettings, processes: Processes) -> None:
     """Evaluate or merge, write, report, and check what was required."""
-    on_screen = settings.output == "-" and not session.json and settings.format == "json"
-    session.streams.check_output(settings.output, binary=settings.format == "hepdata", force=session.force)
+    form = form_of(settings.output, settings.format)
+    on_screen = settings.output == "-" and not session.json and form == JSON
+    session.streams.check_output(settings.output, binary=form == HEPDATA, force=session.force)
 
     from calomlp.evaluation.gates import Gate, check_gates
 
     gates = [Gate.parse(text) for text in settings.require]
     options = _options(settings)
     if settings.merge:
-        report = _merged(session, settings, options)
+        report = _merged(session, settings, options, gates)
     else:
-        report = _evaluated(session, settings, options, processes)
+        report = _evaluated(session, settings, options, gates, processes)
     if processes.rank:
         return
     if on_screen:
         _show(report)
     else:
         with session.streams.artefact(settings.output) as temporary:
-            _write(report, settings.format, temporary)
+            write(report, form, temporary)
         if settings.output != "-" and not session.json:
             _show(report)
         session.finish(
@@ -215,9 +216,10 @@ def _options(settings: EvaluateSettings) -> Options:
     )
 
 
-def _merged(session: Session, settings: EvaluateSettings, options: Options) -> Report:
+def _merged(session: Session, settings: EvaluateSettings, options: Options, gates: Sequence[Gate]) -> Report:
     """Add up reports."""
     from calomlp.data.sources import resolve
+    from calomlp.evaluation.gates import check_curves
     from calomlp.evaluation.report import read_report
     from calomlp.evaluation.summary import merge
 
@@ -231,14 +233,18 @@ def _merged(session: Session, settings: EvaluateSettings, options: Options) -> R
         raise UsageError(f"{twice[0]} is named twice: its events would count twice")
     sources = resolve(names, session.streams)
     session.streams.check_distinct((settings.output,), (source.path for source in sources))
-    return merge([read_report(item.path, item.label) for item in sources], options)
+    reports = [read_report(item.path, item.label) for item in sources]
+    check_curves(gates, [curve.name for curve in reports[0].curves])
+    return merge(reports, options)
 
 
 def _is_given(settings: EvaluateSettings, item: Field[Any]) -> bool:
     return bool(getattr(settings, item.name) != item.default)
 
 
-def _evaluated(session: Session, settings: EvaluateSettings, options: Options, processes: Processes) -> Report:
+def _evaluated(
+    session: Session, settings: EvaluateSettings, options: Options, gates: Sequence[Gate], processes: Processes
+) -> Report:
     """Read the models, find the files, evaluate."""
     if settings.predictions is not None:
         session.streams.check_output(settings.predictions, binary=True, force=session.force)
@@ -248,8 +254,15 @@ def _evaluated(session: Session, settings: EvaluateSettings, options: Options, p
     from calomlp.evaluation.bins import parse_bins
     from calomlp.evaluation.by import Request
     from calomlp.evaluation.evaluate import Wishes, evaluate
+    from calomlp.evaluation.gates import check_curves
     from calomlp.evaluation.predictions import predictions
+    from calomlp.evaluation.subjects import check_names
 
+    if reports := [name for name in (settings.model, *settings.data) if _kind(session, name) == "report"]:
+        raise UsageError(
+            f"{STDIN if reports[0] == '-' else reports[0]} is a report: see it with calomlp inspect, "
+            "draw it with calomlp plot, add it up with calomlp evaluate --merge"
+        )
     wishes = Wishes(
         settings.all,
         settings.on_bad_file == SKIP,
@@ -261,6 +274,7 @@ def _evaluated(session: Session, settings: EvaluateSettings, options: Options, p
     )
     model, folder, names = _model(session, settings)
     subjects = tuple(_subjects(settings, model))
+    check_curves(gates, list(check_names(subjects)))
     if settings.importance and model is None:
         raise UsageError("--importance shuffles the features of a model: name one")
     sources = _sources(session, settings, model, folder, names)
@@ -283,20 +297,20 @@ def _model(session: Session, settings: EvaluateSettings) -> tuple[Model | None, 
     """Return the model, the folder it lies in, and the names of the data; with --estimate there may be no model."""
     from calomlp.model.file import read_model
 
-    if settings.estimate is not None and not _is_model(session, settings.model):
+    if settings.estimate is not None and _kind(session, settings.model) != "model":
         return None, Path(), tuple(name for name in (settings.model, *settings.data) if name)
     path, label = session.one_path(settings.model, "model")
     return read_model(path, label), Path(path).parent, settings.data
 
 
-def _is_model(session: Session, name: str) -> bool:
-    """Whether a name is that of a model, by how the file begins or else by how the name ends."""
+def _kind(session: Session, name: str) -> str:
+    """Return what was named, ``model`` or ``report``, by how it begins or else by its name; empty if it is neither."""
     piped = session.streams.read_piped().paths if name == "-" else ()
     path = Path(piped[0] if piped else name)
     if not path.is_file():
-        return path.suffix == ".safetensors"
+        return {".safetensors": "model", ".json": "report"}.get(path.suffix, "")
     with path.open("rb") as file:
-        return kind_of(file.read(MAGIC_SIZE)) == "model"
+        return kind_of(file.read(MAGIC_SIZE))
 
 
 def _subjects(settings: EvaluateSettings, model: Model | None) -> Iterator[Subject]:
@@ -357,17 +371,6 @@ def _sources(
     if pattern is None and settings.target is None and model:
         pattern = model.settings["target_from_name"]
     return sources if pattern is None else energies_from_names(sources, pattern)
-
-
-def _write(report: Report, form: str, path: Path) -> None:
-    from calomlp.plotting.exchange import to_tsv, write_hepdata
-    from calomlp.plotting.markdown import to_markdown
-
-    if form == "hepdata":
-        write_hepdata(report, path)
-        return
-    made = {"json": type(report).to_json, "md": to_markdown, "tsv": to_tsv}[form]
-    path.write_text(made(report), encoding="utf-8")
 
 
 def _summary(report: Report, session: Session) -> dict[str, Any]:

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 _SUFFIXES = {".root": "dataset", ".safetensors": "model", ".json": "report"}
 """What a file is by its name, where its first bytes do not tell because it is damaged."""
 
+_DETECTORS = ("", ".toml")
+"""How names of files that describe a detector end."""
+
 _DATA_MARKS = (*_SUFFIXES, "://", "*", "?", "[")
 """What is in no name of a detector."""
 
@@ -71,6 +74,10 @@ def run(session: Session, settings: InspectSettings) -> None:
         raise UsageError(
             "nothing was named: give a ROOT file, a model, a report, a TOML file, or a detector: "
             f"{did_you_mean('', PRESETS)}"
+        )
+    if Path(name).is_file() and not _kind(name) and Path(name).suffix not in _DETECTORS:
+        raise UsageError(
+            f"{name}: none of what inspect shows, which are ROOT files, models, reports as JSON, and detectors as TOML"
         )
     if name in PRESETS or _is_detector(name):
         _inspect_detector(session, settings)

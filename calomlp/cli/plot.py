@@ -94,6 +94,7 @@ def run(session: Session, settings: PlotSettings) -> None:
     targets = {} if on_screen else _targets(settings, kinds)
     for target in targets:
         session.streams.check_output(target, binary=True, force=session.force)
+    session.streams.check_distinct(targets, (source.path for source in sources))
     drawing = draw_report(report, references) if report else draw_showers(_read_showers(session, sources, kinds))
     if on_screen:
         width = shutil.get_terminal_size().columns

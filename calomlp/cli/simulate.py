@@ -92,6 +92,8 @@ def run(session: Session, settings: SimulateSettings) -> None:
         angle=parse_angle(settings.angle),
     )
     session.streams.check_output(settings.output, binary=True, force=session.force)
+    if settings.detector not in PRESETS:
+        session.streams.check_distinct((settings.output,), (settings.detector,))
 
     from calomlp.simulation.dataset import write_dataset
 

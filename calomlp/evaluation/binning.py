@@ -12,8 +12,8 @@ from calomlp.data.layouts import open_rows
 from calomlp.data.sample import MAX_BEAM_ENERGIES, Recipe, read_target, selected
 from calomlp.data.sources import Source
 from calomlp.data.tally import Tally
-from calomlp.errors import InputError
-from calomlp.evaluation.bins import AUTOMATIC, EDGES, LOGARITHMIC, POINTS, QUANTILES, EnergyBins
+from calomlp.errors import InputError, UsageError
+from calomlp.evaluation.bins import AUTOMATIC, EDGES, LOGARITHMIC, MAX_BINS, POINTS, QUANTILES, EnergyBins
 from calomlp.evaluation.histogram import BIN_WIDTH, blocks
 from calomlp.model.envelope import Envelope
 
@@ -33,6 +33,9 @@ def choose_bins(
         recipe: Says what the true energy is.
         sources: The files.
         envelope: The region that the model was trained in, if there is one.
+
+    Raises:
+        UsageError: If bins for beam energies are asked for, and there is a spectrum.
     """
     kind, numbers = wanted
     if kind == EDGES:
@@ -40,8 +43,15 @@ def choose_bins(
     if kind == QUANTILES:
         return _quantiles(recipe, sources, int(numbers[0]))
     if kind == AUTOMATIC:
-        distinct, events = _distinct_energies(recipe, sources)
-        kind = POINTS if len(distinct) <= min(MAX_BEAM_ENERGIES, events / _MIN_EVENTS_PER_POINT) else LOGARITHMIC
+        distinct, events = _distinct_energies(recipe, sources, MAX_BEAM_ENERGIES)
+        kind = POINTS if distinct <= min(MAX_BEAM_ENERGIES, events / _MIN_EVENTS_PER_POINT) else LOGARITHMIC
+    elif kind == POINTS:
+        distinct, events = _distinct_energies(recipe, sources, MAX_BINS)
+        if distinct > max(MAX_BEAM_ENERGIES, min(MAX_BINS, events / _MIN_EVENTS_PER_POINT)):
+            raise UsageError(
+                f"--bins points: {events} events have {distinct} distinct true energies, which is a spectrum and no "
+                "beam energies: leave it out, or say --bins log"
+            )
     if kind == POINTS or envelope is None:
         return EnergyBins(kind)
     return EnergyBins.over(envelope.energy_min, envelope.energy_max)
@@ -54,17 +64,17 @@ def _true_energies(recipe: Recipe, sources: Sequence[Source]) -> Iterator[NDArra
                 yield read_target(rows, recipe.target, branches, len(entries))
 
 
-def _distinct_energies(recipe: Recipe, sources: Sequence[Source]) -> tuple[NDArray[np.floating], int]:
-    """Return the distinct true energies and the number of events read; stops early when they are many."""
+def _distinct_energies(recipe: Recipe, sources: Sequence[Source], enough: int) -> tuple[int, int]:
+    """Return the numbers of distinct true energies and of events read; stops early when there are more than enough."""
     distinct: NDArray[np.floating] = np.empty(0)
     events = 0
     for energies in _true_energies(recipe, sources):
         for block in blocks(len(energies)):
             events += len(energies[block])
             distinct = np.unique(np.concatenate([distinct, energies[block]]))
-            if len(distinct) > MAX_BEAM_ENERGIES:
-                return distinct, events
-    return distinct, events
+            if len(distinct) > enough:
+                return len(distinct), events
+    return len(distinct), events
 
 
 def _quantiles(recipe: Recipe, sources: Sequence[Source], number: int) -> EnergyBins:

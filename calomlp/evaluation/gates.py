@@ -11,8 +11,9 @@ import numpy as np
 from calomlp.data.expressions import Expression
 from calomlp.errors import QualityError, UsageError, did_you_mean
 from calomlp.evaluation.estimators import Measurement
-from calomlp.evaluation.report import Bin, Curve, Report
+from calomlp.evaluation.report import Bin, Curve, Ratio, Report
 from calomlp.evaluation.summary import is_fitted
+from calomlp.units import listed
 
 IN_BINS = (
     "resolution",
@@ -38,7 +39,7 @@ RATIO = "ratio"
 
 _AT_ENERGY = re.compile(r"([A-Za-z_][\w.]*)\[([0-9.eE+-]+)\]")
 _AS_BRANCH = re.compile(r"branch\('([\w.]+)@([^']+)'\)")
-_NAMED = 3
+_NAMED, _LISTED = 3, 20
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,25 @@ class Gate:
         ]
 
 
+def check_curves(gates: Sequence[Gate], names: Sequence[str]) -> None:
+    """Refuse gates on curves that there will not be, before there is a report.
+
+    Args:
+        gates: The gates.
+        names: Names of the curves, the one first that is compared with the others.
+
+    Raises:
+        UsageError: Naming the first of them.
+    """
+    for gate in gates:
+        for branch in gate.expression.branches:
+            name = branch.partition("@")[0]
+            if name.startswith(f"{RATIO}."):
+                _known(name.removeprefix(f"{RATIO}."), names[1:], gate.text, " to compare with")
+            elif owner := name.rpartition(".")[0]:
+                _known(owner, names, gate.text)
+
+
 def check_gates(gates: Sequence[Gate], report: Report) -> None:
     """Raise an error that names each gate that is not met, with its numbers.
 
@@ -152,9 +172,7 @@ def _numbers(branch: str, report: Report, text: str) -> list[_Number]:
     if quantity in OF_THE_REPORT:
         return [_Number(name, _of_report(report, text)[quantity])]
     names = [curve.name for curve in report.curves]
-    if owner and owner not in names:
-        raise UsageError(f"--require {text!r}: no curve {owner!r}: {did_you_mean(owner, names)}")
-    curve = report.curve(owner) if owner else report.curves[0]
+    curve = report.curve(_known(owner, names, text)) if owner else report.curves[0]
     if quantity in OF_A_CURVE:
         found = _of_curve(curve)
         if quantity not in found:
@@ -168,7 +186,7 @@ def _in_bins(name: str, quantity: str, curve: Curve, energy: str, text: str) -> 
     if energy:
         bins = [bin_ for bin_ in curve.bins if _holds(bin_.edges, float(energy))]
     if not bins:
-        where = f"at {energy} GeV" if energy else "inside the training range with events enough"
+        where = f"at {energy} GeV, {_there(curve.bins)}" if energy else "inside the training range with events enough"
         raise UsageError(f"--require {text!r}: there is no bin {where}")
     for bin_ in bins:
         found = Measurement(bin_.events, 0) if quantity == "events" else bin_.estimates.get(quantity)
@@ -185,16 +203,33 @@ def _holds(edges: tuple[float, float], energy: float) -> bool:
 def _ratios(name: str, energy: str, report: Report, text: str) -> list[_Number]:
     wanted = name.removeprefix(f"{RATIO}.")
     others = {comparison.curve: comparison for comparison in report.comparisons}
-    if wanted not in others:
-        raise UsageError(f"--require {text!r}: no curve {wanted!r} to compare with: {did_you_mean(wanted, others)}")
+    compared = others[_known(wanted, list(others), text, " to compare with")].ratios
     found = [
         _Number(f"{name}[{item.energy:.3g}]", item.ratio)
-        for item in others[wanted].ratios
+        for item in compared
         if (_holds((item.energy_low, item.energy_high), float(energy)) if energy else not item.edge)
     ]
     if not found:
-        raise UsageError(f"--require {text!r}: there is no bin to compare in")
+        where = f"at {energy} GeV to compare in, {_there(compared)}" if energy else "to compare in"
+        raise UsageError(f"--require {text!r}: there is no bin {where}")
     return found
+
+
+def _known(name: str, names: Sequence[str], text: str, role: str = "") -> str:
+    """Return the name of a curve if there is such a curve.
+
+    Raises:
+        UsageError: If there is not.
+    """
+    if name not in names:
+        raise UsageError(f"--require {text!r}: no curve {name!r}{role}: {did_you_mean(name, names)}")
+    return name
+
+
+def _there(bins: Sequence[Bin | Ratio]) -> str:
+    """Say which bins there are [GeV]."""
+    ends = [dict.fromkeys((f"{item.energy_low:.4g}", f"{item.energy_high:.4g}")) for item in bins]
+    return f"there are {listed([' to '.join(end) for end in ends], _LISTED)} GeV" if bins else "and there is no other"
 
 
 def _of_curve(curve: Curve) -> dict[str, Measurement]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +21,16 @@ MIN_POINTS = 4
 _NOISE_REACH = 10.0
 _START = 1e-2
 _POOR = 3.0
-_NAMES = ("stochastic", "noise", "constant")
+_HALVINGS = 30
+
+_SIGNIFICANT = 2.0
+"""A term that is below so many of its standard errors has an upper limit."""
+
+_RISE = 1.645**2
+"""At an upper limit, chi2 is so much above its minimum: of a Gaussian, 5 % are beyond 1.645 sigma on one side."""
+
+TERMS = ("stochastic", "noise", "constant")
+"""Names of a, n and c."""
 
 Values = NDArray[np.float64]
 
@@ -40,6 +49,7 @@ class ResolutionFit:
         ndf: Degrees of freedom.
         energy_min: Lowest energy that was fitted [GeV].
         energy_max: Highest [GeV].
+        limits: Upper limits, at 95 % confidence, on the terms that are below two of their standard errors, by name.
         note: What to know before quoting it; empty if nothing.
     """
 
@@ -52,6 +62,7 @@ class ResolutionFit:
     ndf: int
     energy_min: float
     energy_max: float
+    limits: Mapping[str, float]
     note: str = ""
 
     def __call__(self, energy: Values) -> Values:
@@ -116,7 +127,7 @@ def fit_resolution(
     (a, n, c), covariance, valid = fit(x, y, error, options.noise)
     terms = {
         name: Measurement(float(value), math.sqrt(max(float(covariance[i, i]), 0.0)))
-        for i, (name, value) in enumerate(zip(_NAMES, (a, n, c), strict=True))
+        for i, (name, value) in enumerate(zip(TERMS, (a, n, c), strict=True))
     }
     ndf = len(x) - (3 if options.noise is None else 2)
     chi2 = float(np.sum(((resolution(x, a, n, c, options.sum) - y) / error) ** 2))
@@ -128,6 +139,11 @@ def fit_resolution(
         ndf=ndf,
         energy_min=float(x.min()),
         energy_max=float(x.max()),
+        limits={
+            name: _limit(i, max(term.value, term.error), x, y, error, options)
+            for i, (name, term) in enumerate(terms.items())
+            if term.value < _SIGNIFICANT * term.error
+        },
         note=_note(terms, float(x.min()), chi2 / max(ndf, 1), options, valid=valid),
     )
 
@@ -156,6 +172,47 @@ def _fit_sum(x: Values, y: Values, error: Values, noise: float | None) -> tuple[
     values[free] = non_negative_least_squares(design[:, free], known)
     covariance[np.ix_(free, free)] = np.linalg.inv(design[:, free].T @ design[:, free])
     return values.tolist(), covariance, True
+
+
+def _limit(index: int, size: float, x: Values, y: Values, error: Values, options: Options) -> float:
+    """Return the upper limit on a term, at 95 % confidence.
+
+    It is where chi2, with the other terms at their best and none of them negative, is 2.71 above its minimum among
+    terms that are not negative either: the one-sided limit of the profile likelihood (G. Cowan et al., Eur. Phys. J.
+    C71 (2011) 1554; Particle Data Group, review of statistics). If the data would rather have a square below zero, more
+    than 95 % of such limits are above the truth, and none is zero. Terms in quadrature are looked for among their
+    squares, in which the problem is linear.
+
+    Args:
+        index: Which of :data:`TERMS`.
+        size: The order of its magnitude.
+        x: Energies [GeV].
+        y: sigma/E.
+        error: Of these.
+        options: Say how the terms are added up, and what the noise is if that is known.
+    """
+    power = 1 if options.sum == LINEAR else 2
+    weight = 1 / error if options.sum == LINEAR else 1 / (2 * y * error)
+    design, target = _terms(x) ** power * weight[:, None], y**power * weight
+    others = [i for i in range(len(TERMS)) if i != index]
+    if options.noise is not None:
+        target = target - design[:, 1] * options.noise**power
+        others.remove(1)
+
+    def chi2(value: float) -> float:
+        wanted = target - design[:, index] * value**power
+        found = non_negative_least_squares(design[:, others], wanted)
+        return float(np.sum((design[:, others] @ found - wanted) ** 2))
+
+    best = non_negative_least_squares(design[:, [index, *others]], target)
+    low = math.pow(float(best[0]), 1 / power)
+    most, high = chi2(low) + _RISE, low + size
+    while chi2(high) < most:
+        high *= 2
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if chi2(middle) < most else (low, middle)
+    return high
 
 
 def fit_response(energies: Sequence[float], measured: Sequence[Measurement]) -> ResponseFit | None:

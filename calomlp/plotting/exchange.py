@@ -1,110 +1,94 @@
-"""A report for other programs: tab-separated values, and tables for HEPData."""
+"""A report as tab-separated values, for other programs; nothing is written here."""
 
 from __future__ import annotations
 
-import gzip
-import json
-import tarfile
-import tempfile
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import csv
+import io
+from itertools import combinations
+from typing import TYPE_CHECKING
 
-from calomlp.errors import MissingDependencyError
-from calomlp.evaluation.bins import POINTS
-from calomlp.plotting.report_tables import formula, width_name
+from calomlp.evaluation.resolution import TERMS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping
 
-    from calomlp.evaluation.report import Bin, Report
+    from calomlp.evaluation.estimators import Measurement
+    from calomlp.evaluation.report import Report
 
-_PLACE = ("curve", "energy_low", "energy_high", "energy", "events", "edge")
-_TERMS = ("stochastic", "noise", "constant")
-_PERCENT = 100.0
+Row = dict[str, str]
 
 
 def to_tsv(report: Report) -> str:
-    """Return every estimator of every curve in every bin, a line each; empty where there is none."""
-    bins = [(curve.name, bin_) for curve in report.curves for bin_ in curve.bins]
-    names = list(dict.fromkeys(name for _, bin_ in bins for name in bin_.estimates))
-    lines = [(*_PLACE, *(column for name in names for column in (name, f"{name}_error")))]
-    for curve, bin_ in bins:
-        place = (
-            curve,
-            *(f"{value:.6g}" for value in (*bin_.edges, bin_.energy)),
-            str(bin_.events),
-            str(int(bin_.edge)),
-        )
-        lines.append((*place, *(cell for name in names for cell in _cells(bin_, name))))
-    return "".join("\t".join(line) + "\n" for line in lines)
+    """Return the numbers of a report with their errors as one table, whose first column says what a line is about.
 
-
-def _cells(bin_: Bin, name: str) -> tuple[str, str]:
-    found = bin_.estimates.get(name)
-    return ("", "") if found is None else (f"{found.value:.9g}", f"{found.error:.4g}")
-
-
-def write_hepdata(report: Report, path: Path) -> None:
-    """Write a submission to HEPData: a compressed archive of YAML, with a table of resolution and one of response.
-
-    Raises:
-        MissingDependencyError: If hepdata_lib is not installed.
+    ``bin``: a curve in a bin of energy; ``fit``: terms of its resolution, its linearity, the mean of its ratios;
+    ``slice``: its response in a slice of another quantity; ``trend``: whether it depends on that. Energies are in GeV,
+    ``ratio`` is the resolution of the first curve over that of the curve in the line. A cell is empty where there is
+    nothing to say.
     """
-    try:
-        from hepdata_lib import Table  # noqa: PLC0415 - an extra, and slow to import
-    except ImportError as error:
-        raise MissingDependencyError(
-            "--format hepdata needs a package that is not installed: pip install 'calomlp[hepdata]'"
-        ) from error
-    resolution = f"Relative resolution {width_name(report)} of the calorimeter; sigma/E = {formula(report)} is fitted."
-    tables = {"Resolution": (resolution, "resolution"), "Response": ("Mean of E_reco/E_true, minus one.", "bias")}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        comment = json.dumps(f"Response and resolution of a calorimeter, {report.events} events.")
-        (folder / "submission.yaml").write_text(f"---\ncomment: {comment}\n", encoding="utf-8")
-        for title, (description, quantity) in tables.items():
-            table = Table(title)
-            table.description, table.location = description, "calomlp report"
-            table.keywords["observables"] = [quantity]
-            for variable in _variables(report, quantity):
-                table.add_variable(variable)
-            table.write_yaml(name)
-        _pack(sorted(folder.glob("*.yaml")), path)
+    rows = [*_bins(report), *_fits(report), *_slices(report)]
+    columns = dict.fromkeys(name for row in rows for name in row)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(columns), restval="", delimiter="\t", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
 
 
-def _variables(report: Report, quantity: str) -> Iterator[Any]:
-    """Yield the true energy, and the quantity of every curve with its error, in the bins where all have one [%]."""
-    from hepdata_lib import Uncertainty, Variable  # noqa: PLC0415 - as above
-
-    first, binned = report.curves[0], report.bins.kind != POINTS
-    chosen = [i for i in range(len(first.bins)) if all(quantity in curve.bins[i].estimates for curve in report.curves)]
-    energy = Variable("E_true", is_independent=True, is_binned=binned, units="GeV")
-    energy.values = [first.bins[i].edges if binned else first.bins[i].energy for i in chosen]
-    yield energy
+def _bins(report: Report) -> Iterator[Row]:
+    ratios = {(one.curve, item.energy_low): item.ratio for one in report.comparisons for item in one.ratios}
     for curve in report.curves:
-        found = [curve.bins[i].estimates[quantity] for i in chosen]
-        variable = Variable(quantity, is_independent=False, is_binned=False, units="%")
-        variable.values = [_PERCENT * item.value for item in found]
-        variable.add_qualifier("ESTIMATE", curve.label)
-        if quantity == "resolution" and curve.fit:
-            for name, unit in zip(_TERMS, ("sqrt(GeV)", "GeV", ""), strict=True):
-                term = getattr(curve.fit, name)
-                variable.add_qualifier(f"{name} term", f"{term.value:.4g} +- {term.error:.2g}", unit)
-        error = Uncertainty("stat", is_symmetric=True)
-        error.values = [_PERCENT * item.error for item in found]
-        variable.add_uncertainty(error)
-        yield variable
+        for bin_ in curve.bins:
+            ratio = ratios.get((curve.name, bin_.energy_low))
+            yield {
+                "line": "bin",
+                "curve": curve.name,
+                **_numbers(energy_low=bin_.energy_low, energy_high=bin_.energy_high, energy=bin_.energy),
+                "events": str(bin_.events),
+                "edge": str(int(bin_.edge)),
+                **_measured({**bin_.estimates, **({"ratio": ratio} if ratio else {})}),
+            }
 
 
-def _pack(files: Sequence[Path], path: Path) -> None:
-    """Write files into an archive that is the same whenever it is made."""
-    with (
-        path.open("wb") as raw,
-        gzip.GzipFile(fileobj=raw, mode="wb", filename="", mtime=0) as packed,
-        tarfile.open(fileobj=packed, mode="w") as archive,
-    ):
-        for file in files:
-            member = tarfile.TarInfo(file.name)
-            member.size = file.stat().st_size
-            with file.open("rb") as stream:
-                archive.addfile(member, stream)
+def _fits(report: Report) -> Iterator[Row]:
+    means = {item.curve: item.mean for item in report.comparisons if item.mean}
+    for curve in report.curves:
+        row = {"line": "fit", "curve": curve.name}
+        if fit := curve.fit:
+            row |= _numbers(energy_low=fit.energy_min, energy_high=fit.energy_max)
+            row |= _measured({name: getattr(fit, name) for name in TERMS})
+            row |= _numbers(**{f"{name}_limit": limit for name, limit in fit.limits.items()})
+            for i, j in combinations(range(len(TERMS)), 2):
+                row[f"correlation_{TERMS[i]}_{TERMS[j]}"] = f"{fit.correlation[i][j]:.4g}"
+            row |= {**_numbers(chi2=fit.chi2), "ndf": str(fit.ndf)}
+        if curve.linearity:
+            row |= _numbers(linearity=curve.linearity.max, linearity_rms=curve.linearity.rms)
+        if curve.line:
+            row |= _measured({"slope": curve.line.slope, "offset": curve.line.offset})
+        if curve.name in means:
+            row |= _measured({"ratio": means[curve.name]})
+        yield row
+
+
+def _slices(report: Report) -> Iterator[Row]:
+    for found in report.dependences:
+        place = {"curve": found.curve, "by": found.by}
+        for slice_ in found.slices:
+            ends = {"low": slice_.low, "high": slice_.high, "value": slice_.value}
+            row = {"line": "slice", **place, "events": str(slice_.events), **_measured(slice_.estimates)}
+            yield row | _numbers(**{name: end for name, end in ends.items() if end is not None})
+        if trend := found.trend:
+            row = {"line": "trend", **place, **_measured({"slope": trend.slope}), "ndf": str(trend.ndf)}
+            yield row | _numbers(chi2=trend.chi2, p_value=trend.p_value, largest=trend.largest)
+
+
+def _numbers(**values: float) -> Row:
+    return {name: f"{value:.6g}" for name, value in values.items()}
+
+
+def _measured(found: Mapping[str, Measurement]) -> Row:
+    """Return a cell for each number and one for its error."""
+    cells: Row = {}
+    for name, item in found.items():
+        cells |= {name: f"{item.value:.9g}", f"{name}_error": f"{item.error:.4g}"}
+    return cells

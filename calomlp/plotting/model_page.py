@@ -143,7 +143,7 @@ def _training(document: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("kept", f"{100 * summary['kept']:.0f} % of what the network adds to the start"),
         ("resolution", "; ".join(_sides(summary["sides"]))),
         ("closure", _closure(summary["closure"])),
-        ("verdict", "; ".join(summary[name] for name in ("overtraining", "more_data") if name in summary)),
+        ("verdict", "; ".join(summary[name] for name in ("worse", "overtraining", "more_data") if name in summary)),
         (
             "steps",
             f"{settings['optimiser']}, {rate}, {summary['schedule']}; batches of {count(summary['batch_size'])}",

@@ -20,7 +20,7 @@ def decimals_of(error: float) -> int:
 def with_error(measured: Measurement, scale: float = 1.0) -> str:
     """Write ``value ± error`` with two significant digits of the error; without error where there is none.
 
-    A fitted term that is at its limit of zero has no error.
+    A term of the resolution that was given has no error.
 
     Args:
         measured: The number.

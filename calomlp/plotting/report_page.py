@@ -8,7 +8,7 @@ from calomlp.evaluation.bins import EDGES, POINTS
 from calomlp.evaluation.report import REPORT_SCHEMA
 from calomlp.plotting.page import Page, facts, file_table, fill, origin
 from calomlp.plotting.quantity import count
-from calomlp.plotting.report_tables import report_tables, verdicts
+from calomlp.plotting.report_tables import marks, report_tables, verdicts
 
 if TYPE_CHECKING:
     from calomlp.evaluation.report import Report
@@ -23,7 +23,7 @@ def report_page(report: Report, label: str, command: str) -> Page:
         command: What to run next.
     """
     made = report.context.provenance
-    sentences = [*verdicts(report), *(f"note: {note}" for note in report.notes)]
+    sentences = [*verdicts(report), *(f"note: {note}" for note in (*marks(report), *report.notes))]
     return [
         f"{label}: report, {REPORT_SCHEMA}",
         origin("made by", made),

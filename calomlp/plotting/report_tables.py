@@ -6,22 +6,25 @@ from typing import TYPE_CHECKING
 
 from calomlp.evaluation.estimators import MIN_QUOTED, WIDTHS, Measurement
 from calomlp.evaluation.names import MEAN, QUADRATURE
+from calomlp.evaluation.resolution import TERMS
 from calomlp.evaluation.summary import LABELS
 from calomlp.plotting.points import PERCENT
-from calomlp.plotting.quantity import count, energy_range, with_error
+from calomlp.plotting.quantity import count, decimals_of, energy_range, with_error
 from calomlp.plotting.tables import NONE, Table
 
 if TYPE_CHECKING:
     from calomlp.evaluation.report import Bin, Comparison, Curve, Report
+    from calomlp.evaluation.resolution import ResolutionFit
     from calomlp.evaluation.slices import Slice
     from calomlp.evaluation.uncertainty import Uncertainty
 
-EDGE_MARK, FEW_MARK = " *", " \N{DAGGER}"
+EDGE_MARK, FEW_MARK, LIMIT_MARK = " *", " \N{DAGGER}", "< "
 MARKS = {
     EDGE_MARK: "* at an edge of the training range: left out of fits and averages",
     FEW_MARK: f"\N{DAGGER} fewer than {MIN_QUOTED} events: too few to quote a resolution",
+    LIMIT_MARK: "< upper limit at 95 % CL on a term of the resolution that is below two standard errors",
 }
-"""Marks of bins, and what they mean."""
+"""Marks of bins and terms, and what they mean."""
 
 _SIGNIFICANT = 2.0  # standard errors
 _RELATIVE = ("rms90/mean90", "sigma_68/median", "sigma_eff/median")
@@ -106,16 +109,24 @@ def estimator_table(report: Report, curve: Curve) -> Table:
 
 def fit_table(report: Report) -> Table:
     """Return the terms of the resolution of every curve."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for curve in report.curves:
         fit = curve.fit
         if fit is None:
             rows.append((curve.label, *(NONE,) * 6))
             continue
-        terms = (with_error(fit.stochastic, PERCENT), with_error(fit.noise), with_error(fit.constant, PERCENT))
+        terms = [_term(fit, name, scale) for name, scale in zip(TERMS, (PERCENT, 1.0, PERCENT), strict=True)]
         fitted = f"{fit.energy_min:.3g}\N{EN DASH}{fit.energy_max:.3g}"
         rows.append((curve.label, *terms, f"{fit.correlation[0][2]:.2f}", f"{fit.chi2:.1f}/{fit.ndf}", fitted))
     return Table(("curve", "a [% √GeV]", "n [GeV]", "c [%]", "ρ(a, c)", "chi2/ndf", "fitted [GeV]"), tuple(rows))
+
+
+def _term(fit: ResolutionFit, name: str, scale: float) -> str:
+    """Write a term with its error, or its upper limit if it may as well be zero."""
+    if name not in fit.limits:
+        return with_error(getattr(fit, name), scale)
+    limit = scale * fit.limits[name]
+    return f"{LIMIT_MARK}{limit:.{decimals_of(limit)}f}"
 
 
 def linearity_table(report: Report) -> Table:
@@ -197,7 +208,7 @@ def dependence_tables(report: Report) -> list[tuple[str, Table]]:
             width = slice_.estimates.get("sigma_68")
             cells = (with_error(item) if item else NONE for item in medians)
             spread = with_error(width, PERCENT) if width else NONE
-            rows.append((_slice(slice_), count(slice_.events), *cells, spread))
+            rows.append((slice_range(slice_), count(slice_.events), *cells, spread))
         chances = (f"{item.trend.p_value:.2g}" if item.trend else NONE for item in of_curves)
         rows.append(("p(flat)", "", *chances, ""))
         names = (f"{item.curve}: median" for item in of_curves)
@@ -222,9 +233,13 @@ def worst_table(report: Report) -> Table:
 
 
 def marks(report: Report) -> list[str]:
-    """Return what the marks of bins mean that are in a report."""
+    """Return what the marks mean that are in a report."""
     bins = report.curves[0].bins
-    there = {EDGE_MARK: any(bin_.edge for bin_ in bins), FEW_MARK: any(is_thin(bin_) for bin_ in bins)}
+    there = {
+        EDGE_MARK: any(bin_.edge for bin_ in bins),
+        FEW_MARK: any(is_thin(bin_) for bin_ in bins),
+        LIMIT_MARK: any(curve.fit and curve.fit.limits for curve in report.curves),
+    }
     return [MARKS[mark] for mark, found in there.items() if found]
 
 
@@ -281,7 +296,8 @@ def percent(bin_: Bin, width: str, location: str | None = None) -> str:
     return with_error(found, scale)
 
 
-def _slice(slice_: Slice) -> str:
+def slice_range(slice_: Slice) -> str:
+    """Write where a slice begins and ends."""
     low, high = slice_.low, slice_.high
     if low == high:
         return f"{low:g}"

@@ -1,4 +1,4 @@
-"""Is the network overtrained, and would more data help?"""
+"""Is the network overtrained, is it any better than a line, and would more data help?"""
 
 from __future__ import annotations
 
@@ -42,6 +42,27 @@ def overtraining(sides: Sides) -> tuple[bool, str]:
     remedy = "; more events, fewer units, --weight-decay or --dropout help" if signs > SIGNIFICANT else ""
     kind = f"the residuals of {name} events, in units of what is expected, are wider than those of training events by"
     return signs > SIGNIFICANT, f"{verdict}: {kind} ({100 * excess:+.1f} +- {100 * error:.1f}) %{remedy}"
+
+
+def worse(found: Mapping[str, float], events: int, regress: str) -> str:
+    """Say that a network is worse than what needs none; nothing if it is not, or that may be luck.
+
+    Args:
+        found: Resolutions (sigma_68 of the response) on events that it was not trained on: ``network``, and others.
+        events: How many these are.
+        regress: What the network was asked for.
+    """
+    error = _ERROR / math.sqrt(events)  # of a ratio; for the same events it is smaller
+    network, others = found["network"], {name: value for name, value in found.items() if name != "network"}
+    better = [name for name, value in others.items() if network > value * (1 + DOUBTFUL * error)]
+    if not better:
+        return ""
+    numbers = " and ".join(f"{100 * others[name]:.2f} % of the {name}" for name in better)
+    remedies = "more events or other features" + (", or --regress ratio," if regress != "ratio" else "")
+    return (
+        f"worse than without a network: the resolution (sigma_68) of {events} events that it was not trained on is "
+        f"{100 * network:.2f} %, beside {numbers}; {remedies} may help"
+    )
 
 
 def more_data(curve: Sequence[Mapping[str, float]]) -> str:

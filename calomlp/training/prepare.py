@@ -269,3 +269,34 @@ def close(regressor: Regressor, anchor: Anchor, data: Data, sample: Sample) -> l
     )
     columns = zip(energies.tolist(), medians.tolist(), corrected.tolist(), strict=True)
     return [{"energy": energy, "before": first, "after": second} for energy, first, second in columns]
+
+
+def resolutions(
+    regressor: Regressor, anchor: Anchor, data: Data, sample: Sample, side: Side
+) -> tuple[dict[str, float], int]:
+    """Return what is resolved with the network and without, on events of a side that are not near an edge.
+
+    Args:
+        regressor: The trained regressor.
+        anchor: Its anchor.
+        data: The events.
+        sample: Training events, which have the range.
+        side: Which events to look at.
+
+    Returns:
+        sigma_68 of the response by name, and the number of events.
+    """
+    low, high = anchor.spread.inner_range(float(sample.true_energy.min()), float(sample.true_energy.max()))
+    found = [np.empty((3, 0))]
+    for rows, part in data.parts():
+        some = part[(data.side[rows] == side) & (part.true_energy > low) & (part.true_energy < high)]
+        if len(some):
+            estimates = regressor.estimates(some.features)
+            energies = torch.stack([estimates.regressor, estimates.anchor, estimates.sum]).cpu().numpy()
+            found.append(energies / some.true_energy)
+    responses = np.concatenate(data.processes.gather(np.concatenate(found, axis=1)), axis=1)
+    if responses.shape[1] < MIN_EVENTS:
+        return {}, 0
+    below, above = np.quantile(responses, [LOW, HIGH], axis=1)
+    names = ("network", "linear anchor", "calibrated sum")
+    return dict(zip(names, ((above - below) / 2).tolist(), strict=True)), responses.shape[1]

@@ -31,10 +31,10 @@ from calomlp.provenance import provenance
 from calomlp.streams import atomic_path, discard
 from calomlp.training.blame import explain
 from calomlp.training.checkpoint import load_checkpoint
-from calomlp.training.diagnosis import CURVE, more_data, overtraining
+from calomlp.training.diagnosis import CURVE, more_data, overtraining, worse
 from calomlp.training.loop import State, run, validate
 from calomlp.training.plan import WHOLE_SET, Plan, check_settings, make_plan
-from calomlp.training.prepare import Prepared, close, design, prepare
+from calomlp.training.prepare import Prepared, close, design, prepare, resolutions
 from calomlp.training.reading import (
     MIN_EVENTS,
     calibration_sample,
@@ -123,6 +123,11 @@ def train(
             if learning_curve:
                 findings |= _learning_curve(data, settings, room, device, init, findings["sides"])
             findings["closure"] = close(state.regressor, prepared.anchor, data, sample)
+            side = Side.TEST if "test" in findings["sides"] else Side.VALIDATION
+            found, events = resolutions(state.regressor, prepared.anchor, data, sample, side)
+            if found and (sentence := worse(found, events, settings.regress)):
+                logger.warning("%s", sentence)
+                findings["worse"] = sentence
             return _model(prepared, data, sample, settings, plan, reason, findings)
 
         try:

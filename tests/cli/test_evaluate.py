@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import socket
@@ -87,25 +88,56 @@ def test_a_gate_that_is_not_met_ends_with_six_and_leaves_the_report(
     assert met.returncode == 0
 
 
+def test_a_gate_on_a_bin_that_is_not_there_says_which_are(calomlp: Run, tmp_path: Path) -> None:
+    showers = linear_showers(3000)
+    beams = np.array([5, 10, 20], np.float32)[np.arange(3000) % 3]
+    with uproot.recreate(tmp_path / "beam.root") as file:
+        file.mktree("events", {"E": beams, "cluster": showers["layer_energy"].sum(axis=1)})
+    done = calomlp(*ESTIMATE, "beam.root", "--require", "resolution[12] < 1", "-o", "r.json")
+    assert done.returncode == ExitCode.USAGE
+    (line,) = (line for line in done.stderr.decode().splitlines() if "error" in line)
+    assert "--require 'resolution[12] < 1': there is no bin at 12 GeV, there are 5, 10, 20 GeV" in line
+    assert (tmp_path / "r.json").exists()
+
+
+def test_a_report_is_no_model_and_no_data(calomlp: Run, clusters: list[str]) -> None:
+    assert calomlp(*ESTIMATE, clusters[0], "-o", "r.json").returncode == 0
+    for arguments in (("r.json",), (*ESTIMATE[1:], "r.json"), ("m.safetensors", "part-*.json")):
+        done = calomlp("evaluate", *arguments, "-o", "s.json")
+        assert done.returncode == ExitCode.USAGE
+        (line,) = done.stderr.decode().splitlines()
+        assert f"{arguments[-1]} is a report: see it with calomlp inspect, draw it with calomlp plot" in line
+    piped = calomlp("evaluate", "-", input=calomlp(*ESTIMATE, clusters[0]).stdout)
+    assert b"<stdin> is a report" in piped.stderr
+
+
 def test_every_form(calomlp: Run, clusters: list[str], tmp_path: Path) -> None:
     page = calomlp(*ESTIMATE, *clusters, "--format", "md").stdout.decode()
     assert page.startswith("# Energy resolution of ‘cluster’")
-    rows = [line.split("\t") for line in calomlp(*ESTIMATE, *clusters, "--format", "tsv").stdout.decode().splitlines()]
-    assert len({len(row) for row in rows}) == 1
-    place = {name: i for i, name in enumerate(rows[0])}
-    assert {"curve", "energy", "core_sigma", "core_sigma_error", "resolution"} <= place.keys()
-    assert all(row[0] == "estimate" for row in rows[1:])
-    inner = [float(row[place["resolution"]]) * float(row[place["energy"]]) ** 0.5 for row in rows[2:-1]]
+    text = calomlp(*ESTIMATE, *clusters, "--format", "tsv").stdout.decode()
+    rows = [row for row in csv.DictReader(text.splitlines(), delimiter="\t") if row["line"] == "bin"]
+    assert all(row["curve"] == "estimate" for row in rows)
+    inner = [float(row["resolution"]) * float(row["energy"]) ** 0.5 for row in rows[1:-1]]
     assert inner == pytest.approx([0.1] * len(inner), rel=0.2)
-    made = calomlp(*ESTIMATE, *clusters, "--format", "hepdata", "-o", "hepdata.tar.gz")
+    more = ("--by", "run", "--compare", "other=1.01*cluster")
+    made = calomlp(*ESTIMATE, *clusters, *more, "-o", "hepdata.tar.gz")
     assert made.returncode == 0, made.stderr
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what the validator itself is made
         validator = pytest.importorskip("hepdata_validator.full_submission_validator").FullSubmissionValidator()
         assert validator.validate(archive=str(tmp_path / "hepdata.tar.gz")), validator.get_messages()
     first = (tmp_path / "hepdata.tar.gz").read_bytes()
-    assert calomlp(*ESTIMATE, *clusters, "--format", "hepdata", "-o", "hepdata.tar.gz", "--force").returncode == 0
+    assert json.loads(made.stdout)["path"] == "hepdata.tar.gz"
+    assert calomlp(*ESTIMATE, *clusters, *more, "-o", "hepdata.tar.gz", "--force").returncode == 0
     assert (tmp_path / "hepdata.tar.gz").read_bytes() == first
+
+
+def test_the_name_of_the_output_chooses_the_form(calomlp: Run, clusters: list[str], tmp_path: Path) -> None:
+    for name, begin in (("r.md", "# Energy"), ("r.tsv", "line\tcurve"), ("r.json", "{"), ("r.txt", "{")):
+        assert calomlp(*ESTIMATE, clusters[0], "-o", name).returncode == 0
+        assert (tmp_path / name).read_text().startswith(begin)
+    assert calomlp(*ESTIMATE, clusters[0], "-o", "s.txt", "--format", "md").returncode == 0
+    assert (tmp_path / "s.txt").read_text().startswith("# Energy")
 
 
 def test_energies_of_events_are_an_artefact_too(calomlp: Run, clusters: list[str], tmp_path: Path) -> None:
@@ -127,15 +159,21 @@ def test_energies_of_events_are_an_artefact_too(calomlp: Run, clusters: list[str
         (("--merge", "run1.root", "--cut", "run > 0"), "--cut needs the events"),
         (("--merge", "run1.root", "--on-bad-file", "skip"), "--on-bad-file needs the events"),
         (("--merge", "run1.root", "run1.root"), "run1.root is named twice"),
+        ((*ESTIMATE[1:], "run1.root", "--format", "md"), "r.json is the name of a report as json, but --format is md"),
         ((*ESTIMATE[1:],), "no data were named"),
         ((*ESTIMATE[1:], "run1.root", "--importance"), "--importance shuffles the features of a model"),
         (("--sigma", "s", "m.safetensors"), "no such file"),
         ((*ESTIMATE[1:], "run1.root", "--bins", "5,3"), "edges are energies in ascending order"),
         ((*ESTIMATE[1:], "run1.root", "--bins", "wide"), "legal are auto, points, log, quantiles:20"),
+        (
+            (*ESTIMATE[1:], "run1.root", "--bins", "points"),
+            "distinct true energies, which is a spectrum and no beam energies: leave it out, or say --bins log",
+        ),
         ((*ESTIMATE[1:], "run1.root", "--core-sigmas", "9"), "the core reaches from 1 to 5 of its sigma"),
         ((*ESTIMATE[1:], "run1.root", "--noise", "-1"), "a noise term is not negative"),
         ((*ESTIMATE[1:], "run1.root", "--by", "cluster:1"), "a number of slices from 2 to 100"),
         ((*ESTIMATE[1:], "run1.root", "--require", "goodness > 1"), "no number 'goodness'"),
+        ((*ESTIMATE[1:], "nosuch.root", "--require", "sum.bias < 1"), "no curve 'sum': legal: estimate"),
         (
             (*ESTIMATE[1:], "run1.root", "--require", "resolution[10] < 6%"),
             '"resolution[10] < 6%" cannot be parsed: invalid syntax',

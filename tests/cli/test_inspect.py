@@ -121,6 +121,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory, electrons: Path) -> Path:
         "other.json": b'{"a": 1}',
         "array.json": b"[1, 2]",
         "cut.json": b'{"schema": "calomlp.rep',
+        "page.md": b"# Energy resolution\n",
+        "table.tsv": b"line\tcurve\n",
         "text": b"root: a user, and no magic number\n",
     }
     for name, content in contents.items():
@@ -136,6 +138,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory, electrons: Path) -> Path:
         ("siw-ecal --set layers.abosrber.thickness=3mm", 2, "no 'abosrber' in layers; did you mean 'absorber'"),
         ("siw-ecal --set nonsense", 2, "--set nonsense: not PATH=VALUE"),
         ("siw-ecal --set readout.noise=0.2", 2, 'readout: noise = 0.2 has no unit: write "0.2 MIP"'),
+        (
+            "page.md",
+            2,
+            "page.md: none of what inspect shows, which are ROOT files, models, reports as JSON",
+        ),
+        ("table.tsv", 2, "table.tsv: none of what inspect shows"),
         ("text", 2, "not a readable TOML file"),
         ("model", 4, "model: not a model written by calomlp train"),
         ("empty.safetensors", 4, "empty.safetensors: not a model written by calomlp train"),

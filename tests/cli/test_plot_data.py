@@ -82,6 +82,14 @@ def test_what_does_not_go_together_is_refused_in_one_line(
     assert {path.name for path in tmp_path.iterdir()} == {showers.name, report.name}
 
 
+def test_what_is_drawn_is_never_written_over(calomlp: Run, tmp_path: Path, report: Path) -> None:
+    (tmp_path / "linearity.pdf").write_bytes(report.read_bytes())
+    done = calomlp("plot", "linearity.pdf", "-o", "./", "--force")
+    assert done.returncode == 2
+    assert b"linearity.pdf: this command reads this file too: choose another name for the output" in done.stderr
+    assert (tmp_path / "linearity.pdf").read_bytes() == report.read_bytes()
+
+
 def test_published_curves_are_drawn_into_the_resolution(calomlp: Run, tmp_path: Path, report: Path) -> None:
     references = ["--reference", "CALICE SiW ECAL=16.6,0,1.1", "--reference", "CMS ECAL=2.8,0.12,0.3"]
     done = calomlp("plot", report, *references, "-o", "with/", "--format", "svg")

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,20 @@ def test_shards_are_the_whole_in_parts(calomlp: Run, tmp_path: Path) -> None:
     assert whole.fields == shards.fields
     for name in whole.fields:
         assert ak.array_equal(whole[name], shards[name]), name
+
+
+def test_a_detector_is_never_written_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    preset = resources.files("calomlp.simulation").joinpath("presets/siw-ecal.toml").read_text()
+    monkeypatch.chdir(tmp_path)
+    Path("mine.toml").write_text(preset)
+    Path("link").symlink_to("mine.toml")
+    assert run(["simulate", "mine.toml", "-n", "10", "-o", "link", "--force", "-q"]) == 2
+    assert "link: this command reads this file too: choose another name" in capsys.readouterr().err
+    assert Path("mine.toml").read_text() == preset
+    Path("siw-ecal").touch()  # the name of a preset is that of no file
+    assert run(["simulate", "siw-ecal", "-n", "10", "-o", "siw-ecal", "--force", "-q"]) == 0
 
 
 BAD = {

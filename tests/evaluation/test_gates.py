@@ -7,7 +7,7 @@ import pytest
 
 from calomlp.data.sources import Source
 from calomlp.errors import ExitCode, QualityError, UsageError
-from calomlp.evaluation.gates import Gate, check_gates
+from calomlp.evaluation.gates import Gate, check_curves, check_gates
 from calomlp.evaluation.report import Report
 from tests.conftest import linear_showers
 from tests.evaluation.test_subjects import judged
@@ -74,7 +74,8 @@ def test_gates_that_make_no_sense(text: str, why: str) -> None:
     [
         ("nosuch.resolution < 1", "no curve 'nosuch': legal: estimate, wide"),
         ("ratio.nosuch < 1", "no curve 'nosuch' to compare with"),
-        ("resolution[5000] < 1", "there is no bin at 5000 GeV"),
+        ("resolution[5000] < 1", r"there is no bin at 5000 GeV, there are [\d.]+ to [\d.]+, .* to [\d.]+ GeV"),
+        ("ratio.wide[5000] < 1", r"there is no bin at 5000 GeV to compare in, there are [\d.]+ to [\d.]+, "),
         ("resolution * 2", "is not true or false"),
         ("coverage > 0.6", "no uncertainties of single events are predicted"),
         ("crystal_ball_sigma < 1", "crystal_ball_sigma has no value at"),
@@ -83,3 +84,22 @@ def test_gates_that_make_no_sense(text: str, why: str) -> None:
 def test_gates_that_do_not_fit_the_report(report: Report, text: str, why: str) -> None:
     with pytest.raises(UsageError, match=why):
         check_gates([Gate.parse(text)], report)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("nosuch.resolution[10] < 1", "no curve 'nosuch': legal: estimate, wide"),
+        ("stochastic < wid.stochastic", "no curve 'wid': did you mean 'wide'"),
+        ("ratio.nosuch < 1", "no curve 'nosuch' to compare with: legal: wide"),
+        ("ratio.estimate < 1", "no curve 'estimate' to compare with"),
+    ],
+)
+def test_curves_that_there_will_not_be_are_known_before(text: str, why: str) -> None:
+    with pytest.raises(UsageError, match=why):
+        check_curves([Gate.parse(text)], ["estimate", "wide"])
+
+
+def test_curves_that_there_will_be_pass() -> None:
+    texts = ("wide.bias[10] < 1", "ratio.wide[10] < 1", "estimate.bias < bias", "coverage > 0.6")
+    check_curves([Gate.parse(text) for text in texts], ["estimate", "wide"])

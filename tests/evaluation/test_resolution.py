@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from calomlp.evaluation.estimators import Measurement
+from calomlp.evaluation.estimators import Measurement, Options
 from calomlp.evaluation.resolution import fit_resolution, resolution
 from calomlp.model.spread import terms_of_resolution
 
@@ -46,6 +46,35 @@ def test_a_term_that_is_not_there_has_an_error_all_the_same() -> None:
         assert fit.noise.error > 0
         assert fit.noise.value < 4 * fit.noise.error
         assert "noise term is not determined" in fit.note
+
+
+@pytest.mark.parametrize(("how", "noise"), [("quadrature", 0.02), ("linear", 0.003)])
+def test_limits_are_above_the_truth_in_95_percent(how: str, noise: float) -> None:
+    rng = np.random.default_rng(3)
+    exact = resolution(ENERGY, 0.1, noise, 0.01, how)
+    missed = told = 0
+    for _ in range(300):
+        points = [Measurement(value * (1 + 0.02 * rng.standard_normal()), 0.02 * value) for value in exact]
+        fit = fit_resolution(list(ENERGY), points, Options(sum=how))
+        assert fit is not None
+        assert ("noise" in fit.limits) is (fit.noise.value < 2 * fit.noise.error)
+        if "noise" in fit.limits:
+            told += 1
+            missed += fit.limits["noise"] < noise
+            assert fit.limits["noise"] > fit.noise.value
+    assert told > 90
+    assert missed < 0.06 * 300
+
+
+def test_chi2_rises_by_the_share_of_a_gaussian_at_a_limit() -> None:
+    points = measured(np.random.default_rng(5), (0.1, 0.0, 0.01))
+    fit = fit_resolution(list(ENERGY), points)
+    assert fit is not None
+    assert set(fit.limits) == {"noise"}
+    at_limit = fit_resolution(list(ENERGY), points, Options(noise=fit.limits["noise"]))
+    assert at_limit is not None
+    assert at_limit.chi2 - fit.chi2 == pytest.approx(1.645**2, rel=0.1)
+    assert "noise" not in at_limit.limits
 
 
 def test_too_few_points() -> None:

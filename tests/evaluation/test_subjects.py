@@ -101,6 +101,17 @@ def test_bins_may_be_given_or_hold_as_many_events_each(make_root: Make) -> None:
     assert shared.events == 6000
 
 
+def test_bins_for_beam_energies_are_for_no_spectrum(make_root: Make) -> None:
+    spectrum = linear_showers(3000)
+    with pytest.raises(UsageError, match=r"3000 events have 2\d{3} distinct true energies"):
+        judged(make_root(spectrum), "sum(layer_energy)", bins=("points", ()))
+    with pytest.raises(UsageError, match=r"400 events have 400 distinct true energies"):
+        judged(make_root(linear_showers(400), name="few.root"), "sum(layer_energy)", bins=("points", ()))
+    beams = np.geomspace(1, 100, 60).astype(np.float32)[np.arange(3000) % 60]  # more than are recognised, but asked for
+    source = make_root({**spectrum, "true_energy": beams}, name="beams.root")
+    assert len(judged(source, "sum(layer_energy)", bins=("points", ())).curves[0].bins) == 60
+
+
 def test_several_models_stand_side_by_side(make_root: Make) -> None:
     source = make_root(linear_showers(10_000), name="train.root")
     model = fitted(source, TrainingSettings(hidden="8", epochs=2))

@@ -10,7 +10,14 @@ from calomlp.evaluation.estimators import Measurement
 from calomlp.evaluation.report import Report
 from calomlp.plotting.markdown import to_markdown
 from calomlp.plotting.quantity import count, energy_range, with_error
-from calomlp.plotting.report_tables import estimator_table, fit_table, linearity_table, resolution_table, verdicts
+from calomlp.plotting.report_tables import (
+    estimator_table,
+    fit_table,
+    linearity_table,
+    marks,
+    resolution_table,
+    verdicts,
+)
 from calomlp.plotting.tables import NONE
 from tests.plotting.conftest import ECAL, Toy, make_report, with_context
 
@@ -87,6 +94,19 @@ def test_average_leaves_out_the_edges(report: Report) -> None:
     average = report.comparisons[0].mean
     assert average is not None
     assert average.value == pytest.approx(sum(inner) / len(inner))
+
+
+def test_a_term_that_may_be_zero_has_a_limit(report: Report) -> None:
+    fit = report.curves[0].fit
+    assert fit is not None
+    told = replace(fit, limits={"noise": 0.04512, "constant": 0.1234})
+    curves = (replace(report.curves[0], fit=told), *report.curves[1:])
+    limited = replace(report, curves=curves)
+    assert fit_table(limited).rows[0][1:4] == (with_error(fit.stochastic, 100), "< 0.045", "< 12")
+    assert "< upper limit at 95 % CL" in " ".join(marks(limited))
+    assert "| < 0.045 |" in " ".join(to_markdown(limited).split())
+    without = replace(limited, curves=tuple(replace(item, fit=replace(fit, limits={})) for item in curves))
+    assert "<" not in " ".join((*marks(without), *(cell for row in fit_table(without).rows for cell in row)))
 
 
 def test_verdict_says_better_worse_or_compatible(report: Report) -> None:

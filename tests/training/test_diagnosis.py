@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from calomlp.errors import CheckpointWritten
 from calomlp.interrupt import Interrupt
 from calomlp.progress import Progress
 from calomlp.training import loop
-from calomlp.training.diagnosis import more_data, overtraining
+from calomlp.training.diagnosis import more_data, overtraining, worse
 from calomlp.training.reporter import reporter
 from calomlp.training.settings import TrainingSettings
 from calomlp.training.train import train
@@ -102,6 +103,26 @@ def test_a_network_that_is_too_large_for_its_events_is_found(make_root: Make, mo
     noise = np.random.default_rng(2).normal(size=(1500, 50))  # to be learned by heart
     model = fitted(make_root({**linear_showers(1500), "noise": noise}), settings)
     assert model.summary["overtraining"].startswith("overtrained: the residuals of test events")
+
+
+def test_a_network_that_is_worse_than_a_line_is_called_so(make_root: Make, caplog: pytest.LogCaptureFixture) -> None:
+    settings = replace(QUICK, regress="direct", loss="mse", epochs=1)
+    model = fitted(make_root(linear_showers(6000)), settings)
+    (told,) = (record.getMessage() for record in caplog.records if record.getMessage().startswith("worse than"))
+    assert model.summary["worse"] == told
+    network, line, total = map(float, re.findall(r"([\d.]+) %", told))
+    assert network > 2 * line
+    assert line == pytest.approx(total, rel=0.1)
+    assert "of the linear anchor" in told
+    assert "of the calibrated sum; more events or other features, or --regress ratio, may help" in told
+    assert "worse" not in fitted(make_root(linear_showers(6000), name="b.root"), QUICK).summary
+
+
+def test_luck_is_not_called_worse() -> None:
+    found = {"network": 0.104, "linear anchor": 0.1, "calibrated sum": 0.2}
+    assert not worse(found, 1000, "ratio")
+    told = worse(found, 10_000, "ratio")
+    assert told.endswith("is 10.40 %, beside 10.00 % of the linear anchor; more events or other features may help")
 
 
 def test_a_learning_curve_says_whether_more_data_would_help(make_root: Make) -> None:
