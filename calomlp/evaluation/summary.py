@@ -260,7 +260,7 @@ def _notes(report: Report) -> Iterator[str]:
         if dependence.curve == report.curves[0].name and dependence.by != IN_DOMAIN:
             yield describe(dependence, report.curves[0].label)
     summary = context.training.get("summary", {})
-    yield from (summary[name] for name in ("overtraining", "more_data") if name in summary)
+    yield from (summary[name] for name in ("worse", "overtraining", "more_data") if name in summary)
 
 
 def _few(bins: Sequence[Bin]) -> Iterator[str]:

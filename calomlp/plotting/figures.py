@@ -26,9 +26,9 @@ from calomlp.plotting.frame import (
 )
 from calomlp.plotting.learning import training
 from calomlp.plotting.points import PERCENT, Points, deviation_points, limits, ratio_points, resolution_points
-from calomlp.plotting.quantity import count, with_error
+from calomlp.plotting.quantity import count
 from calomlp.plotting.references import fitted_energies
-from calomlp.plotting.report_tables import formula, width_name
+from calomlp.plotting.report_tables import fitted_terms, formula, width_name
 from calomlp.plotting.style import COLUMN, Look, looks, published_looks, style
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ _FAR = 20.0
 _LONGEST_REFERENCE = 66
 """Characters that fit into a row of the legend, for label and formula of a published curve."""
 
+_LIMIT_NOTE = "<: upper limit at 95 % CL, of a term that is below two standard errors"
 _NONE = "\N{EN DASH}"
 
 
@@ -76,7 +77,9 @@ def resolution(report: Report, references: Sequence[Reference] = ()) -> Figure:
     outside = _beyond(points, low, high) or _beyond(ratios, ratio_low, ratio_high)
     with style():
         rows = [*_fit_rows(report), *_reference_rows(references)]
-        heading = Heading("energy resolution", _sample(report), rows, _notes(points, outside=outside))
+        limited = [_LIMIT_NOTE] if any(curve.fit and curve.fit.limits for curve in report.curves) else []
+        notes = [*limited, *_notes(points, outside=outside)]
+        heading = Heading("energy resolution", _sample(report), rows, notes)
         figure = framed(heading, width=COLUMN, height=2.2 + 0.9 * len(shares))
         panels = figure.subplots(len(shares), sharex=True, squeeze=False, height_ratios=shares)[:, 0]
         panels[0].set_yscale("log" if log else "linear")
@@ -168,11 +171,7 @@ def _fit_rows(report: Report) -> list[Row]:
     look = looks([curve.name for curve in report.curves])
     rows = [Row((f"{width_name(report)} = {formula(report)}", "a [% √GeV]", "n [GeV]", "c [%]"))]
     for curve in report.curves:
-        if curve.fit is None:
-            terms = (_NONE,) * 3
-        else:
-            fit = curve.fit
-            terms = (with_error(fit.stochastic, PERCENT), with_error(fit.noise), with_error(fit.constant, PERCENT))
+        terms = fitted_terms(curve.fit) if curve.fit else (_NONE,) * 3
         rows.append(Row((short(curve.label), *terms), look[curve.name]))
     return rows
 

@@ -115,14 +115,18 @@ def fit_table(report: Report) -> Table:
         if fit is None:
             rows.append((curve.label, *(NONE,) * 6))
             continue
-        terms = [_term(fit, name, scale) for name, scale in zip(TERMS, (PERCENT, 1.0, PERCENT), strict=True)]
+        terms = fitted_terms(fit)
         fitted = f"{fit.energy_min:.3g}\N{EN DASH}{fit.energy_max:.3g}"
         rows.append((curve.label, *terms, f"{fit.correlation[0][2]:.2f}", f"{fit.chi2:.1f}/{fit.ndf}", fitted))
     return Table(("curve", "a [% √GeV]", "n [GeV]", "c [%]", "ρ(a, c)", "chi2/ndf", "fitted [GeV]"), tuple(rows))
 
 
+def fitted_terms(fit: ResolutionFit) -> tuple[str, ...]:
+    """Write a [% √GeV], n [GeV] and c [%], each with its error, or its upper limit if it may as well be zero."""
+    return tuple(_term(fit, name, scale) for name, scale in zip(TERMS, (PERCENT, 1.0, PERCENT), strict=True))
+
+
 def _term(fit: ResolutionFit, name: str, scale: float) -> str:
-    """Write a term with its error, or its upper limit if it may as well be zero."""
     if name not in fit.limits:
         return with_error(getattr(fit, name), scale)
     limit = scale * fit.limits[name]

@@ -136,6 +136,18 @@ def test_points_are_those_of_the_report_and_open_at_the_edges(report: Report) ->
     assert Counter(filled for _, _, filled in shown) == {True: 6, False: 2}
 
 
+def test_a_term_that_may_be_zero_is_shown_by_its_limit(report: Report) -> None:
+    first, *others = report.curves
+    assert first.fit is not None
+    none, some = (
+        replace(report, curves=(replace(first, fit=replace(first.fit, limits=limits)), *others))
+        for limits in ({}, {"noise": 0.04512})
+    )
+    written = [[text for text, _ in texts(resolution(shown))] for shown in (none, some)]
+    assert ["< 0.045" in found for found in written] == [False, True]
+    assert any(text.startswith("<: upper limit at 95 % CL") for text in written[1])
+
+
 def test_linearity_shows_the_core_response(report: Report) -> None:
     shown = points(linearity(report).axes[0], "#0072B2")
     expected = [100 * (bin_.estimates["core_mean"].value - 1) for bin_ in report.curves[0].bins]
