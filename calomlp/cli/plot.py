@@ -69,6 +69,11 @@ class PlotSettings:
         "repeat the flag.",
         metavar="LABEL=a,n,c",
     )
+    label: tuple[str, ...] = setting(
+        (),
+        "What figures call a curve of the report, such as 'regressor=Deep network'; repeat the flag.",
+        metavar="NAME=LABEL",
+    )
     format: str = setting("pdf", "Format of figures in a folder or on standard output.", choices=FORMATS)
 
 
@@ -78,7 +83,7 @@ SETTINGS = PlotSettings
 def run(session: Session, settings: PlotSettings) -> None:
     """Read the report or the data set, draw the figures, write them, report."""
     from calomlp.data.sources import resolve
-    from calomlp.plotting.drawing import draw_report, draw_showers, write_drawing
+    from calomlp.plotting.drawing import draw_report, draw_showers, renamed, write_drawing
     from calomlp.plotting.references import Reference
 
     if not settings.input:
@@ -88,7 +93,9 @@ def run(session: Session, settings: PlotSettings) -> None:
     other = next((source for source in sources if not _is_data_set(source)), None)
     if other is not None and len(sources) > 1:
         raise UsageError(f"{other.label}: not a ROOT file: several inputs are one data set, a report is drawn alone")
-    report = _read_report(other) if other is not None else None
+    report = renamed(_read_report(other), settings.label) if other is not None else None
+    if settings.label and report is None:
+        raise UsageError("--label is for the curves of a report, and this is a data set")
     kinds = _kinds(settings, report, sources)
     on_screen = settings.output == "-" and not session.json and not settings.kind
     targets = {} if on_screen else _targets(settings, kinds)

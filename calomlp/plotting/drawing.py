@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from calomlp import __version__
+from calomlp.errors import UsageError, did_you_mean
 from calomlp.plotting import terminal
 from calomlp.plotting.figures import FIGURES, resolution
 from calomlp.plotting.save import write_figure, write_pages
@@ -36,6 +37,29 @@ class Drawing:
     figures: Mapping[str, Callable[[], Figure]]
     terminal: Callable[..., str]
     metadata: Mapping[str, str]
+
+
+def renamed(report: Report, labels: Sequence[str]) -> Report:
+    """Return the same report, in which some curves are called differently.
+
+    Args:
+        report: What is to be drawn.
+        labels: As users write them, ``regressor=Deep network``.
+
+    Raises:
+        UsageError: If a label has another form, or there is no such curve.
+    """
+    names = [curve.name for curve in report.curves]
+    wanted = {}
+    for text in labels:
+        name, _, label = (part.strip() for part in text.partition("="))
+        if not label:
+            raise UsageError(f"--label {text!r} is not of the form NAME=LABEL, such as 'regressor=Deep network'")
+        if name not in names:
+            raise UsageError(f"--label {text!r}: no curve {name!r} in the report: {did_you_mean(name, names)}")
+        wanted[name] = label
+    curves = (replace(curve, label=wanted.get(curve.name, curve.label)) for curve in report.curves)
+    return replace(report, curves=tuple(curves))
 
 
 def draw_report(report: Report, references: Sequence[Reference] = ()) -> Drawing:

@@ -70,6 +70,9 @@ def test_without_hits_there_is_no_containment_unless_it_is_asked_for(calomlp: Ru
         ("report.json showers.root", "report.json: not a ROOT file"),
         ("showers.root --reference A=1,2,3", "--reference is for the figure 'resolution'"),
         ("report.json --reference A=1,2", "reference 'A=1,2' is not of the form LABEL=a,n,c"),
+        ("report.json --label sums=Sum", "--label 'sums=Sum': no curve 'sums' in the report: did you mean 'sum'?"),
+        ("report.json --label sum", "--label 'sum' is not of the form NAME=LABEL"),
+        ("showers.root --label sum=Sum", "--label is for the curves of a report"),
     ],
 )
 def test_what_does_not_go_together_is_refused_in_one_line(
@@ -88,6 +91,16 @@ def test_what_is_drawn_is_never_written_over(calomlp: Run, tmp_path: Path, repor
     assert done.returncode == 2
     assert b"linearity.pdf: this command reads this file too: choose another name for the output" in done.stderr
     assert (tmp_path / "linearity.pdf").read_bytes() == report.read_bytes()
+
+
+def test_curves_are_called_what_the_user_calls_them(calomlp: Run, tmp_path: Path, report: Path) -> None:
+    for folder, labels in (("with", ["--label", "sum=All layers"]), ("without", [])):
+        done = calomlp("plot", report, "-k", "linearity", *labels, "-o", f"{folder}/", "--format", "svg")
+        assert done.returncode == 0, done.stderr
+    written = [(tmp_path / folder / "linearity.svg").read_text() for folder in ("with", "without")]
+    # what is drawn as paths is named in the comments beside them
+    assert ["<!-- All layers -->" in text for text in written] == [True, False]
+    assert ["<!-- calibrated sum -->" in text for text in written] == [False, True]
 
 
 def test_published_curves_are_drawn_into_the_resolution(calomlp: Run, tmp_path: Path, report: Path) -> None:
