@@ -49,8 +49,8 @@ def choose_bins(
         distinct, events = _distinct_energies(recipe, sources, MAX_BINS)
         if distinct > max(MAX_BEAM_ENERGIES, min(MAX_BINS, events / _MIN_EVENTS_PER_POINT)):
             raise UsageError(
-                f"--bins points: {events} events have {distinct} distinct true energies, which is a spectrum and no "
-                "beam energies: leave it out, or say --bins log"
+                f"--bins points: {distinct} distinct true energies among the first {events} events are a spectrum, and "
+                "no beam energies: leave it out, or say --bins log"
             )
     if kind == POINTS or envelope is None:
         return EnergyBins(kind)

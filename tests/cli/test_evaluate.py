@@ -167,7 +167,7 @@ def test_energies_of_events_are_an_artefact_too(calomlp: Run, clusters: list[str
         ((*ESTIMATE[1:], "run1.root", "--bins", "wide"), "legal are auto, points, log, quantiles:20"),
         (
             (*ESTIMATE[1:], "run1.root", "--bins", "points"),
-            "distinct true energies, which is a spectrum and no beam energies: leave it out, or say --bins log",
+            "events are a spectrum, and no beam energies: leave it out, or say --bins log",
         ),
         ((*ESTIMATE[1:], "run1.root", "--core-sigmas", "9"), "the core reaches from 1 to 5 of its sigma"),
         ((*ESTIMATE[1:], "run1.root", "--noise", "-1"), "a noise term is not negative"),
