@@ -29,6 +29,9 @@ STDIN = "<stdin>"
 MAGIC_SIZE = 16
 """So many bytes are enough for :func:`kind_of`."""
 
+SUFFIXES = {".root": "dataset", ".safetensors": "model", ".json": "report"}
+"""What a file is by its name, where its first bytes do not tell because it is damaged."""
+
 _BINARY = {"dataset": ".root", "model": ".safetensors"}
 _COPY_SIZE = 1 << 20
 
@@ -116,7 +119,9 @@ class Streams:
             lines = [json.loads(line) for line in text.splitlines() if line.strip()]
         except ValueError:
             lines = []
-        if lines and all(isinstance(line, dict) and line.get("schema") == RECORD_SCHEMA for line in lines):
+        if lines and all(
+            isinstance(line, dict) and line.get("schema") == RECORD_SCHEMA and line["path"] for line in lines
+        ):
             return Piped(tuple(str(line["path"]) for line in lines), spooled=False)
         if text.lstrip().startswith("{"):
             path = self._temporary("stdin.json")
@@ -220,6 +225,16 @@ def kind_of(head: bytes) -> str:
     if head[4:9] == b"\0\0\0\0{":  # eight bytes of length, which is below 4 GB, then the JSON header
         return "model"
     return "report" if head.lstrip().startswith(b"{") else ""
+
+
+def kind_of_file(path: str) -> str:
+    """Return what an artefact is by how it begins, or else by its name; nothing if neither tells."""
+    try:
+        with Path(path).open("rb") as file:
+            head = file.read(MAGIC_SIZE)
+    except OSError:
+        head = b""
+    return kind_of(head) or SUFFIXES.get(Path(path).suffix, "")
 
 
 @contextmanager

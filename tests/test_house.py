@@ -69,6 +69,7 @@ def test_no_module_is_too_long_to_read() -> None:
 
 
 def test_drawing_a_report_needs_neither_torch_nor_uproot() -> None:
-    code = "import sys\nimport calomlp.plotting.figures\nprint([n for n in ('torch', 'uproot') if n in sys.modules])"
+    drawn = "calomlp.plotting.paper, calomlp.plotting.subjects, calomlp.plotting.terminal"
+    code = f"import sys, {drawn}\nprint([n for n in ('torch', 'uproot') if n in sys.modules])"
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert output.strip() == "[]"

@@ -27,20 +27,17 @@ from typing import TYPE_CHECKING, Any
 
 from calomlp.errors import ArtefactError, UsageError, did_you_mean
 from calomlp.settings import setting
-from calomlp.streams import MAGIC_SIZE, STDIN, Record, kind_of
+from calomlp.streams import STDIN, SUFFIXES, Record, kind_of_file
 
 if TYPE_CHECKING:
     from calomlp.cli.session import Session
     from calomlp.data.sources import Source
     from calomlp.plotting.page import Page
 
-_SUFFIXES = {".root": "dataset", ".safetensors": "model", ".json": "report"}
-"""What a file is by its name, where its first bytes do not tell because it is damaged."""
-
 _DETECTORS = ("", ".toml")
 """How names of files that describe a detector end."""
 
-_DATA_MARKS = (*_SUFFIXES, "://", "*", "?", "[")
+_DATA_MARKS = (*SUFFIXES, "://", "*", "?", "[")
 """What is in no name of a detector."""
 
 
@@ -75,7 +72,7 @@ def run(session: Session, settings: InspectSettings) -> None:
             "nothing was named: give a ROOT file, a model, a report, a TOML file, or a detector: "
             f"{did_you_mean('', PRESETS)}"
         )
-    if Path(name).is_file() and not _kind(name) and Path(name).suffix not in _DETECTORS:
+    if Path(name).is_file() and not kind_of_file(name) and Path(name).suffix not in _DETECTORS:
         raise UsageError(
             f"{name}: none of what inspect shows, which are ROOT files, models, reports as JSON, and detectors as TOML"
         )
@@ -87,25 +84,15 @@ def run(session: Session, settings: InspectSettings) -> None:
     source, *others = resolve([name], session.streams)
     if others:
         raise UsageError(f"{name} stands for {1 + len(others)} files: name one of them, such as {source.label}")
-    inspect = {"model": _inspect_model, "report": _inspect_report}.get(_kind(source.path), _inspect_data)
+    inspect = {"model": _inspect_model, "report": _inspect_report}.get(kind_of_file(source.path), _inspect_data)
     inspect(session, source)
 
 
 def _is_detector(name: str) -> bool:
     """Tell whether a name that is no preset can only be meant for a detector."""
     if Path(name).is_file():
-        return not _kind(name)
+        return not kind_of_file(name)
     return not (name == "-" or name.startswith("@") or any(mark in name for mark in _DATA_MARKS))
-
-
-def _kind(path: str) -> str:
-    """Return what a file is by how it begins, or else by its name; nothing if neither tells."""
-    try:
-        with Path(path).open("rb") as file:
-            head = file.read(MAGIC_SIZE)
-    except OSError:
-        head = b""
-    return kind_of(head) or _SUFFIXES.get(Path(path).suffix, "")
 
 
 def _inspect_data(session: Session, source: Source) -> None:

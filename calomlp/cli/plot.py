@@ -1,30 +1,35 @@
-"""Draw a report (resolution, linearity, response, training) or the showers of a data set (longitudinal, radial).
+"""Draw reports, one or several beside each other, the training of a model, or the showers of a data set.
 
-On a terminal, without -o, the main figures are drawn in the terminal.
+On a terminal, without -o, the main figures are drawn in the terminal, or those of --kind.
 
 calomlp plot report.json -o figures/
 
 calomlp plot report.json --kind resolution --reference 'CALICE SiW ECAL=16.6,0,1.1' -o resolution.png
 
-calomlp plot showers.root -o figures/
+calomlp plot mlp.json deep.json --label 'deep=deep MLP' --kind resolution --style cms -o comparison.pdf
 
-calomlp plot 'showers-*.root' --kind longitudinal -o longitudinal.pdf
+calomlp plot model.safetensors -o training.pdf
+
+calomlp plot 'showers-*.root' --kind longitudinal --dump-data -o longitudinal.pdf
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shutil
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from functools import cache
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
 
+from calomlp import __version__
 from calomlp.errors import UsageError, did_you_mean
-from calomlp.plotting.names import DESCRIPTIONS, SHOWER_DESCRIPTIONS
+from calomlp.plotting.names import DESCRIPTIONS, MODEL_KINDS, SHOWER_DESCRIPTIONS, SIZES, STYLES
 from calomlp.settings import check_choice, setting
-from calomlp.streams import Record
+from calomlp.streams import RECORD_SCHEMA, Record, kind_of_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,12 +37,14 @@ if TYPE_CHECKING:
     from calomlp.cli.session import Session
     from calomlp.data.sources import Source
     from calomlp.evaluation.report import Report
-    from calomlp.evaluation.showers import ShowerProfiles
+    from calomlp.plotting.chart import Chart
+    from calomlp.plotting.references import Reference
+    from calomlp.plotting.subjects import Subject
 
 logger = logging.getLogger(__name__)
 
 FORMATS = ("pdf", "svg", "png")
-_ROOT_MAGIC = b"root"
+TABLE = "tsv"
 _DRAWING_LINES = 50
 
 
@@ -47,20 +54,22 @@ class PlotSettings:
 
     input: tuple[str, ...] = setting(
         (),
-        "Report, or data set as ROOT files: paths, quoted patterns, file.root:tree, @list.txt, URLs, or - for a pipe.",
+        "Reports, a model, or a data set as ROOT files: paths, quoted patterns, file.root:tree, @list.txt, URLs, or - "
+        "for a pipe.",
         positional=True,
         metavar="FILE...",
     )
     output: str = setting(
         "-",
-        "Folder for a file per figure, or one file .pdf, .svg, .png; - is standard output, a drawing on a terminal.",
+        "Folder for a file per figure, or one file .pdf, .svg, .png, .tsv; - is standard output, a drawing on a "
+        "terminal.",
         "-o",
         metavar="PATH",
     )
     kind: tuple[str, ...] = setting(
         (),
-        f"Which figures; repeat the flag. Default all: {', '.join(DESCRIPTIONS)} of a report, "
-        f"{', '.join(SHOWER_DESCRIPTIONS)} of a data set.",
+        f"Which figures; repeat the flag. Of reports: {', '.join(DESCRIPTIONS)}; of a model: {', '.join(MODEL_KINDS)}; "
+        f"of a data set: {', '.join(SHOWER_DESCRIPTIONS)}. Default: all that there is something to draw in.",
         "-k",
     )
     reference: tuple[str, ...] = setting(
@@ -71,9 +80,17 @@ class PlotSettings:
     )
     label: tuple[str, ...] = setting(
         (),
-        "What figures call a curve of the report, such as 'regressor=Deep network'; repeat the flag.",
+        "What figures call a curve of the report, such as 'regressor=Deep network', or one of several reports by the "
+        "name of its file; repeat the flag.",
         metavar="NAME=LABEL",
     )
+    curve: str = setting("", "Which curve of several reports is compared; the first of each otherwise.", metavar="NAME")
+    style: str = setting("calomlp", "Style of the figures; those of experiments are from mplhep.", choices=STYLES)
+    experiment: str = setting(
+        "calomlp", "Written above every figure: a name, printed bold, and its status, such as 'CALICE Preliminary'."
+    )
+    size: str = setting("column", "Width of a column or of a page of a journal, or of a slide (16:9).", choices=SIZES)
+    dump_data: bool = setting(False, "Write the numbers behind the figures too, as .tsv beside them.")
     format: str = setting("pdf", "Format of figures in a folder or on standard output.", choices=FORMATS)
 
 
@@ -81,105 +98,188 @@ SETTINGS = PlotSettings
 
 
 def run(session: Session, settings: PlotSettings) -> None:
-    """Read the report or the data set, draw the figures, write them, report."""
+    """Read what was named, draw the figures, write them, report."""
     from calomlp.data.sources import resolve
-    from calomlp.plotting.drawing import draw_report, draw_showers, renamed, write_drawing
     from calomlp.plotting.references import Reference
 
     if not settings.input:
         raise UsageError("no report was named, and no data set: give files, or - for standard input")
     references = [Reference.parse(text) for text in settings.reference]
     sources = resolve(settings.input, session.streams)
-    other = next((source for source in sources if not _is_data_set(source)), None)
-    if other is not None and len(sources) > 1:
-        raise UsageError(f"{other.label}: not a ROOT file: several inputs are one data set, a report is drawn alone")
-    report = renamed(_read_report(other), settings.label) if other is not None else None
-    if settings.label and report is None:
-        raise UsageError("--label is for the curves of a report, and this is a data set")
-    kinds = _kinds(settings, report, sources)
-    on_screen = settings.output == "-" and not session.json and not settings.kind
-    targets = {} if on_screen else _targets(settings, kinds)
-    for target in targets:
-        session.streams.check_output(target, binary=True, force=session.force)
-    session.streams.check_distinct(targets, (source.path for source in sources))
-    drawing = draw_report(report, references) if report else draw_showers(_read_showers(session, sources, kinds))
-    if on_screen:
-        width = shutil.get_terminal_size().columns
-        session.streams.print_line(drawing.terminal(width, _DRAWING_LINES, colour="NO_COLOR" not in os.environ))
+    subject = _subject(session, settings, sources, references)
+    for kind in settings.kind:
+        check_choice(f"figure of a {subject.what}", kind, tuple(subject.builders))
+    if references and settings.kind and not any(kind.startswith("resolution") for kind in settings.kind):
+        raise UsageError(
+            f"--reference is for the figure 'resolution', but only {', '.join(settings.kind)} will be drawn"
+        )
+    if settings.output == "-" and not session.json and not settings.dump_data:
+        _draw_on_screen(session, subject.charts(settings.kind) if settings.kind else subject.overview())
         return
-    with ExitStack() as stack:  # all figures appear, or none
-        for target, names in targets.items():
-            path = stack.enter_context(session.streams.artefact(target))
-            write_drawing(drawing, names, path, _format(target, settings.format))
-            session.interrupt.check()
+    _check_outputs(session, settings, _files(settings, _possible(subject, settings)), sources)
+    charts = subject.charts(settings.kind)
+    files = _files(settings, [chart.name for chart in charts])
+    _write(session, settings, subject, charts, files)
     session.finish(
-        Record("plot", "figures", settings.output, {"files": list(targets), "seconds": round(session.seconds, 3)}),
-        "\n".join(targets),
+        Record("plot", "figures", settings.output, {"files": list(files), "seconds": round(session.seconds, 3)}),
+        "\n".join(files),
     )
 
 
-def _is_data_set(source: Source) -> bool:
-    """Whether an input is a ROOT file, by its name or its first bytes."""
-    if source.tree is not None or "://" in source.path or source.path.endswith(".root"):
-        return True
-    try:
-        with Path(source.path).open("rb") as file:
-            return file.read(len(_ROOT_MAGIC)) == _ROOT_MAGIC
-    except OSError:  # reading it as a report will say why
-        return False
+def _subject(
+    session: Session, settings: PlotSettings, sources: Sequence[Source], references: Sequence[Reference]
+) -> Subject:
+    """Return what is drawn, by the kind of the files."""
+    kinds = {source.label: "dataset" if _is_data(source) else kind_of_file(source.path) for source in sources}
+    found = set(kinds.values())
+    if found == {"dataset"}:
+        for flag in ("label", "reference", "curve"):
+            if getattr(settings, flag):
+                raise UsageError(f"--{flag} is for the curves of reports, and this is a data set")
+        return _data_set(session, settings, sources)
+    other = next(label for label, kind in kinds.items() if kind != "dataset")
+    if "dataset" in found:
+        raise UsageError(f"{other}: not a ROOT file: several inputs are one data set, or reports to compare")
+    if "model" in found:
+        return _model(sources)
+    return _reports(settings, sources, references)
 
 
-def _read_report(source: Source) -> Report:
+def _is_data(source: Source) -> bool:
+    """Whether an input is data by how it is named: its bytes may be far away."""
+    return source.tree is not None or "://" in source.path or source.true_energy is not None
+
+
+def _reports(settings: PlotSettings, sources: Sequence[Source], references: Sequence[Reference]) -> Subject:
     from calomlp.evaluation.report import read_report
+    from calomlp.plotting.drawing import parse_labels
+    from calomlp.plotting.subjects import of_search, of_view
+    from calomlp.plotting.view import View
 
-    return read_report(source.path, source.label)
-
-
-def _read_showers(session: Session, sources: Sequence[Source], kinds: Sequence[str]) -> ShowerProfiles:
-    from calomlp.evaluation.showers import shower_profiles
-
-    radial = "radial" in kinds
-    return shower_profiles(sources, radial=radial, progress=session.progress, interrupt=session.interrupt)
-
-
-def _kinds(settings: PlotSettings, report: Report | None, sources: Sequence[Source]) -> tuple[str, ...]:
-    """Return which figures are drawn: those that were asked for, or all that there is something to show in."""
-    what, legal = ("report", DESCRIPTIONS) if report else ("data set", SHOWER_DESCRIPTIONS)
-    for kind in settings.kind:
-        check_choice(f"figure of a {what}", kind, tuple(legal))
-    kinds = settings.kind or tuple(kind for kind in legal if _is_there(kind, report, sources))
-    if settings.reference and "resolution" not in kinds:
-        raise UsageError(f"--reference is for the figure 'resolution', but only {', '.join(kinds)} will be drawn")
-    return kinds
+    search = _search(sources[0])
+    if search is not None and len(sources) == 1:
+        return of_search(search, __version__)
+    reports = {label: read_report(source.path, source.label) for label, source in _named(sources).items()}
+    if len(reports) == 1:
+        if settings.curve:
+            raise UsageError("--curve chooses what is compared of several reports, and there is one")
+        report = next(iter(reports.values()))
+        labels = parse_labels(settings.label, [curve.name for curve in report.curves], "curve")
+        return of_view(View.of(report, references, labels))
+    labels = parse_labels(settings.label, list(reports), "report")
+    renamed: dict[str, Report] = {labels.get(name, name): report for name, report in reports.items()}
+    return of_view(View.comparing(renamed, references, settings.curve))
 
 
-def _is_there(kind: str, report: Report | None, sources: Sequence[Source]) -> bool:
-    """Whether there is something to show in a figure."""
-    if kind == "training" and report is not None:
-        return bool(report.history)
-    if kind == "radial":
-        from calomlp.evaluation.showers import has_hits
-
-        if not has_hits(sources):
-            logger.info("no hits in the data set, so there is no figure 'radial'")
-            return False
-    return True
-
-
-def _format(target: str, default: str) -> str:
-    suffix = Path(target).suffix.removeprefix(".")
-    return suffix if suffix in FORMATS else default
+def _search(source: Source) -> dict[str, Any] | None:
+    """Return the record of a search for a learning rate, if this is one."""
+    try:
+        found = json.loads(Path(source.path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # reading it as a report will say what is wrong
+        return None
+    is_search = (
+        isinstance(found, dict) and found.get("schema") == RECORD_SCHEMA and found.get("artefact") == "learning-rate"
+    )
+    return found if is_search else None
 
 
-def _targets(settings: PlotSettings, kinds: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    """Return which figures go into which file."""
-    output = settings.output
-    suffix = Path(output).suffix.removeprefix(".")
-    if output != "-" and (output.endswith("/") or not suffix):
-        return {str(Path(output) / f"{kind}.{settings.format}"): (kind,) for kind in kinds}
-    if output != "-" and suffix not in FORMATS:
-        raise UsageError(f"{output}: figures cannot be written as .{suffix}: {did_you_mean(suffix, FORMATS)}")
-    form = _format(output, settings.format)
-    if len(kinds) > 1 and form != "pdf":
-        raise UsageError(f"{len(kinds)} figures do not fit into one {form} file: choose one with --kind, or a folder")
-    return {output: kinds}
+def _named(sources: Sequence[Source]) -> dict[str, Source]:
+    """Return the files by as little of their names as tells them apart."""
+    stems = {PurePath(source.label).stem: source for source in sources}
+    return stems if len(stems) == len(sources) else {source.label: source for source in sources}
+
+
+def _model(sources: Sequence[Source]) -> Subject:
+    from calomlp.model.file import read_header
+    from calomlp.plotting.subjects import of_model
+
+    if len(sources) > 1:
+        raise UsageError(f"{sources[0].label}: the training of one model is drawn at a time")
+    source = sources[0]
+    return of_model(read_header(source.path, source.label), source.label)
+
+
+def _data_set(session: Session, settings: PlotSettings, sources: Sequence[Source]) -> Subject:
+    from calomlp.evaluation.showers import ShowerProfiles, has_hits, shower_profiles
+    from calomlp.plotting.subjects import of_showers
+
+    hits = has_hits(sources) or "radial" in settings.kind
+
+    @cache
+    def profiles() -> ShowerProfiles:
+        return shower_profiles(sources, radial=hits, progress=session.progress, interrupt=session.interrupt)
+
+    if not hits:
+        logger.info("no hits in the data set, so there is no figure of them")
+    return of_showers(profiles, __version__)
+
+
+def _draw_on_screen(session: Session, charts: Sequence[Chart]) -> None:
+    from calomlp.plotting.terminal import draw
+
+    width = shutil.get_terminal_size().columns
+    session.streams.print_line(draw(charts, width, _DRAWING_LINES, colour="NO_COLOR" not in os.environ))
+
+
+def _possible(subject: Subject, settings: PlotSettings) -> tuple[str, ...]:
+    """Return the kinds that may be drawn."""
+    return settings.kind or tuple(kind for kind in subject.builders if kind not in subject.on_request)
+
+
+def _suffix(output: str) -> str:
+    return Path(output).suffix.removeprefix(".")
+
+
+def _files(settings: PlotSettings, kinds: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return which figures go into which file, figures and tables alike."""
+    output, suffix = settings.output, _suffix(settings.output)
+    table = {TABLE} if settings.dump_data else set()
+    if output == "-":
+        return {"-": tuple(kinds)}
+    if output.endswith("/") or not suffix:
+        return {
+            str(Path(output) / f"{kind}.{form}"): (kind,)
+            for kind in kinds
+            for form in (settings.format, *sorted(table))
+        }
+    if suffix not in (*FORMATS, TABLE):
+        raise UsageError(f"{output}: figures cannot be written as .{suffix}: {did_you_mean(suffix, (*FORMATS, TABLE))}")
+    return {str(Path(output).with_suffix(f".{form}")): tuple(kinds) for form in dict.fromkeys((suffix, *table))}
+
+
+def _check_outputs(
+    session: Session, settings: PlotSettings, files: dict[str, tuple[str, ...]], sources: Sequence[Source]
+) -> None:
+    """Refuse outputs before they are made."""
+    for file in files:
+        session.streams.check_output(file, binary=not settings.dump_data, force=session.force)
+    session.streams.check_distinct(files, (source.path for source in sources))
+
+
+def _write(
+    session: Session,
+    settings: PlotSettings,
+    subject: Subject,
+    charts: Sequence[Chart],
+    files: dict[str, tuple[str, ...]],
+) -> None:
+    """Write all figures and tables, or none."""
+    from calomlp.plotting.chart import table
+    from calomlp.plotting.drawing import Style, write
+
+    look = Style(settings.style, settings.size, settings.experiment)
+    by_name = {chart.name: chart for chart in charts}
+    with ExitStack() as stack:
+        for file, kinds in files.items():
+            drawn = [by_name[kind] for kind in kinds]
+            form = _suffix(file) or (TABLE if settings.dump_data else settings.format)
+            if len(drawn) > 1 and form not in ("pdf", TABLE):
+                raise UsageError(
+                    f"{len(drawn)} figures do not fit into one {form} file: choose one with --kind, or a folder"
+                )
+            path = stack.enter_context(session.streams.artefact(file))
+            if form == TABLE:
+                path.write_text(table(drawn), encoding="utf-8")
+            else:
+                write(drawn, path, form, look, subject.metadata)
+            session.interrupt.check()

@@ -208,10 +208,11 @@ def _find_rate(
         details = {**asdict(found), "seconds": round(session.seconds, 3)}
         session.streams.print_line(Record("train", "learning-rate", "", details).to_json())
         return
-    from calomlp.plotting.terminal import draw_rates
+    from calomlp.plotting.charts.learning import rates
+    from calomlp.plotting.terminal import draw
 
     width = shutil.get_terminal_size().columns
-    session.streams.print_line(draw_rates(found, width, _DRAWING_LINES, colour="NO_COLOR" not in os.environ))
+    session.streams.print_line(draw([rates(asdict(found))], width, _DRAWING_LINES, colour="NO_COLOR" not in os.environ))
     session.streams.print_line(
         f"suggested: --learning-rate {found.suggestion:.2g}, a tenth of where the loss has doubled for good; the "
         f"automatic one is {found.automatic:.2g}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -28,6 +29,7 @@ from calomlp.model.envelope import Envelope
 from calomlp.model.spread import Spread
 
 REPORT_SCHEMA = "calomlp.report/1"
+_LONGEST_MESSAGE = 200
 
 
 @dataclass(frozen=True)
@@ -254,7 +256,8 @@ def read_report(path: str, label: str) -> Report:
         _validator().validate({"schema": schema, **document})
         return _build(document)
     except jsonschema.ValidationError as error:
-        raise ArtefactError(f"{label}: does not follow its schema at {error.json_path}: {error.message}") from error
+        said = textwrap.shorten(error.message, _LONGEST_MESSAGE, placeholder=" ...")
+        raise ArtefactError(f"{label}: does not follow its schema at {error.json_path}: {said}") from error
     except (LookupError, ValueError) as error:
         raise ArtefactError(f"{label}: its numbers and what they come from do not go together ({error!r})") from error
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from calomlp.evaluation.report import Bin, Comparison, Curve, Ratio
+    from calomlp.evaluation.report import Bin, Curve, Ratio
     from calomlp.evaluation.showers import ShowerProfiles
 
 PERCENT = 100.0
@@ -71,21 +71,21 @@ class Points:
         return self.select(~self.edge)
 
 
+def estimate_points(curve: Curve, name: str, scale: float = 1.0) -> Points:
+    """Return an estimator of all bins that have events enough to be shown, times a factor."""
+    bins = [bin_ for bin_ in curve.bins if is_fitted(bin_, edges=True)]
+    found = (bin_.estimates[name] for bin_ in bins)
+    return Points.of(bins, [Measurement(scale * item.value, scale * item.error) for item in found])
+
+
 def resolution_points(curve: Curve) -> Points:
     """Return the resolution [%] of all bins that have events enough to be shown."""
-    bins = _shown(curve)
-    return Points.of(bins, [_in_percent(bin_.estimates["resolution"]) for bin_ in bins])
+    return estimate_points(curve, "resolution", PERCENT)
 
 
 def deviation_points(curve: Curve) -> Points:
     """Return the mean response - 1 [%] of all bins that have events enough to be shown."""
-    bins = _shown(curve)
-    return Points.of(bins, [_in_percent(bin_.estimates["bias"]) for bin_ in bins])
-
-
-def ratio_points(comparison: Comparison) -> Points:
-    """Return the resolution of the first curve over that of another, in the bins where both have one."""
-    return Points.of(comparison.ratios, [item.ratio for item in comparison.ratios])
+    return estimate_points(curve, "bias", PERCENT)
 
 
 def limits(groups: Sequence[Points], *, at_least: tuple[float, float], edge_reach: float = 0.4) -> tuple[float, float]:
@@ -118,11 +118,3 @@ def _range(groups: Sequence[Points], at_least: tuple[float, float]) -> tuple[flo
     low = [at_least[0], *(float(np.min(points.value - points.error)) for points in groups if len(points))]
     high = [at_least[1], *(float(np.max(points.value + points.error)) for points in groups if len(points))]
     return min(low), max(high)
-
-
-def _shown(curve: Curve) -> list[Bin]:
-    return [bin_ for bin_ in curve.bins if is_fitted(bin_, edges=True)]
-
-
-def _in_percent(measured: Measurement) -> Measurement:
-    return Measurement(PERCENT * measured.value, PERCENT * measured.error)

@@ -11,9 +11,11 @@ import numpy as np
 from calomlp.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
-    from calomlp.evaluation.report import Report
+    from calomlp.evaluation.report import Curve
 
 FORM = "LABEL=a,n,c"
 """How a reference is written."""
@@ -66,11 +68,11 @@ class Reference:
         return np.asarray(np.sqrt(sum(np.square(term) for term in terms)))
 
 
-def fitted_energies(report: Report) -> NDArray[np.float64]:
-    """Return energies [GeV] over the range of all fits of a report; where there is none, of its bins."""
-    fits = [curve.fit for curve in report.curves if curve.fit is not None]
+def fitted_energies(curves: Sequence[Curve]) -> NDArray[np.float64]:
+    """Return energies [GeV] over the range of the fits of all curves; where there is none, of their bins."""
+    fits = [curve.fit for curve in curves if curve.fit is not None]
     ranges = [(fit.energy_min, fit.energy_max) for fit in fits]
-    ranges = ranges or [(bin_.energy_low, bin_.energy_high) for curve in report.curves for bin_ in curve.bins]
+    ranges = ranges or [bin_.edges for curve in curves for bin_ in curve.bins]
     low, high = min((low for low, _ in ranges), default=1.0), max((high for _, high in ranges), default=2.0)
     if low == high:
         low, high = 0.8 * low, 1.2 * high

@@ -26,30 +26,30 @@ _NAMES = {
 _DATES: dict[str, dict[str, None]] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
 
 
-def write_figure(figure: Figure, target: Path | BinaryIO, file_format: str, metadata: Mapping[str, str]) -> None:
-    """Write one figure.
-
-    Args:
-        figure: The figure.
-        target: Path or binary stream.
-        file_format: One of :data:`FORMATS`.
-        metadata: ``Title``, ``Subject`` and ``Software``, each optional.
-    """
-    with style():
-        figure.savefig(target, format=file_format, metadata=_metadata(file_format, metadata))
-
-
-def write_pages(figures: Sequence[Figure], target: Path | BinaryIO, metadata: Mapping[str, str]) -> None:
-    """Write several figures as the pages of one PDF.
+def write_figures(
+    figures: Sequence[Figure],
+    target: Path | BinaryIO,
+    file_format: str,
+    metadata: Mapping[str, str],
+    look: str = "calomlp",
+) -> None:
+    """Write a figure, or several as the pages of a PDF.
 
     Args:
         figures: The figures.
         target: Path or binary stream.
+        file_format: One of :data:`FORMATS`.
         metadata: ``Title``, ``Subject`` and ``Software``, each optional.
+        look: Name of the style that they were made in.
     """
-    with style(), PdfPages(target, metadata=_metadata("pdf", metadata)) as pages:
-        for figure in figures:
-            pages.savefig(figure)
+    described = _metadata(file_format, metadata)
+    with style(look):
+        if len(figures) == 1:
+            figures[0].savefig(target, format=file_format, metadata=described)
+            return
+        with PdfPages(target, metadata=described) as pages:
+            for figure in figures:
+                pages.savefig(figure)
 
 
 def _metadata(file_format: str, metadata: Mapping[str, str]) -> dict[str, str | None]:

@@ -1,4 +1,4 @@
-"""The look of all figures: one place for fonts, sizes, colours and markers."""
+"""The look of all figures: one place for fonts, sizes, and canvases."""
 
 from __future__ import annotations
 
@@ -7,54 +7,56 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import mplhep
-import numpy as np
-from matplotlib.colors import to_hex
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from contextlib import AbstractContextManager
-
-COLUMN = 3.54
-"""Width of a figure that fills one column of a journal [inch] (90 mm)."""
-
-PAGE = 7.09
-"""Width of a figure that fills both columns [inch] (180 mm)."""
 
 SMALL = 6.5
 """Font size of legends and notes [pt]."""
 
 _POINTS_PER_INCH = 72
 
-# the fonts of the experiments' styles are OpenType with PostScript outlines, which matplotlib cannot embed properly in
-# a PDF; Fira Sans comes with mplhep too and is TrueType, and DejaVu Sans has the mathematical signs that it lacks
+_PUBLISHED = {"cms": "CMS", "atlas": "ATLAS", "lhcb2": "LHCb2", "alice": "ALICE"}
+
+# the fonts of the experiments' styles are OpenType with PostScript outlines: matplotlib embeds them properly as Type 3
+# only, which many journals refuse; Fira Sans comes with mplhep too and is TrueType, and DejaVu Sans has the
+# mathematical signs that they all lack
 _FONTS = {
-    "font.family": ["Fira Sans", "DejaVu Sans"],
     "font.size": 8,
-    "mathtext.fontset": "custom",
     "mathtext.default": "it",
+    "mathtext.fallback": "stixsans",
+    "pdf.fonttype": 3,
+    "svg.fonttype": "path",  # looks the same where the fonts are not installed
+    "svg.hashsalt": "calomlp",  # the same figure has the same bytes
+}
+_OWN_FONTS = {
+    "font.family": ["Fira Sans", "DejaVu Sans"],
+    "mathtext.fontset": "custom",
     "mathtext.rm": "Fira Sans",
     "mathtext.it": "Fira Sans:italic",
     "mathtext.bf": "Fira Sans:bold",
     "mathtext.sf": "Fira Sans",
     "mathtext.cal": "Fira Sans:italic",
     "mathtext.tt": "Fira Sans",
-    "mathtext.fallback": "stixsans",
-    "pdf.fonttype": 42,  # journals refuse Type 3
-    "svg.fonttype": "path",  # looks the same where the fonts are not installed
-    "svg.hashsalt": "calomlp",  # the same figure has the same bytes
+    "pdf.fonttype": 42,
 }
 _SIZES = {
+    "axes.formatter.use_mathtext": False,
     "axes.labelpad": 2,
     "axes.labelsize": 8,
     "axes.linewidth": 0.6,
     "axes.unicode_minus": True,
+    "axes.titlesize": SMALL,
     "errorbar.capsize": 0,
     "figure.dpi": 100,
     "legend.fontsize": SMALL,
     "lines.linewidth": 0.9,
     "lines.markersize": 3.2,
     "lines.markeredgewidth": 0.7,
+    "patch.linewidth": 0.7,
+    "savefig.bbox": None,
     "savefig.dpi": 300,
+    "savefig.format": "png",  # whose renderer lays figures out
     "xtick.labelsize": 7,
     "xtick.major.pad": 3,
     "xtick.major.size": 4,
@@ -71,63 +73,48 @@ _SIZES = {
 
 
 @dataclass(frozen=True)
-class Look:
-    """How one curve is drawn in every figure.
+class Canvas:
+    """How large a figure is.
 
     Attributes:
-        colour: From the palette of Okabe and Ito, which colour-blind readers can tell apart.
-        marker: Told apart in black and white, too.
-        line: Dash pattern of fits.
+        narrow: Width [inch] of a figure.
+        wide: Width [inch] of a figure that needs more room.
+        stretch: Factor of the height of the axes.
+        ratio: Width over height of the whole, if that is fixed.
     """
 
-    colour: str
-    marker: str
-    line: Any
+    narrow: float
+    wide: float
+    stretch: float = 1.0
+    ratio: float | None = None
 
 
-_KNOWN = {
-    "regressor": Look("#0072B2", "o", "-"),
-    "anchor": Look("#D55E00", "s", (0, (5, 1.5))),
-    "sum": Look("#009E73", "^", (0, (3, 1.2, 1, 1.2))),
+COLUMN, PAGE = 3.54, 7.09
+"""Widths of figures that fill one column of a journal, or both [inch] (90 mm and 180 mm)."""
+
+CANVASES = {
+    "column": Canvas(COLUMN, PAGE),
+    "page": Canvas(PAGE, PAGE, 1.3),
+    # enlarged to the width of a slide, the letters are those of its text
+    "slide": Canvas(5.6, 7.0, ratio=16 / 9),
 }
-_OTHERS = (
-    Look("#CC79A7", "D", (0, (1, 1))),
-    Look("#E69F00", "v", (0, (6, 1, 1, 1, 1, 1))),
-    Look("#56B4E9", "P", (0, (2, 1))),
-    Look("#000000", "X", (0, (8, 2))),
-    Look("#8A8A8A", "p", (0, (1, 2))),
-)
-
-_PUBLISHED = (
-    Look("#202020", "", (0, (4, 1.5))),
-    Look("#7A7A7A", "", (0, (2, 1))),
-    Look("#202020", "", (0, (6, 1.2, 1.2, 1.2))),
-)
-_SEQUENCE = ("o", "s", "^", "D", "v", "P")
+"""By the names of :data:`calomlp.plotting.names.SIZES`."""
 
 
-def style() -> AbstractContextManager[None]:
-    """Return a context in which figures are made and written; nothing changes outside of it."""
-    settings: Any = {**mplhep.style.CMS, **_FONTS, **_SIZES}
+def style(name: str = "calomlp") -> AbstractContextManager[None]:
+    """Return a context in which figures are made and written; nothing changes outside of it.
+
+    Args:
+        name: One of :data:`calomlp.plotting.names.STYLES`.
+    """
+    if name == "calomlp":
+        settings: Any = {**mplhep.style.CMS, **_FONTS, **_OWN_FONTS, **_SIZES}
+        return mpl.rc_context(settings)
+    published = getattr(mplhep.style, _PUBLISHED[name])
+    family = published["font.family"]
+    # the signs that the fonts of the experiments lack
+    settings = {**published, **_FONTS, "font.family": [*published[f"font.{family}"][:1], "DejaVu Sans"], **_SIZES}
     return mpl.rc_context(settings)
-
-
-def looks(names: Sequence[str]) -> dict[str, Look]:
-    """Return the look of every curve by name: always the same for the known ones, a cycle for the others."""
-    others = (name for name in names if name not in _KNOWN)
-    cycle = {name: _OTHERS[i % len(_OTHERS)] for i, name in enumerate(others)}
-    return {name: _KNOWN.get(name) or cycle[name] for name in names}
-
-
-def published_looks(number: int) -> list[Look]:
-    """Return the looks of published curves: dashed, in black and grey, which no measured curve is."""
-    return [_PUBLISHED[i % len(_PUBLISHED)] for i in range(number)]
-
-
-def sequence(number: int) -> list[Look]:
-    """Return the looks of curves that follow each other, dark to light: steps of viridis, without its pale end."""
-    colours = mpl.colormaps["viridis"](np.linspace(0, 0.88, number))
-    return [Look(to_hex(colour), _SEQUENCE[i % len(_SEQUENCE)], "-") for i, colour in enumerate(colours)]
 
 
 def inches(points: float) -> float:

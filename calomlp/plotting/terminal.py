@@ -1,250 +1,179 @@
-"""Drawings of a report or of showers in a terminal."""
+"""Charts drawn in a terminal."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import plotext
 
-from calomlp.evaluation.estimators import WIDTHS
-from calomlp.plotting.points import PERCENT, Points, deviation_points, limits, resolution_points, shown_radius
-from calomlp.plotting.quantity import energy_range
-from calomlp.plotting.references import fitted_energies
-from calomlp.plotting.report_tables import width_name
+from calomlp.plotting.chart import Band, Bars, Cells, Line, Marks, Rule, Shade, Steps, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from numpy.typing import NDArray
-
-    from calomlp.evaluation.report import Report
-    from calomlp.evaluation.showers import ShowerProfiles
-    from calomlp.plotting.references import Reference
-    from calomlp.training.finder import Curve
+    from calomlp.plotting.chart import Array, Axis, Chart, Item, Panel
 
 _MARKERS = "o+x*#@%&=$^~"
-_PUBLISHED = ".:'"
+_STRENGTHS = ".:+#@"
 _COLOURS = ("blue+", "red+", "green+", "magenta+", "orange+", "cyan+", "red", "green")
 _FRAME_COLOUR = "gray"
 _SMALLEST_WIDTH = 40
 _SMALLEST_HEIGHT = 10
-_LOG_RATIO = 4.0
 _CELLS_PER_LABEL = 9
+_AROUND = 5
+_BAR = "="
 
 
-@dataclass(frozen=True)
-class _Axis:
-    """An axis: its range, and whether it is logarithmic; plotext sees only the logarithms."""
-
-    low: float
-    high: float
-    log: bool
-
-    def position(self, value: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.log10(value) if self.log else value
-
-    @property
-    def ends(self) -> tuple[float, float]:
-        first, last = self.position(np.array([self.low, self.high]))
-        return float(first), float(last)
-
-    def inside(self, value: NDArray[np.float64]) -> NDArray[np.bool_]:
-        return (value >= self.low) & (value <= self.high)
-
-    def ticks(self, room: int) -> list[float]:
-        """Return at most ``room`` round numbers between the ends."""
-        steps = _log_ticks(self.low, self.high) if self.log else _linear_ticks(self.low, self.high, room)
-        return steps[:: math.ceil(len(steps) / room)] if steps else []
-
-
-@dataclass(frozen=True)
-class _Curve:
-    """What one marker draws.
-
-    Attributes:
-        label: For the legend.
-        x: Shape [points].
-        y: Shape [points].
-        marker: One character.
-        paint: Colour of the terminal.
-    """
-
-    label: str
-    x: NDArray[np.float64]
-    y: NDArray[np.float64]
-    marker: str
-    paint: str
-
-
-@dataclass(frozen=True)
-class _Panel:
-    """A pair of axes with what is drawn in them."""
-
-    title: str
-    label: str
-    horizontal: _Axis
-    vertical: _Axis
-    curves: Sequence[_Curve]
-
-
-def draw(report: Report, width: int, height: int, *, colour: bool, references: Sequence[Reference] = ()) -> str:
-    """Draw resolution and linearity, one below the other.
+def draw(charts: Sequence[Chart], width: int, height: int, *, colour: bool) -> str:
+    """Draw charts, one below the other; of several only the first panel of each.
 
     Args:
-        report: What to draw.
+        charts: What to draw.
         width: Columns of the terminal.
-        height: Lines of the whole drawing; the smallest has 20 and the legend.
+        height: Lines of the whole drawing, if that leaves ten for each panel.
         colour: Whether to use the colours of the terminal. Without them there are no control codes.
-        references: Published curves that are drawn beside the resolutions.
     """
-    energy = _energy_axis(report)
-    resolutions = [resolution_points(curve) for curve in report.curves]
-    deviations = [deviation_points(curve) for curve in report.curves]
-    published = [_published(reference, report, i) for i, reference in enumerate(references)]
-    ends = [float(y) for curve in published for y in (curve.y.min(), curve.y.max())]
-    low, high = limits(resolutions, at_least=(min(ends, default=math.inf), max(ends, default=0.0)), edge_reach=1.0)
-    log = low > 0 and high > _LOG_RATIO * low
-    resolution_axis = _Axis(low, high, log) if log else _Axis(0.0, 1.05 * high or 1.0, log=False)
-    deviation_axis = _Axis(*limits(deviations, at_least=(-2.0, 2.0)), log=False)
     panels = [
-        _Panel(
-            f"energy resolution: {width_name(report)} [%]",
-            "E_true [GeV]",
-            energy,
-            resolution_axis,
-            [*_measured(report, resolutions), *published],
-        ),
-        _Panel(
-            f"linearity: {WIDTHS[report.options.width].centre} of the response - 1 [%]",
-            "E_true [GeV]",
-            energy,
-            deviation_axis,
-            _measured(report, deviations),
-        ),
+        _titled(chart, panel) for chart in charts for panel in (chart.panels if len(charts) == 1 else chart.panels[:1])
     ]
-    return _drawing(panels, width, height, colour=colour)
-
-
-def draw_showers(profiles: ShowerProfiles, width: int, height: int, *, colour: bool) -> str:
-    """Draw the longitudinal profile and, if there are hits, the containment around the axis below it.
-
-    Args:
-        profiles: What to draw.
-        width: Columns of the terminal.
-        height: Lines of the whole drawing.
-        colour: Whether to use the colours of the terminal.
-    """
-    unit = profiles.depth_unit
-    along, around = PERCENT * profiles.longitudinal.mean, profiles.radial
-    panels = [
-        _Panel(
-            "energy of a layer / true energy [%]" if unit == "layer" else f"dE/dt / true energy [% / {unit}]",
-            "layer" if unit == "layer" else f"depth t [{unit}]",
-            _Axis(float(profiles.depth[0]), float(profiles.depth[-1]), log=False),
-            _Axis(0.0, 1.05 * float(np.max(along, where=np.isfinite(along), initial=0)) or 1.0, log=False),
-            _showers(profiles, profiles.layer_depth, along),
-        )
-    ]
-    if around is not None:
-        curves = _showers(profiles, profiles.radii, PERCENT * around.mean)
-        radius = _Axis(0.0, shown_radius(profiles), log=False)
-        title = "energy within r of the axis [%]"
-        panels.append(_Panel(title, f"r [{profiles.radius_unit}]", radius, _Axis(0.0, 100.0, log=False), curves))
-    return _drawing(panels, width, height, colour=colour)
-
-
-def draw_rates(found: Curve, width: int, height: int, *, colour: bool) -> str:
-    """Draw the loss against the learning rate, and mark the suggested rate and the automatic one.
-
-    Args:
-        found: What to draw.
-        width: Columns of the terminal.
-        height: Lines of the whole drawing.
-        colour: Whether to use the colours of the terminal.
-    """
-    rates, losses = np.array(found.rates), np.array(found.losses)
-    low = float(losses.min())
-    high = min(float(losses.max()), max(float(losses[0]), low + abs(low)))  # how it explodes says little
-    edge = 0.05 * (high - low or 1.0)
-    vertical = _Axis(low - edge, high + edge, log=False)
-    marked = np.linspace(vertical.low, vertical.high, 2 * height)
-    curves = [
-        _Curve("loss, smoothed", rates, losses, *_look(0)),
-        _Curve(f"suggested: {found.suggestion:.2g}", np.full(len(marked), found.suggestion), marked, *_look(1)),
-        _Curve(f"automatic: {found.automatic:.2g}", np.full(len(marked), found.automatic), marked, ":", _FRAME_COLOUR),
-    ]
-    horizontal = _Axis(float(rates[0]), float(rates[-1]), log=True)
-    panel = _Panel("training loss at growing learning rates", "learning rate", horizontal, vertical, curves)
-    return _drawing([panel], width, height, colour=colour)
-
-
-def _measured(report: Report, groups: Sequence[Points]) -> list[_Curve]:
-    return [
-        _Curve(curve.label, points.energy, points.value, *_look(i))
-        for i, (curve, points) in enumerate(zip(report.curves, groups, strict=True))
-    ]
-
-
-def _published(reference: Reference, report: Report, index: int) -> _Curve:
-    energy = fitted_energies(report)
-    return _Curve(reference.label, energy, reference(energy), _PUBLISHED[index % len(_PUBLISHED)], _FRAME_COLOUR)
-
-
-def _showers(profiles: ShowerProfiles, x: NDArray[np.float64], groups: NDArray[np.float64]) -> list[_Curve]:
-    energies = zip(profiles.energy_low.tolist(), profiles.energy_high.tolist(), groups, strict=True)
-    return [_Curve(f"{energy_range(low, high)} GeV", x, y, *_look(i)) for i, (low, high, y) in enumerate(energies)]
-
-
-def _drawing(panels: Sequence[_Panel], width: int, height: int, *, colour: bool) -> str:
-    """Return the panels, one below the other, with the legend of the first under it."""
     width = max(width, _SMALLEST_WIDTH)
-    legend = _legend(panels[0].curves, width, colour=colour)
-    lines = max((height - len(legend)) // len(panels), _SMALLEST_HEIGHT)
-    first, *others = (_axes(panel, (width, lines), colour=colour) for panel in panels)
-    return "\n".join([first, *legend, *others])
+    known: set[str] = set()
+    legends = []
+    painted = {
+        label: _look(i) for i, label in enumerate(dict.fromkeys(label for panel in panels for label in _labels(panel)))
+    }
+    for panel in panels:
+        new = [label for label in dict.fromkeys(_labels(panel)) if label not in known]
+        known.update(new)
+        legends.append(_legend({label: painted[label] for label in new}, width, colour=colour))
+    lines = max((height - sum(map(len, legends))) // len(panels), _SMALLEST_HEIGHT)
+    drawn: list[str] = []
+    for panel, legend in zip(panels, legends, strict=True):
+        named = len(panel.y.ticks) + _AROUND  # a line for each name
+        drawn += [_axes(panel, (width, max(lines, named)), painted, colour=colour), *legend]
+    return "\n".join(drawn)
 
 
-def _axes(panel: _Panel, size: tuple[int, int], *, colour: bool) -> str:
-    horizontal, vertical = panel.horizontal, panel.vertical
+def _titled(chart: Chart, panel: Panel) -> Panel:
+    """Return a panel with its title on the left."""
+    said = [plain(panel.y.label or panel.x.label), panel.left, panel.right]
+    return replace(panel, left=f"{chart.heading.title}: {', '.join(filter(None, said))}")
+
+
+def _labels(panel: Panel) -> Iterator[str]:
+    """Yield what needs a marker of its own."""
+    return (item.label for item in _drawn(panel) if not isinstance(item, (Cells, Bars)))
+
+
+def _drawn(panel: Panel) -> list[Marks | Line | Band | Steps | Bars | Cells]:
+    """Return what is drawn: not the line through points, nor the band around a curve that is drawn itself."""
+    shown = [item for item in panel.items if not isinstance(item, (Rule, Shade))]
+    points = {item.label for item in shown if isinstance(item, Marks)}
+    curves = points | {item.label for item in shown if isinstance(item, Line)}
+    return [
+        item
+        for item in shown
+        if not (isinstance(item, Line) and any(item.label in (label, f"{label}, fit") for label in points))
+        and not (isinstance(item, Band) and any(item.label.startswith(label) for label in curves))
+    ]
+
+
+def _axes(panel: Panel, size: tuple[int, int], painted: dict[str, tuple[str, str]], *, colour: bool) -> str:
+    horizontal, vertical = panel.x, panel.y
     figure = plotext.figure
     figure.clear()
     figure.plot_size(*size)
     figure.theme("simple" if colour else "colorless")
-    figure.title(panel.title)
-    figure.label(panel.label, "x")
+    figure.title(panel.left[: size[0] - 2])
+    figure.label(plain(horizontal.label), "x")
     _set_up(figure.ruler("x"), horizontal, max(2, size[0] // _CELLS_PER_LABEL))
     _set_up(figure.ruler("y"), vertical, max(2, size[1] // 2 - 1))
-    if vertical.inside(np.zeros(1))[0] and vertical.low < 0:
-        first, last = horizontal.ends
-        x = np.linspace(first, last, 2 * size[0])
-        _draw(figure, x, np.zeros(len(x)), "-", _FRAME_COLOUR if colour else None)
-    for curve in reversed(panel.curves):
-        shown = vertical.inside(curve.y) & horizontal.inside(curve.x)
-        x, y = horizontal.position(curve.x[shown]), vertical.position(curve.y[shown])
-        _draw(figure, x, y, curve.marker, curve.paint if colour else None)
+    pen = _Pen(figure, horizontal, vertical, size, colour=colour)
+    for item in panel.items:
+        if isinstance(item, Rule):
+            pen.rule(item)
+    for item in reversed(_drawn(panel)):
+        pen.draw(item, *painted.get(item.label, (_BAR, _COLOURS[0])))
     text = str(figure.build().string(colorless=not colour))
     figure.clear()
     return "\n".join(line.rstrip() for line in text.rstrip("\n").split("\n"))
 
 
-def _draw(figure: Any, x: NDArray[np.float64], y: NDArray[np.float64], marker: str, paint: str | None) -> None:
-    if len(x):
-        figure.draw(figure.signal(x.tolist(), y.tolist(), marker=_painted(marker, paint)))
+class _Pen:
+    """Draws items between two axes, in logarithms where these are logarithmic."""
+
+    def __init__(self, figure: Any, x: Axis, y: Axis, size: tuple[int, int], *, colour: bool) -> None:
+        self._figure, self._x, self._y, self._size, self._colour = figure, x, y, size, colour
+
+    def rule(self, item: Rule) -> None:
+        """Draw a line across the panel."""
+        across, along = (self._x, self._y) if item.vertical else (self._y, self._x)
+        places = np.linspace(*_ends(along), 2 * max(self._size))
+        fixed = np.full(len(places), _position(across, np.array([item.at]))[0])
+        x, y = (fixed, places) if item.vertical else (places, fixed)
+        self._signal(x, y, ":" if item.vertical or item.dotted else "-", _FRAME_COLOUR)
+
+    def draw(self, item: Item, marker: str, paint: str) -> None:
+        """Draw an item with a marker."""
+        if isinstance(item, Marks):
+            self._points(item.x, item.y, marker, paint)
+        elif isinstance(item, Line):
+            self._points(*self._dense(item.x, item.y), marker, paint)
+        elif isinstance(item, Band):
+            for edge in (item.low, item.high):
+                self._points(*self._dense(item.x, edge), marker, paint)
+        elif isinstance(item, Steps):
+            self._points((item.edges[1:] + item.edges[:-1]) / 2, item.y, marker, paint)
+        elif isinstance(item, Bars):
+            for length, place in zip(item.x.tolist(), item.y.tolist(), strict=True):
+                x = np.linspace(min(0.0, length), max(0.0, length), 2 * self._size[0])
+                self._points(x, np.full(len(x), place), marker, paint)
+        elif isinstance(item, Cells):
+            self._cells(item)
+
+    def _cells(self, item: Cells) -> None:
+        """Draw a plane with characters that are the stronger, the larger the number."""
+        row, column = np.nonzero(item.values > 0)
+        if not len(row):
+            return
+        size = np.log(item.values[row, column])
+        step = (size - size.min()) / (float(np.ptp(size)) or 1.0) * len(_STRENGTHS)
+        strength = np.minimum(step.astype(int), len(_STRENGTHS) - 1)
+        x, y = ((edges[1:] + edges[:-1]) / 2 for edges in (item.x_edges, item.y_edges))
+        for i, marker in enumerate(_STRENGTHS):
+            chosen = strength == i
+            self._points(x[column[chosen]], y[row[chosen]], marker, _COLOURS[0])
+
+    def _dense(self, x: Array, y: Array) -> tuple[Array, Array]:
+        """Return places so close along a curve of some points that their markers join."""
+        if len(x) < 2:
+            return x, y
+        along = np.linspace(0, len(x) - 1, 3 * sum(self._size))
+        return (np.interp(along, np.arange(len(x)), values) for values in (x, y))  # type: ignore[return-value]
+
+    def _points(self, x: Array, y: Array, marker: str, paint: str) -> None:
+        shown = self._x.inside(x) & self._y.inside(y)
+        self._signal(_position(self._x, x[shown]), _position(self._y, y[shown]), marker, paint)
+
+    def _signal(self, x: Array, y: Array, marker: str, paint: str) -> None:
+        if len(x):
+            sign = _painted(marker, paint if self._colour else None)
+            self._figure.draw(self._figure.signal(x.tolist(), y.tolist(), marker=sign))
 
 
 def _painted(text: str, paint: str | None) -> Any:
     return plotext.colorize(text).fill(paint) if paint else text
 
 
-def _legend(curves: Sequence[_Curve], width: int, *, colour: bool) -> list[str]:
+def _legend(looks: dict[str, tuple[str, str]], width: int, *, colour: bool) -> list[str]:
     """Return the lines of the legend, centred; a label that is too long for a line is cut."""
     lines: list[tuple[str, int]] = []
-    for curve in curves:
-        label = curve.label[: width - 2]
-        painted = _painted(curve.marker, curve.paint if colour else None)
+    for name, (marker, paint) in looks.items():
+        label = plain(name)[: width - 2]
+        painted = _painted(marker, paint if colour else None)
         entry, length = f"{painted.string() if colour else painted} {label}", len(label) + 2
         if lines and lines[-1][1] + 3 + length <= width:
             text, before = lines.pop()
@@ -257,19 +186,25 @@ def _look(index: int) -> tuple[str, str]:
     return _MARKERS[index % len(_MARKERS)], _COLOURS[index % len(_COLOURS)]
 
 
-def _set_up(ruler: Any, axis: _Axis, room: int) -> None:
-    ticks = axis.ticks(room)
-    ruler.lim(*axis.ends)
-    ruler.ticks(axis.position(np.array(ticks)).tolist(), [f"{tick:g}" for tick in ticks])
+def _set_up(ruler: Any, axis: Axis, room: int) -> None:
+    ticks = list(axis.ticks) or [(tick, f"{tick:g}") for tick in _ticks(axis, room)]
+    ruler.lim(*_ends(axis))
+    ruler.ticks(_position(axis, np.array([place for place, _ in ticks])).tolist(), [name for _, name in ticks])
 
 
-def _energy_axis(report: Report) -> _Axis:
-    bins = [bin_ for curve in report.curves for bin_ in curve.bins]
-    low = min((bin_.energy_low for bin_ in bins), default=1.0)
-    high = max((bin_.energy_high for bin_ in bins), default=2.0)
-    if low == high:
-        low, high = 0.8 * low, 1.2 * high
-    return _Axis(low, high, log=low > 0 and high > 10 * low)
+def _position(axis: Axis, value: Array) -> Array:
+    return np.log10(value) if axis.log else value
+
+
+def _ends(axis: Axis) -> tuple[float, float]:
+    first, last = _position(axis, np.array([axis.low, axis.high]))
+    return float(first), float(last)
+
+
+def _ticks(axis: Axis, room: int) -> list[float]:
+    """Return at most ``room`` round numbers between the ends."""
+    steps = _log_ticks(axis.low, axis.high) if axis.log else _linear_ticks(axis.low, axis.high, room)
+    return steps[:: math.ceil(len(steps) / room)] if steps else []
 
 
 def _log_ticks(low: float, high: float) -> list[float]:

@@ -53,9 +53,7 @@ def test_an_estimate_needs_no_model(calomlp: Run, clusters: list[str], tmp_path:
     drawn = calomlp("plot", "r.json", "-o", "figures/", "--format", "png")
     assert drawn.returncode == 0, drawn.stderr
     assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == [
-        "linearity.png",
-        "resolution.png",
-        "response.png",
+        f"{kind}.png" for kind in ("dependence", "energy", "linearity", "resolution", "response", "tails")
     ]
     told = calomlp("inspect", "r.json")
     assert told.returncode == 0, told.stderr

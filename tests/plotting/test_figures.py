@@ -20,13 +20,13 @@ from matplotlib.text import Text
 
 from calomlp.errors import ArtefactError
 from calomlp.evaluation.report import Report
-from calomlp.plotting.distributions import response
-from calomlp.plotting.figures import FIGURES, linearity, resolution
-from calomlp.plotting.learning import training
-from calomlp.plotting.names import DESCRIPTIONS
-from calomlp.plotting.points import ratio_points
-from calomlp.plotting.style import style
-from tests.plotting.conftest import with_context
+from calomlp.plotting import paper
+from calomlp.plotting.chart import NothingToDraw
+from calomlp.plotting.charts import REPORT_CHARTS
+from calomlp.plotting.names import DESCRIPTIONS, SIZES, STYLES
+from calomlp.plotting.style import CANVASES, style
+from calomlp.plotting.view import View
+from tests.plotting.conftest import figure, with_context
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 CASES = [
     "normal",
+    "everything",
     "pions",
     "one energy",
     "no fit",
@@ -49,9 +50,9 @@ CASES = [
 TOUCH = 1.0  # pixels by which boxes, which have margins, may overlap
 
 
-def texts(figure: Figure) -> list[tuple[str, Bbox]]:
+def texts(figure: Figure, look: str = "calomlp") -> list[tuple[str, Bbox]]:
     """Return all visible texts with their boxes, tick labels inside the axes' limits only."""
-    with style():
+    with style(look):
         figure.draw_without_rendering()
         assert isinstance(figure.canvas, FigureCanvasAgg)
         renderer = figure.canvas.get_renderer()
@@ -70,10 +71,10 @@ def texts(figure: Figure) -> list[tuple[str, Bbox]]:
         return [(text.get_text(), text.get_window_extent(renderer)) for text in found]
 
 
-def check_layout(figure: Figure) -> None:
+def check_layout(figure: Figure, look: str = "calomlp") -> None:
     """Nothing is cut, and no texts collide."""
     width, height = figure.canvas.get_width_height()
-    boxes = texts(figure)
+    boxes = texts(figure, look)
     assert len(boxes) > 5
     for text, box in boxes:
         assert box.x0 >= -TOUCH, text
@@ -85,14 +86,44 @@ def check_layout(figure: Figure) -> None:
         assert not overlap, (one, other)
 
 
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("name", REPORT_CHARTS)
 @pytest.mark.parametrize("case", CASES)
 def test_nothing_is_cut_and_no_texts_collide(reports: dict[str, Report], case: str, name: str) -> None:
-    check_layout(FIGURES[name](reports[case]))
+    try:
+        drawn_figure = figure(name, reports[case])
+    except NothingToDraw:
+        assert case != "everything"
+        return
+    check_layout(drawn_figure)
+
+
+@pytest.mark.parametrize("name", REPORT_CHARTS)
+@pytest.mark.parametrize("look", STYLES[1:])
+def test_nor_in_the_styles_of_experiments(reports: dict[str, Report], look: str, name: str) -> None:
+    check_layout(figure(name, reports["everything"], look=look, experiment="CALICE Preliminary"), look)
+
+
+@pytest.mark.parametrize("name", REPORT_CHARTS)
+@pytest.mark.parametrize("size", SIZES[1:])
+def test_nor_in_other_sizes(reports: dict[str, Report], size: str, name: str) -> None:
+    drawn_figure = figure(name, reports["everything"], size=size)
+    check_layout(drawn_figure)
+    width, height = drawn_figure.get_size_inches()
+    if size == "slide":
+        assert width / height == pytest.approx(16 / 9, rel=0.01)
+    else:
+        assert width == CANVASES[size].wide
+
+
+@pytest.mark.parametrize("number", [2, 4, 8])
+@pytest.mark.parametrize("name", ["resolution", "resolution-root", "linearity", "response", "energy", "tails"])
+def test_nor_with_reports_beside_each_other(reports: dict[str, Report], name: str, number: int) -> None:
+    shown = {f"variant-{i} of the network": reports["pions" if i % 2 else "normal"] for i in range(number)}
+    check_layout(paper.draw(REPORT_CHARTS[name](View.comparing(shown))))
 
 
 def test_every_figure_is_described_in_order() -> None:
-    assert list(FIGURES) == list(DESCRIPTIONS)
+    assert list(REPORT_CHARTS) == list(DESCRIPTIONS)
 
 
 def test_names_for_help_texts_cost_nothing() -> None:
@@ -102,7 +133,7 @@ def test_names_for_help_texts_cost_nothing() -> None:
 
 def test_making_figures_leaves_the_settings_of_matplotlib_alone(report: Report) -> None:
     before = dict(mpl.rcParams)
-    resolution(report)
+    figure("resolution", report)
     assert dict(mpl.rcParams) == before
 
 
@@ -126,7 +157,7 @@ def points(axes: Axes, colour: str) -> list[tuple[float, float, bool]]:
 
 
 def test_points_are_those_of_the_report_and_open_at_the_edges(report: Report) -> None:
-    shown = points(resolution(report).axes[0], "#0072B2")
+    shown = points(figure("resolution", report).axes[0], "#0072B2")
     bins = report.curves[0].bins
     assert [energy for energy, _, _ in shown] == pytest.approx([bin_.energy for bin_ in bins])
     assert [value / 100 for _, value, _ in shown] == pytest.approx(
@@ -143,55 +174,55 @@ def test_a_term_that_may_be_zero_is_shown_by_its_limit(report: Report) -> None:
         replace(report, curves=(replace(first, fit=replace(first.fit, limits=limits)), *others))
         for limits in ({}, {"noise": 0.04512})
     )
-    written = [[text for text, _ in texts(resolution(shown))] for shown in (none, some)]
+    written = [[text for text, _ in texts(figure("resolution", shown))] for shown in (none, some)]
     assert ["< 0.045" in found for found in written] == [False, True]
     assert any(text.startswith("<: upper limit at 95 % CL") for text in written[1])
 
 
 def test_linearity_shows_the_core_response(report: Report) -> None:
-    shown = points(linearity(report).axes[0], "#0072B2")
+    shown = points(figure("linearity", report).axes[0], "#0072B2")
     expected = [100 * (bin_.estimates["core_mean"].value - 1) for bin_ in report.curves[0].bins]
     assert [value for _, value, _ in shown] == pytest.approx(expected)
 
 
 def test_ratio_is_that_of_the_resolutions(report: Report) -> None:
     regressor, anchor, _ = report.curves
-    ratio = ratio_points(report.comparisons[0])
+    _, ratio = View.of(report).ratios()[0]
     for i, (mine, other) in enumerate(zip(regressor.bins, anchor.bins, strict=True)):
         a, b = mine.estimates["resolution"], other.estimates["resolution"]
         assert ratio.value[i] == pytest.approx(a.value / b.value)
         independent = a.value / b.value * np.hypot(a.error / a.value, b.error / b.value)  # as those of the toys are
         assert ratio.error[i] == pytest.approx(independent, rel=0.25)
-    shown = points(resolution(report).axes[1], "#D55E00")
+    shown = points(figure("resolution", report).axes[1], "#D55E00")
     assert [value for _, value, _ in shown] == pytest.approx(ratio.value)
 
 
 def test_fitted_curve_covers_the_fitted_range_only(report: Report) -> None:
     fit = report.curves[0].fit
     assert fit is not None
-    solid = [line for line in resolution(report).axes[0].lines if line.get_linestyle() == "-"]
+    solid = [line for line in figure("resolution", report).axes[0].lines if line.get_linestyle() == "-"]
     energy, value = drawn(max(solid, key=lambda line: len(drawn(line)[0])))
     assert energy[[0, -1]] == pytest.approx([fit.energy_min, fit.energy_max])
     assert value == pytest.approx(100 * fit(energy))
 
 
 def test_energy_is_logarithmic_above_one_decade(report: Report, reports: dict[str, Report]) -> None:
-    assert resolution(report).axes[0].get_xscale() == "log"
-    assert resolution(reports["one energy"]).axes[0].get_xscale() == "linear"
+    assert figure("resolution", report).axes[0].get_xscale() == "log"
+    assert figure("resolution", reports["one energy"]).axes[0].get_xscale() == "linear"
 
 
 def test_no_ratio_without_baselines(reports: dict[str, Report]) -> None:
-    assert len(resolution(reports["alone"]).axes) == 1
+    assert len(figure("resolution", reports["alone"]).axes) == 1
 
 
 def test_a_baseline_that_is_far_off_does_not_hide_the_regressor(reports: dict[str, Report]) -> None:
-    axes = linearity(reports["wrong scale"]).axes[0]
+    axes = figure("linearity", reports["wrong scale"]).axes[0]
     assert min(axes.get_ylim()) > -5
     assert sum(len(drawn(line)[0]) for line in axes.lines if outside(line)) == 6
 
 
 def test_histograms_keep_the_events(report: Report) -> None:
-    for axes, bin_ in zip(response(report).axes, report.curves[0].bins, strict=True):
+    for axes, bin_ in zip(figure("response", report).axes, report.curves[0].bins, strict=True):
         filled = axes.patches[0]
         assert isinstance(filled, StepPatch)
         assert filled.get_data()[0].sum() == pytest.approx(bin_.events, rel=0.01)
@@ -199,20 +230,20 @@ def test_histograms_keep_the_events(report: Report) -> None:
 
 def test_a_baseline_outside_of_the_frames_is_mentioned(report: Report, reports: dict[str, Report]) -> None:
     def told(shown: Report) -> bool:
-        return any("outside of the frames" in text for text, _ in texts(response(shown)))
+        return any("outside of the frames" in text for text, _ in texts(figure("response", shown)))
 
     assert told(reports["wrong scale"])
     assert not told(report)
 
 
 def test_of_many_energies_six_are_shown_that_are_not_at_an_edge(reports: dict[str, Report]) -> None:
-    figure = response(reports["thousand bins"])
-    assert len(figure.axes) == 6
-    assert not any("edge" in axes.get_title(loc="left") for axes in figure.axes)
+    found = figure("response", reports["thousand bins"])
+    assert len(found.axes) == 6
+    assert not any("edge" in axes.get_title(loc="left") for axes in found.axes)
 
 
 def test_chosen_epoch_is_marked(report: Report) -> None:
-    for axes in training(report).axes:
+    for axes in figure("training", report).axes:
         assert any(drawn(line)[0].tolist() == [31, 31] for line in axes.lines)
 
 
@@ -221,16 +252,16 @@ def test_chosen_epoch_is_marked(report: Report) -> None:
 )
 def test_every_quantity_of_the_history_is_optional(report: Report, missing: str) -> None:
     history = [{k: v for k, v in entry.items() if k != missing} for entry in report.context.training["history"]]
-    assert training(with_context(report, training={"history": history, "summary": {}})).axes
+    assert figure("training", with_context(report, training={"history": history, "summary": {}})).axes
 
 
 def test_training_without_history_says_so(report: Report) -> None:
     with pytest.raises(ArtefactError, match="no history"):
-        training(with_context(report, training={"history": [], "summary": {}}))
+        figure("training", with_context(report, training={"history": [], "summary": {}}))
 
 
 @pytest.mark.parametrize("name", ["resolution", "linearity", "response"])
 def test_report_without_bins_says_so(report: Report, name: str) -> None:
     empty = replace(report, curves=tuple(replace(curve, bins=()) for curve in report.curves))
     with pytest.raises(ArtefactError, match=r"nothing to draw|no distribution"):
-        FIGURES[name](empty)
+        figure(name, empty)

@@ -9,9 +9,9 @@ import pytest
 
 from calomlp.errors import UsageError
 from calomlp.evaluation.report import Report
-from calomlp.plotting.figures import resolution
 from calomlp.plotting.references import Reference, fitted_energies
 from calomlp.plotting.terminal import draw
+from tests.plotting.conftest import chart, figure
 from tests.plotting.test_figures import check_layout, drawn, texts
 
 SIW = Reference("CALICE SiW ECAL", 16.6, 0, 1.1)
@@ -56,22 +56,22 @@ def test_terms_are_added_in_quadrature() -> None:
 def test_nothing_is_cut_and_no_texts_collide(
     reports: dict[str, Report], case: str, references: tuple[Reference, ...]
 ) -> None:
-    figure = resolution(reports[case], references)
-    check_layout(figure)
-    written = [text for text, _ in texts(figure)]
+    found = figure("resolution", reports[case], references)
+    check_layout(found)
+    written = [text for text, _ in texts(found)]
     for reference in references:
         assert any(text.startswith(reference.label[:20]) and text.endswith(reference.formula) for text in written)
 
 
 def test_a_curve_covers_the_fits_and_is_inside_the_frame(report: Report) -> None:
-    axes = resolution(report, [SIW, FAR]).axes[0]
+    axes = figure("resolution", report, [SIW, FAR]).axes[0]
     low, high = axes.get_ylim()
     fits = [curve.fit for curve in report.curves if curve.fit]
     for reference in (SIW, FAR):
         found = [
             (x, y)
             for x, y in map(drawn, axes.lines)
-            if len(x) == 200 and y == pytest.approx(reference(fitted_energies(report)))
+            if len(x) == 200 and y == pytest.approx(reference(fitted_energies(report.curves)))
         ]
         ((x, y),) = found
         assert x[[0, -1]] == pytest.approx([min(f.energy_min for f in fits), max(f.energy_max for f in fits)])
@@ -81,12 +81,12 @@ def test_a_curve_covers_the_fits_and_is_inside_the_frame(report: Report) -> None
 def test_without_a_fit_the_bins_are_covered(report: Report, reports: dict[str, Report]) -> None:
     bare = replace(report, curves=tuple(replace(curve, fit=None) for curve in report.curves))
     bins = report.curves[0].bins
-    assert fitted_energies(bare)[[0, -1]] == pytest.approx([bins[0].energy_low, bins[-1].energy_high])
-    assert fitted_energies(reports["one energy"])[[0, -1]] == pytest.approx([8, 12])
+    assert fitted_energies(bare.curves)[[0, -1]] == pytest.approx([bins[0].energy_low, bins[-1].energy_high])
+    assert fitted_energies(reports["one energy"].curves)[[0, -1]] == pytest.approx([8, 12])
 
 
 def test_curves_are_drawn_in_the_terminal_too(report: Report) -> None:
-    drawing = draw(report, 80, 40, colour=False, references=[SIW, LONG, FAR])
+    drawing = draw([chart("resolution", report, [SIW, LONG, FAR])], 80, 40, colour=False)
     lines = drawing.split("\n")
     assert max(map(len, lines)) <= 80
     assert len(lines) <= 40

@@ -10,32 +10,36 @@ import pytest
 from matplotlib.figure import Figure
 
 from calomlp.evaluation.report import Report
-from calomlp.plotting.figures import FIGURES, linearity, resolution
-from calomlp.plotting.save import FORMATS, write_figure, write_pages
+from calomlp.plotting.names import STYLES
+from calomlp.plotting.save import FORMATS, write_figures
+from tests.plotting.conftest import figure
 
 METADATA = {"Title": "resolution", "Subject": "calomlp evaluate model.safetensors", "Software": "calomlp 0.1.0"}
 
 
-def written(figure: Figure, file_format: str) -> bytes:
+KINDS = ("resolution", "linearity", "response", "training")
+
+
+def written(drawn: Figure, file_format: str, look: str = "calomlp") -> bytes:
     stream = io.BytesIO()
-    write_figure(figure, stream, file_format, METADATA)
+    write_figures([drawn], stream, file_format, METADATA, look)
     return stream.getvalue()
 
 
-@pytest.mark.parametrize(("name", "file_format"), [*((name, "svg") for name in FIGURES), ("linearity", "png")])
+@pytest.mark.parametrize(("name", "file_format"), [*((name, "svg") for name in KINDS), ("linearity", "png")])
 def test_same_report_gives_the_same_bytes(reports: dict[str, Report], name: str, file_format: str) -> None:
     report = reports["no fit"]
-    assert written(FIGURES[name](report), file_format) == written(FIGURES[name](report), file_format)
+    assert written(figure(name, report), file_format) == written(figure(name, report), file_format)
 
 
 def test_a_figure_can_be_written_twice(report: Report) -> None:
-    figure = linearity(report)
-    assert written(figure, "svg") == written(figure, "svg")
+    drawn = figure("linearity", report)
+    assert written(drawn, "svg") == written(drawn, "svg")
 
 
 @pytest.mark.parametrize("file_format", FORMATS)
 def test_files_tell_where_they_come_from_but_not_when(report: Report, file_format: str) -> None:
-    content = written(linearity(report), file_format)
+    content = written(figure("linearity", report), file_format)
     assert b"calomlp evaluate model.safetensors" in content
     assert b"calomlp 0.1.0" in content
     assert b"CreationDate" not in content
@@ -43,20 +47,27 @@ def test_files_tell_where_they_come_from_but_not_when(report: Report, file_forma
 
 
 def test_fonts_in_a_pdf_are_embedded_truetype(report: Report) -> None:
-    content = written(resolution(report), "pdf")
+    content = written(figure("resolution", report), "pdf")
     assert b"/FontFile2" in content
     assert b"/Type3" not in content
     assert re.search(rb"FiraSans-Regular", content)
 
 
+@pytest.mark.parametrize("look", STYLES[1:])
+def test_fonts_of_experiments_are_embedded(report: Report, look: str) -> None:
+    content = written(figure("resolution", report, look=look), "pdf", look)
+    assert b"/Type3" in content
+    assert b"/FontFile" not in content  # outlines that strict viewers refuse there
+
+
 def test_one_pdf_has_a_page_for_each_figure(report: Report, tmp_path: Path) -> None:
-    write_pages([resolution(report), linearity(report)], tmp_path / "all.pdf", METADATA)
+    write_figures([figure("resolution", report), figure("linearity", report)], tmp_path / "all.pdf", "pdf", METADATA)
     assert b"/Count 2" in (tmp_path / "all.pdf").read_bytes()
 
 
 def test_pages_have_the_same_bytes(report: Report) -> None:
-    figures = [linearity(report)]
+    figures = [figure("linearity", report), figure("resolution", report)]
     streams = [io.BytesIO(), io.BytesIO()]
     for stream in streams:
-        write_pages(figures, stream, METADATA)
+        write_figures(figures, stream, "pdf", METADATA)
     assert streams[0].getvalue() == streams[1].getvalue()

@@ -11,11 +11,13 @@ from matplotlib.collections import FillBetweenPolyCollection
 
 from calomlp.errors import ArtefactError
 from calomlp.evaluation.showers import RADII, ShowerProfiles
+from calomlp.plotting import terminal
+from calomlp.plotting.charts import SHOWER_CHARTS
+from calomlp.plotting.charts.showers import longitudinal, radial
+from calomlp.plotting.look import sequence
 from calomlp.plotting.names import SHOWER_DESCRIPTIONS
-from calomlp.plotting.save import FORMATS, write_figure
-from calomlp.plotting.showers import SHOWER_FIGURES, longitudinal, radial
-from calomlp.plotting.style import sequence
-from calomlp.plotting.terminal import draw_showers
+from calomlp.plotting.paper import draw
+from calomlp.plotting.save import FORMATS, write_figures
 from tests.plotting.test_figures import check_layout, drawn, texts
 from tests.plotting.toy_showers import toy_profiles
 
@@ -29,30 +31,30 @@ def without_hits_at_one_energy(profiles: ShowerProfiles) -> ShowerProfiles:
     return replace(profiles, radial=replace(profiles.radial, events=profiles.radial.events * ~row, mean=mean, rms=rms))
 
 
-@pytest.mark.parametrize("kind", SHOWER_FIGURES)
+@pytest.mark.parametrize("kind", SHOWER_CHARTS)
 @pytest.mark.parametrize("number", NUMBERS)
 @pytest.mark.parametrize("known", [True, False])
 def test_nothing_is_cut_and_no_texts_collide(kind: str, number: int, known: bool) -> None:
-    check_layout(SHOWER_FIGURES[kind](toy_profiles(number, known=known, hadrons=number == 3)))
+    check_layout(draw(SHOWER_CHARTS[kind](toy_profiles(number, known=known, hadrons=number == 3))))
 
 
 @pytest.mark.parametrize("number", [5, 12])
 def test_large_numbers_of_events_find_room(number: int) -> None:
     profiles = toy_profiles(number)
     many = replace(profiles.longitudinal, events=np.full(number, 23_456_789))
-    check_layout(longitudinal(replace(profiles, longitudinal=many, events=23_456_789 * number)))
+    check_layout(draw(longitudinal(replace(profiles, longitudinal=many, events=23_456_789 * number))))
 
 
 def test_every_figure_is_described_in_order() -> None:
-    assert list(SHOWER_FIGURES) == list(SHOWER_DESCRIPTIONS)
+    assert list(SHOWER_CHARTS) == list(SHOWER_DESCRIPTIONS)
 
 
 def test_curves_are_those_of_the_profiles_in_colours_that_follow_the_energy() -> None:
     profiles = toy_profiles(5)
     assert profiles.radial is not None
     for figure, x, shown in (
-        (longitudinal(profiles), profiles.layer_depth, profiles.longitudinal),
-        (radial(profiles), RADII, profiles.radial),
+        (draw(longitudinal(profiles)), profiles.layer_depth, profiles.longitudinal),
+        (draw(radial(profiles)), RADII, profiles.radial),
     ):
         lines = {line.get_color(): drawn(line) for line in figure.axes[0].lines}
         for look, mean in zip(sequence(5), shown.mean, strict=True):
@@ -62,7 +64,7 @@ def test_curves_are_those_of_the_profiles_in_colours_that_follow_the_energy() ->
 
 @pytest.mark.parametrize(("number", "bands"), [(1, 1), (3, 3), (5, 2), (12, 2)])
 def test_of_many_energies_the_outer_ones_have_bands(number: int, bands: int) -> None:
-    found = longitudinal(toy_profiles(number)).axes[0].collections
+    found = draw(longitudinal(toy_profiles(number))).axes[0].collections
     assert sum(isinstance(item, FillBetweenPolyCollection) for item in found) == bands
 
 
@@ -76,14 +78,14 @@ def test_of_many_energies_the_outer_ones_have_bands(number: int, bands: int) -> 
 )
 def test_labels_say_what_was_chosen(known: bool, hadrons: bool, labels: tuple[str, ...]) -> None:
     profiles = toy_profiles(3, known=known, hadrons=hadrons)
-    written = " ".join(text for figure in SHOWER_FIGURES.values() for text, _ in texts(figure(profiles)))
+    written = " ".join(text for builder in SHOWER_CHARTS.values() for text, _ in texts(draw(builder(profiles))))
     for label in labels:
         assert label in written
 
 
 def test_an_energy_without_hits_is_listed_without_a_radius() -> None:
     profiles = without_hits_at_one_energy(toy_profiles(3))
-    figure = radial(profiles)
+    figure = draw(radial(profiles))
     check_layout(figure)
     figure.canvas.draw()
     assert "\N{EN DASH}" in [text for text, _ in texts(figure)]
@@ -98,7 +100,7 @@ def test_containment_needs_hits() -> None:
 def test_the_same_profiles_give_the_same_bytes(file_format: str) -> None:
     streams = [io.BytesIO(), io.BytesIO()]
     for stream in streams:
-        write_figure(radial(toy_profiles(3)), stream, file_format, {"Title": "radial"})
+        write_figures([draw(radial(toy_profiles(3)))], stream, file_format, {"Title": "radial"})
     assert streams[0].getvalue() == streams[1].getvalue()
 
 
@@ -106,7 +108,9 @@ def test_the_same_profiles_give_the_same_bytes(file_format: str) -> None:
 @pytest.mark.parametrize("hits", [True, False])
 def test_a_drawing_fits_the_terminal(number: int, hits: bool) -> None:
     profiles = toy_profiles(number, hits=hits)
-    drawing = draw_showers(without_hits_at_one_energy(profiles) if hits else profiles, 80, 50, colour=False)
+    shown = without_hits_at_one_energy(profiles) if hits else profiles
+    charts = [longitudinal(shown), *([radial(shown)] if hits else [])]
+    drawing = terminal.draw(charts, 80, 50, colour=False)
     lines = drawing.split("\n")
     assert max(map(len, lines)) <= 80
     assert len(lines) <= 50

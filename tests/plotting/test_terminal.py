@@ -7,7 +7,10 @@ import re
 import pytest
 
 from calomlp.evaluation.report import Report
-from calomlp.plotting.terminal import draw
+from calomlp.plotting import terminal
+from calomlp.plotting.chart import NothingToDraw
+from calomlp.plotting.charts import REPORT_CHARTS
+from tests.plotting.conftest import chart
 
 CASES = [
     "normal",
@@ -23,6 +26,11 @@ CASES = [
 CODE = re.compile("\x1b\\[[0-9;]*m")
 
 
+def draw(report: Report, width: int, height: int, *, colour: bool) -> str:
+    charts = [chart(kind, report) for kind in ("resolution", "linearity")]
+    return terminal.draw(charts, width, height, colour=colour)
+
+
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("width", [60, 80, 132])
 def test_plain_drawing_fits_the_terminal(reports: dict[str, Report], case: str, width: int) -> None:
@@ -30,6 +38,18 @@ def test_plain_drawing_fits_the_terminal(reports: dict[str, Report], case: str, 
     assert max(map(len, lines)) <= width
     assert len(lines) <= 40
     assert all(line.isprintable() for line in lines)
+
+
+@pytest.mark.parametrize("kind", REPORT_CHARTS)
+@pytest.mark.parametrize("case", ["everything", *CASES])
+def test_every_kind_fits_80_columns(reports: dict[str, Report], case: str, kind: str) -> None:
+    try:
+        shown = chart(kind, reports[case])
+    except NothingToDraw:
+        return
+    lines = terminal.draw([shown], 80, 50, colour=False).split("\n")
+    assert max(map(len, lines)) <= 80
+    assert len(lines) >= 10 * len(shown.panels)
 
 
 def test_colours_are_only_added_to_the_plain_drawing(report: Report) -> None:

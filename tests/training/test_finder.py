@@ -7,6 +7,7 @@ import os
 import pty
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ import pytest
 
 from calomlp.errors import Interrupted, TrainingError, UsageError
 from calomlp.interrupt import Interrupt
-from calomlp.plotting.terminal import draw_rates
+from calomlp.plotting.charts.learning import rates
+from calomlp.plotting.terminal import draw
 from calomlp.progress import Progress
 from calomlp.training.finder import Curve, curve, find_rate, risen, suggest
 from calomlp.training.plan import make_plan
@@ -92,7 +94,7 @@ def test_a_signal_ends_the_search(make_root: Make) -> None:
 @pytest.mark.parametrize("width", [60, 100])
 def test_the_drawing_fits_and_names_both_rates(width: int) -> None:
     losses = np.concatenate([np.full(150, 0.5), np.geomspace(0.5, 50, 50)])
-    text = draw_rates(Curve(tuple(RATES), tuple(losses.tolist()), 0.0021, 0.0049), width, 20, colour=False)
+    text = draw([rates(asdict(Curve(tuple(RATES), tuple(losses.tolist()), 0.0021, 0.0049)))], width, 20, colour=False)
     lines = text.split("\n")
     assert len(lines) <= 20
     assert max(map(len, lines)) <= width

@@ -1,0 +1,370 @@
+"""What a figure shows, as data: it is drawn on paper or in a terminal, or written as a table, by whoever asks.
+
+A :class:`Chart` has a heading and panels, a :class:`Panel` two axes and items: :class:`Marks`, :class:`Line`,
+:class:`Band`, :class:`Steps`, :class:`Bars`, :class:`Cells`, and as a background :class:`Rule` and :class:`Shade`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calomlp.errors import ArtefactError
+from calomlp.plotting.look import Look
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+Array = NDArray[np.float64]
+
+EDGE_NOTE = "open markers: at an edge of the training range, left out of the numbers above"
+OUTSIDE_NOTE = "triangles at the frame: points beyond it"
+
+COLUMNS = ("figure", "panel", "curve", "x", "y", "error", "low", "high", "edge", "value")
+"""Columns of the numbers behind a figure: ``low`` and ``high`` end a band or a bin of a histogram, whose middle is x;
+``value`` is the number in a cell of a plane."""
+
+
+class NothingToDraw(ArtefactError):
+    """There is nothing of this kind in what is to be drawn."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis.
+
+    Attributes:
+        label: With its unit in brackets; mathematics between dollar signs.
+        low: Where it begins.
+        high: Where it ends.
+        log: Whether it is logarithmic.
+        ticks: Places and their labels, where these are names; none for numbers.
+        whole: Whether only whole numbers are labelled.
+    """
+
+    label: str
+    low: float
+    high: float
+    log: bool = False
+    ticks: tuple[tuple[float, str], ...] = ()
+    whole: bool = False
+
+    def inside(self, values: Array) -> NDArray[np.bool_]:
+        """Return which values are between the ends, shape [values]."""
+        return np.asarray((values >= self.low) & (values <= self.high))
+
+
+@dataclass(frozen=True)
+class Marks:
+    """Points with error bars.
+
+    Attributes:
+        label: For legends and tables.
+        look: Colour and marker.
+        x: Shape [points].
+        y: Shape [points].
+        error: Standard errors of y, shape [points]; ``None`` without.
+        edge: Which points are at an edge of the training range, and open, shape [points]; ``None`` if none are.
+    """
+
+    label: str
+    look: Look
+    x: Array
+    y: Array
+    error: Array | None = None
+    edge: NDArray[np.bool_] | None = None
+
+
+@dataclass(frozen=True)
+class Line:
+    """A curve.
+
+    Attributes:
+        label: For legends and tables.
+        look: Colour and dashes.
+        x: Shape [points].
+        y: Shape [points].
+        marked: Whether the marker of the look is drawn, at places that are equally far apart for curves of many points.
+        thin: Whether it is drawn thinner than others.
+    """
+
+    label: str
+    look: Look
+    x: Array
+    y: Array
+    marked: bool = False
+    thin: bool = False
+
+
+@dataclass(frozen=True)
+class Band:
+    """What is between two curves.
+
+    Attributes:
+        label: For legends and tables.
+        look: Colour.
+        x: Shape [points].
+        low: Shape [points].
+        high: Shape [points].
+    """
+
+    label: str
+    look: Look
+    x: Array
+    low: Array
+    high: Array
+
+
+@dataclass(frozen=True)
+class Steps:
+    """A histogram.
+
+    Attributes:
+        label: For legends and tables.
+        look: Colour.
+        edges: Shape [bins + 1].
+        y: Contents, shape [bins].
+        filled: Whether the area below is shaded.
+    """
+
+    label: str
+    look: Look
+    edges: Array
+    y: Array
+    filled: bool = False
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Lengths with errors, one below the other, from zero to the right.
+
+    Attributes:
+        label: For legends and tables.
+        look: Colour.
+        x: Lengths, shape [bars].
+        y: Places on the vertical axis, shape [bars].
+        error: Standard errors, shape [bars]; ``None`` without.
+    """
+
+    label: str
+    look: Look
+    x: Array
+    y: Array
+    error: Array | None = None
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Numbers above zero in a plane, as colours on a logarithmic scale; cells with another value are empty.
+
+    Attributes:
+        label: What the numbers are, with their unit.
+        x_edges: Shape [columns + 1].
+        y_edges: Shape [rows + 1].
+        values: Shape [rows, columns].
+    """
+
+    label: str
+    x_edges: Array
+    y_edges: Array
+    values: Array
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A line across the panel, to compare with.
+
+    Attributes:
+        at: Where it crosses the axis.
+        vertical: Whether it goes up, at a value of x.
+        dotted: Whether it is dotted.
+    """
+
+    at: float
+    vertical: bool = False
+    dotted: bool = False
+
+
+@dataclass(frozen=True)
+class Shade:
+    """A grey stripe across the panel between two values of y, or of x if it is vertical."""
+
+    low: float
+    high: float
+    grey: float = 0.9
+    vertical: bool = False
+
+
+Item = Marks | Line | Band | Steps | Bars | Cells | Rule | Shade
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A pair of axes with what is drawn in them.
+
+    Attributes:
+        x: The horizontal axis.
+        y: The vertical one.
+        items: What is drawn; the first ones over the others.
+        left: Written above, on the left.
+        right: Written above, on the right.
+        text: Written in the upper left corner, which has to be empty.
+        empty: Written in the middle, why there is nothing.
+        share: Of the height, relative to the other panels.
+    """
+
+    x: Axis
+    y: Axis
+    items: tuple[Item, ...]
+    left: str = ""
+    right: str = ""
+    text: str = ""
+    empty: str = ""
+    share: float = 1.0
+
+    @property
+    def marks(self) -> Iterator[Marks]:
+        """All points."""
+        return (item for item in self.items if isinstance(item, Marks))
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a legend.
+
+    Attributes:
+        cells: One text for each column; a single one among rows of several goes on under their columns.
+        look: Drawn before the first cell; ``None`` for a row of headings.
+    """
+
+    cells: tuple[str, ...]
+    look: Look | None = None
+
+
+@dataclass(frozen=True)
+class Heading:
+    """What stands above the axes.
+
+    Attributes:
+        title: What the figure shows.
+        sample: What it is made of.
+        rows: The legend.
+        notes: How to read it, a line each.
+        blocks: The legend is cut into this many tables of the same height, beside each other; ``None`` for as many as
+            fit.
+    """
+
+    title: str
+    sample: str
+    rows: Sequence[Row] = ()
+    notes: Sequence[str] = ()
+    blocks: int | None = None
+
+
+@dataclass(frozen=True)
+class Chart:
+    """What a figure shows.
+
+    Attributes:
+        name: Of its kind.
+        heading: What stands above.
+        panels: Row by row.
+        height: Of the part with the axes, in a column of a journal [inch].
+        columns: Panels beside each other; those of a single column have the horizontal axis in common.
+        wide: Whether it takes both columns of a journal.
+        separate: Whether panels below each other have horizontal axes of their own.
+    """
+
+    name: str
+    heading: Heading
+    panels: tuple[Panel, ...]
+    height: float
+    columns: int = 1
+    wide: bool = False
+    separate: bool = False
+
+    @property
+    def notes(self) -> list[str]:
+        """How to read it, with what follows from the points."""
+        notes = list(self.heading.notes)
+        marks = [(panel, item) for panel in self.panels for item in panel.marks]
+        if any(item.edge is not None and item.edge.any() for _, item in marks):
+            notes.append(EDGE_NOTE)
+        if any((~panel.y.inside(item.y)).any() for panel, item in marks):
+            notes.append(OUTSIDE_NOTE)
+        return notes
+
+    def describe(self) -> str:
+        """Say what is shown, for those who cannot see it."""
+        shown = "; ".join(dict.fromkeys(f"{plain(item.y.label)} against {plain(item.x.label)}" for item in self.panels))
+        labels = [item.label for panel in self.panels for item in panel.items if not isinstance(item, (Rule, Shade))]
+        curves = ", ".join(dict.fromkeys(labels))
+        return f"{self.heading.title}, {self.heading.sample}: {shown}. Shown: {curves}."
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """Return the numbers that are shown, a row for each, in :data:`COLUMNS`; what there is not is empty."""
+        rows = []
+        for panel in self.panels:
+            name = plain(panel.left or panel.y.label or panel.x.label)
+            for item in panel.items:
+                if isinstance(item, Bars):
+                    bars = dict(panel.y.ticks)
+                    labels = [bars.get(place, item.label) for place in item.y.tolist()]
+                    rows += [(self.name, name, bar, *cells) for bar, cells in zip(labels, _numbers(item), strict=True)]
+                elif not isinstance(item, (Rule, Shade)):
+                    rows += [(self.name, name, plain(item.label), *cells) for cells in _numbers(item)]
+        return rows
+
+
+def plain(label: str) -> str:
+    r"""Return a label without the marks of mathematics: ``$E_\mathrm{true}$ [GeV]`` as ``E_true [GeV]``."""
+    text = re.sub(r"\\(?:mathrm|mathit)\{([^{}]*)\}", r"\1", label)
+    text = text.replace(r"\lambda", "λ").replace(r"\sqrt", "√").replace(r"\ ", " ")
+    return re.sub(r"[${}\\]", "", text).replace("\n", " ")
+
+
+def table(charts: Sequence[Chart]) -> str:
+    """Write the numbers behind charts as tab-separated values, with what the axes are as comments before them."""
+    lines = [
+        f"# {chart.name}: {chart.heading.title}, {chart.heading.sample}; "
+        + "; ".join(dict.fromkeys(f"x = {plain(panel.x.label)}, y = {plain(panel.y.label)}" for panel in chart.panels))
+        for chart in charts
+    ]
+    lines.append("\t".join(COLUMNS))
+    lines += ["\t".join(row) for chart in charts for row in chart.rows()]
+    return "\n".join(lines) + "\n"
+
+
+def _numbers(item: Marks | Line | Band | Steps | Bars | Cells) -> Iterator[tuple[str, ...]]:
+    """Yield the numbers of an item, from x on in :data:`COLUMNS`."""
+    if isinstance(item, Band):
+        for x, low, high in zip(item.x, item.low, item.high, strict=True):
+            yield _n(x), "", "", _n(low), _n(high), "", ""
+    elif isinstance(item, Steps):
+        for low, high, y in zip(item.edges[:-1], item.edges[1:], item.y, strict=True):
+            yield _n((low + high) / 2), _n(y), "", _n(low), _n(high), "", ""
+    elif isinstance(item, Cells):
+        x, y = ((edges[:-1] + edges[1:]) / 2 for edges in (item.x_edges, item.y_edges))
+        for i, j in np.argwhere(item.values > 0):
+            yield _n(x[j]), _n(y[i]), "", "", "", "", _n(item.values[i, j])
+    else:
+        error = item.error if isinstance(item, (Marks, Bars)) else None
+        edge = item.edge if isinstance(item, Marks) else None
+        for i, (x, y) in enumerate(zip(item.x, item.y, strict=True)):
+            yield (
+                _n(x),
+                _n(y),
+                "" if error is None else _n(error[i]),
+                "",
+                "",
+                "" if edge is None else f"{edge[i]:d}",
+                "",
+            )
+
+
+def _n(number: float) -> str:
+    return f"{number:.10g}"

@@ -1,0 +1,169 @@
+"""The training: its curves, the learning curve, and the search for a learning rate."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from calomlp.plotting.chart import Axis, Chart, Heading, Line, NothingToDraw, Panel, Row, Rule
+from calomlp.plotting.look import BLACK, GREY, Look
+from calomlp.plotting.points import PERCENT
+from calomlp.plotting.quantity import count
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from calomlp.evaluation.report import Report
+    from calomlp.plotting.chart import Array
+
+_FEW_EPOCHS = 30
+"""Up to this many epochs each is marked."""
+
+_LOG_RATIO = 10.0
+"""What changes by more than this factor is shown on a logarithmic axis."""
+
+_TRAINING = Look("#0072B2", "o", "-")
+_VALIDATION = Look("#D55E00", "s", (0, (5, 1.5)))
+_NOTE_WIDTH = 90
+
+_SIGMA_68 = r"$\sigma_\mathrm{68}$ [%]"
+_SIDES = {"train_loss": ("training side", _TRAINING), "validation_loss": ("validation side", _VALIDATION)}
+_SIDES |= {"train_resolution": _SIDES["train_loss"], "validation_resolution": _SIDES["validation_loss"]}
+_SIDES["learning_rate"] = ("learning rate", BLACK)
+_PANELS = (
+    ("loss", 1.6, 1.0, ("train_loss", "validation_loss")),
+    (_SIGMA_68, 1.2, PERCENT, ("train_resolution", "validation_resolution")),
+    ("learning rate", 0.9, 1.0, ("learning_rate",)),
+)
+"""Label, share of the height, factor of the unit, and what is drawn."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a report or a model records of its training.
+
+    Attributes:
+        history: The epochs.
+        summary: What came of them.
+        events: Number of training events; 0 if that is not known.
+    """
+
+    history: Sequence[Mapping[str, Any]]
+    summary: Mapping[str, Any]
+    events: int = 0
+
+    @classmethod
+    def of_report(cls, report: Report) -> Training:
+        """Return the training of the model of a report."""
+        region = report.context.envelope
+        return cls(report.history, report.context.training.get("summary", {}), region.n_train if region else 0)
+
+    @classmethod
+    def of_model(cls, document: Mapping[str, Any]) -> Training:
+        """Return the training of a model, from the document in its header."""
+        return cls(document["history"], document["summary"], document["envelope"]["n_train"])
+
+
+def training(found: Training) -> Chart:
+    """Show loss, resolution of the validation side and learning rate against epoch, and the chosen epoch."""
+    history, summary = found.history, found.summary
+    best = summary.get("best_epoch")
+    chosen = [Rule(best, vertical=True, dotted=True)] if best is not None else []
+    panels = []
+    for label, share, scale, names in _PANELS:
+        known = {name: _known(history, name) for name in names}
+        lines = [
+            Line(_SIDES[name][0], _SIDES[name][1], epoch, scale * value, marked=len(epoch) <= _FEW_EPOCHS)
+            for name, (epoch, value) in known.items()
+            if len(epoch)
+        ]
+        if lines:
+            epochs = np.concatenate([line.x for line in lines])
+            across = Axis("epoch", float(epochs.min()) - 0.5, float(epochs.max()) + 0.5, whole=True)
+            panels.append(Panel(across, _span(label, lines), (*lines, *chosen), share=share))
+    if not panels:
+        raise NothingToDraw("there is no history of a training, so there is no training to draw")
+    rows = [Row((name,), look) for name, look in (_SIDES["train_loss"], _SIDES["validation_loss"])]
+    if best is not None:
+        rows.append(Row((f"chosen epoch: {best}",), GREY))
+    notes = _sentences(summary, ("worse", "overtraining"))
+    heading = Heading("training", _events(found), rows, notes)
+    return Chart("training", heading, tuple(panels), 0.4 + 0.9 * sum(panel.share for panel in panels))
+
+
+def learning_curve(found: Training) -> Chart:
+    """Show resolution and loss against the number of training events."""
+    curve = found.summary.get("learning_curve")
+    if not curve:
+        raise NothingToDraw("no model was trained with --learning-curve, so there is none to draw")
+    events = np.array([entry["events"] for entry in curve], dtype=np.float64)
+    across = Axis("training events", float(events.min()) / 1.15, float(events.max()) * 1.15, log=True)
+    panels = []
+    for label, scale, name in ((_SIGMA_68, PERCENT, "resolution"), ("loss", 1.0, "loss")):
+        value = scale * np.array([entry[name] for entry in curve], dtype=np.float64)
+        line = Line("validation side", _VALIDATION, events, value, marked=True)
+        panels.append(Panel(across, _span(label, [line]), (line,)))
+    notes = _sentences(found.summary, ("more_data",))
+    heading = Heading("learning curve", _events(found), [Row(("validation side",), _VALIDATION)], notes)
+    return Chart("learning-curve", heading, tuple(panels), 2.8)
+
+
+def rates(record: Mapping[str, Any]) -> Chart:
+    """Show the loss against a growing learning rate, with the suggested rate and the automatic one.
+
+    Args:
+        record: As ``calomlp train --find-lr --json`` writes it: ``rates`` and ``losses``, ``suggestion`` and
+            ``automatic``.
+    """
+    rate, loss = (np.array(record[name], dtype=np.float64) for name in ("rates", "losses"))
+    low = float(loss.min())
+    high = min(float(loss.max()), max(float(loss[0]), low + abs(low)))  # how it explodes says little
+    edge = 0.05 * (high - low or 1.0)
+    suggested, automatic = record["suggestion"], record["automatic"]
+    ends = np.array([low - edge, high + edge])
+    line = Line("loss, smoothed", _TRAINING, rate, loss)
+    marked = [
+        Line(f"suggested: {suggested:.2g}", _VALIDATION, np.full(2, suggested), ends),
+        Line(f"automatic: {automatic:.2g}", GREY, np.full(2, automatic), ends),
+    ]
+    panel = Panel(
+        Axis("learning rate", float(rate[0]), float(rate[-1]), log=True),
+        Axis("loss", float(ends[0]), float(ends[1])),
+        (line, *marked),
+    )
+    heading = Heading("search for a learning rate", "", [Row((item.label,), item.look) for item in (line, *marked)])
+    return Chart("rates", heading, (panel,), 2.4)
+
+
+def _events(found: Training) -> str:
+    return f"{count(found.events)} training events" if found.events else ""
+
+
+def _sentences(summary: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    """Return verdicts of the training, broken into lines that fit above the axes."""
+    return [line for name in names if name in summary for line in textwrap.wrap(summary[name], _NOTE_WIDTH)]
+
+
+def _span(label: str, lines: Sequence[Line]) -> Axis:
+    """Return a vertical axis that holds all of some lines."""
+    values = np.concatenate([line.y for line in lines])
+    low, high = float(values.min()), float(values.max())
+    if low > 0 and high > _LOG_RATIO * low:
+        pad = (high / low) ** 0.06
+        return Axis(label, low / pad, high * pad, log=True)
+    pad = 0.06 * (high - low) or 0.1 * abs(high) or 1.0
+    return Axis(label, low - pad, high + pad)
+
+
+def _known(history: Sequence[Mapping[str, Any]], name: str) -> tuple[Array, Array]:
+    """Return epochs and values of a quantity where the history has a finite one."""
+    known = [
+        (entry.get("epoch", i + 1), entry[name])
+        for i, entry in enumerate(history)
+        if entry.get(name) is not None and math.isfinite(entry[name])
+    ]
+    return np.array([epoch for epoch, _ in known], dtype=np.float64), np.array([value for _, value in known])

@@ -1,0 +1,172 @@
+"""What the response depends on, what it is made from, and where it should not be trusted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from calomlp.evaluation.statistics import IN_DOMAIN
+from calomlp.plotting.chart import Axis, Bars, Chart, Heading, Marks, NothingToDraw, Panel, Rule, Shade
+from calomlp.plotting.charts.resolution import energy_axis, marks
+from calomlp.plotting.charts.response import legend
+from calomlp.plotting.look import looks
+from calomlp.plotting.points import PERCENT, deviation_points, limits
+from calomlp.plotting.quantity import count, with_error
+from calomlp.plotting.view import short
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from calomlp.evaluation.report import Report
+    from calomlp.evaluation.slices import Dependence
+    from calomlp.plotting.chart import Array
+    from calomlp.plotting.view import View
+
+_MOST_PANELS, _MOST_BARS = 8, 24
+_LONGEST_NAME = 30
+_FAR = 50.0
+"""Points that are further off than this [%] do not widen the axis."""
+
+_WORDS = {"pdg_id": "PDG ID of the particle"}
+
+
+def dependence(view: View) -> Chart:
+    """Show the median response in slices of each quantity that was asked for."""
+    report = view.single("the dependence on a quantity")
+    named = list(dict.fromkeys(item.by for item in report.dependences if item.by != IN_DOMAIN))
+    groups = [[item for item in report.dependences if item.by == by] for by in named[:_MOST_PANELS]]
+    panels = tuple(panel for group in groups if (panel := _dependence(view, group)))
+    if not panels:
+        raise NothingToDraw("the report has no dependence on a quantity: evaluate with --by")
+    columns = 1 if len(panels) == 1 else 2
+    left_out = f"; {_MOST_PANELS} of {len(named)} quantities are shown" if len(named) > _MOST_PANELS else ""
+    notes = [f"medians over all energies; p: probability of a larger χ² if the response were flat{left_out}"]
+    heading = Heading("response by quantity", view.sample, legend(view.shown), notes)
+    height = 2.4 if columns == 1 else 0.2 + 1.9 * ((len(panels) + 1) // 2)
+    return Chart("dependence", heading, panels, height, columns, wide=columns > 1, separate=True)
+
+
+def importance(view: View) -> Chart:
+    """Show by how much the energies become worse if a feature is shuffled."""
+    report = view.single("the importance of features")
+    found = report.importance[:_MOST_BARS]
+    if not found:
+        raise NothingToDraw("the report has no importance of features: evaluate with --importance")
+    value, error = (PERCENT * np.array([getattr(item.increase, part) for item in found]) for part in ("value", "error"))
+    left_out = len(report.importance) - len(found)
+    more = [f"the largest {len(found)} of {len(report.importance)} features"] if left_out else []
+    notes = ["increase of the mean deviation if a feature is taken from another event", *more]
+    panel = _bars([item.feature for item in found], value, error, "increase [%]", view)
+    return Chart("importance", Heading("importance of features", view.sample, (), notes), (panel,), _height(len(found)))
+
+
+def domain(view: View) -> Chart:
+    """Show the response beyond the energies of the training, and which features are outside of their range."""
+    report = view.single("the domain of the training")
+    region = report.context.envelope
+    if region is None:
+        raise NothingToDraw("the report is not of a model, so there is no domain of the training to draw")
+    axis = energy_axis(view)
+    points = [deviation_points(shown.curve) for shown in view.shown]
+    near = [item.select(np.abs(item.value) < _FAR) for item in points]
+    low, high = limits(near, at_least=(-2.0, 2.0), edge_reach=10.0)
+    pad = 0.06 * (high - low)
+    shades = [Shade(axis.low, region.energy_min, vertical=True), Shade(region.energy_max, axis.high, vertical=True)]
+    beyond = [item for item in shades if item.low < item.high]
+    response = Panel(
+        axis,
+        Axis("response, minus 1 [%]", low - pad, high + pad),
+        (*marks(view.shown, points), Rule(0), *beyond),
+    )
+    panels = [response]
+    outside = sorted(report.statistics.outside.items(), key=lambda item: -item[1])[:_MOST_BARS]
+    if outside:
+        share = PERCENT * np.array([number for _, number in outside]) / report.events
+        panels.append(
+            _bars([name for name, _ in outside], share, None, "events outside of the training's range [%]", view)
+        )
+    span = f"{region.energy_min:.4g} to {region.energy_max:.4g} GeV"
+    notes = [f"grey: outside of the energies of the training, {span}", *_inside_and_outside(report)]
+    heading = Heading("domain of the training", view.sample, legend(view.shown), notes)
+    height, wide = max(2.4, _height(len(outside))), len(panels) > 1
+    return Chart("domain", heading, tuple(panels), height, columns=len(panels), wide=wide, separate=True)
+
+
+def _inside_and_outside(report: Report) -> list[str]:
+    """Say what the response is inside and outside of the domain."""
+    own = next((item for item in report.dependences if item.by == IN_DOMAIN), None)
+    if own is None:
+        return []
+    said = []
+    for slice_ in own.slices:
+        median, width = slice_.estimates.get("median"), slice_.estimates.get("sigma_68")
+        numbers = f", median {with_error(median)}, σ68 ({with_error(width, PERCENT)}) %" if median and width else ""
+        said.append(f"{'inside' if slice_.value else 'outside'}: {count(slice_.events)} events{numbers}")
+    return said
+
+
+def _dependence(view: View, group: Sequence[Dependence]) -> Panel | None:
+    """Return the panel of one quantity; none if no slice has events enough."""
+    look = looks([shown.curve.name for shown in view.shown])
+    labels = {shown.curve.name: shown.label for shown in view.shown}
+    drawn = []
+    for item in group:
+        slices = [slice_ for slice_ in item.slices if "median" in slice_.estimates]
+        if slices:
+            medians = [slice_.estimates["median"] for slice_ in slices]
+            x, y, error = (
+                np.array(column, dtype=np.float64)
+                for column in zip(
+                    *((one.value, it.value, it.error) for one, it in zip(slices, medians, strict=True)), strict=True
+                )
+            )
+            drawn.append(Marks(labels[item.curve], look[item.curve], x, y, error))
+    if not drawn:
+        return None
+    low = min(0.98, *(float((item.y - item.error).min()) for item in drawn if item.error is not None))
+    high = max(1.02, *(float((item.y + item.error).max()) for item in drawn if item.error is not None))
+    pad = 0.08 * (high - low)
+    x = np.concatenate([item.x for item in drawn])
+    trend = group[0].trend
+    return Panel(
+        _across(_WORDS.get(group[0].by, group[0].by), x, whole=all(part.low == part.high for part in group[0].slices)),
+        Axis("median response", low - pad, high + pad),
+        (*drawn, Rule(1)),
+        right=f"p = {trend.p_value:.2g}" if trend else "",
+    )
+
+
+def _across(label: str, x: Array, *, whole: bool) -> Axis:
+    """Return the axis of a quantity; values far apart that are whole numbers, such as PDG IDs, are named."""
+    low, high = float(x.min()), float(x.max())
+    pad = 0.06 * (high - low) or 0.5
+    distinct = np.unique(x)
+    ticks = tuple((value, f"{value:g}") for value in distinct.tolist()) if whole and len(distinct) <= 4 else ()
+    return Axis(short(label, 48), low - pad, high + pad, ticks=ticks, whole=whole)
+
+
+def _bars(names: Sequence[str], value: Array, error: Array | None, label: str, view: View) -> Panel:
+    """Return bars with the names of features beside them, the first on top."""
+    place = -np.arange(len(names), dtype=np.float64)
+    tips = value if error is None else value + error
+    low = min(0.0, 1.05 * float((value if error is None else value - error).min()))
+    ticks = tuple((at, _named(name)) for at, name in zip(place.tolist(), names, strict=True))
+    return Panel(
+        Axis(label, low, 1.05 * float(tips.max()) or 1.0),
+        Axis("", float(place[-1]) - 0.6, 0.6, ticks=ticks),
+        (Bars(view.first.label, view.first.look, value, place, error),),
+    )
+
+
+def _named(name: str) -> str:
+    """Return the name of a feature, cut in the middle: features may differ by their ends alone."""
+    if len(name) <= _LONGEST_NAME:
+        return name
+    half = _LONGEST_NAME // 2
+    return f"{name[:half]}\N{HORIZONTAL ELLIPSIS}{name[1 - half :]}"
+
+
+def _height(bars: int) -> float:
+    """Return the height of a panel of bars [inch]."""
+    return 0.5 + 0.14 * bars

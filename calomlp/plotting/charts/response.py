@@ -1,0 +1,235 @@
+"""Distributions of the response, and what follows from them: medians, bands and tails."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from calomlp.evaluation.histogram import BIN_WIDTH, Histogram
+from calomlp.plotting.chart import Axis, Band, Chart, Heading, Item, Line, NothingToDraw, Panel, Row, Rule, Steps
+from calomlp.plotting.charts.resolution import EMPTY, RESPONSE, energy_axis, marks
+from calomlp.plotting.look import BLACK, Look
+from calomlp.plotting.points import PERCENT, Points, estimate_points, limits
+from calomlp.plotting.quantity import count, energy_range, with_error
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from calomlp.evaluation.report import Bin, Curve
+    from calomlp.plotting.chart import Array
+    from calomlp.plotting.view import Shown, View
+
+_ALL_UP_TO = 8
+"""Up to this many energies are all shown; of more, :data:`_CHOSEN`."""
+
+_CHOSEN = 6
+_BINS = 70
+_FEWEST_BINS = 15
+_REACH = 5.0  # sigma of the regressor
+_BASELINE_REACH = 4.0  # sigma of a baseline
+_WIDEST = 10.0  # sigma of the regressor: a baseline that is far off does not squeeze it
+_FLOOR = 0.5  # events: a bin with one event is seen on the logarithmic axis
+_HEADROOM = 0.28  # share of the height that is kept for text
+_CORE, _BEYOND = Look(BLACK.colour), Look(BLACK.colour, "", (0, (3, 2)))
+_FAR_NOTE = f"baselines that are further than {_WIDEST:g}σ away are outside of the frames"
+_NOTE = "black: Gaussian core (mean μ, width σ) inside ±{:g}σ, dashed outside of it"
+_BAND_NOTE = "points: medians; band: 16 to 84 % of the events"
+
+_QUANTILES = (0.1587, 0.5, 0.8413)
+"""What is below -1, 0 and 1 standard deviations of a Gaussian."""
+
+_TAILS = {"tail_2sigma": (2, 4.55), "tail_3sigma": (3, 0.27)}
+"""Share of the events [%] that a Gaussian has beyond two and three standard deviations."""
+
+
+def response(view: View) -> Chart:
+    """Show the distributions of E_reco/E_true at several energies, on logarithmic axes, with the Gaussian core."""
+    return _response(view, "response", log=True)
+
+
+def response_linear(view: View) -> Chart:
+    """Show the same on linear axes."""
+    return _response(view, "response-linear", log=False)
+
+
+def energy(view: View) -> Chart:
+    """Show measured energy and response against true energy: medians, and the band that holds 68 % of the events."""
+    axis = energy_axis(view)
+    found = [_quantiles(shown.curve) for shown in view.shown]
+    if not any(len(item[0]) for item in found):
+        raise NothingToDraw("no bin of the report has events enough for quantiles, so there is no band to draw")
+    label, look, (true, low, _, high) = view.first.label, view.first.look, found[0]
+    pairs = list(zip(view.shown, found, strict=True))
+    lines = [Line(shown.label, shown.look, x, x * middle, marked=True) for shown, (x, _, middle, _) in pairs]
+    ends = (axis.low, axis.high)
+    top = max(float(np.max(item[0] * item[3], initial=0)) for item in found)
+    lowest = min(float(np.min(item[0] * item[1], initial=np.inf)) for item in found)
+    measured = Axis(
+        r"$E_\mathrm{reco}$ [GeV]",
+        max(min(axis.low, lowest), axis.low / 3) if axis.log else min(0, axis.low),
+        max(axis.high, top),
+        axis.log,
+    )
+    diagonal = Line("E_reco = E_true", BLACK, np.array(ends), np.array(ends), thin=True)
+    upper = Panel(axis, measured, (*lines, Band(label, look, true, true * low, true * high), diagonal), share=1.4)
+    medians = [estimate_points(shown.curve, "median") for shown in view.shown]
+    span = limits(
+        [*medians, Points(true, low, 0 * low, true < 0), Points(true, high, 0 * high, true < 0)], at_least=(0.98, 1.02)
+    )
+    pad = 0.06 * (span[1] - span[0])
+    drawn = marks(view.shown, medians)
+    lower = Panel(
+        axis, Axis(RESPONSE, span[0] - pad, span[1] + pad), (*drawn, Band(label, look, true, low, high), Rule(1))
+    )
+    rows = [Row((shown.short,), shown.look) for shown in view.shown]
+    notes = [f"{_BAND_NOTE} of {label}" if len(view.shown) > 1 else _BAND_NOTE]
+    return Chart("energy", Heading("measured energy", view.sample, rows, notes), (upper, lower), 3.9)
+
+
+def tails(view: View) -> Chart:
+    """Show the share of events that are further than two and three widths from the core."""
+    axis = energy_axis(view)
+    panels = []
+    for name, (sigmas, gaussian) in _TAILS.items():
+        points = [estimate_points(shown.curve, name, PERCENT) for shown in view.shown]
+        _, high = limits(points, at_least=(0, 1.5 * gaussian), edge_reach=1.0)
+        items: tuple[Item, ...] = (*marks(view.shown, points), Rule(gaussian, dotted=True))
+        empty = "" if any(map(len, points)) else EMPTY
+        panels.append(Panel(axis, Axis(f"beyond {sigmas}σ [%]", -0.03 * high, 1.08 * high), items, empty=empty))
+    notes = ["events further from the core than so many of its widths; dotted: a Gaussian"]
+    return Chart("tails", Heading("tails", view.sample, legend(view.shown), notes), tuple(panels), 3.4)
+
+
+def legend(shown: Sequence[Shown]) -> list[Row]:
+    """Return a legend that has nothing but labels, for points without lines."""
+    return [Row((one.short,), replace(one.look, line="none")) for one in shown]
+
+
+def _quantiles(curve: Curve) -> tuple[Array, Array, Array, Array]:
+    """Return energies, and the quantiles of the response there, of the bins with estimates; shape [bins] each."""
+    bins = [bin_ for bin_ in curve.bins if bin_.estimates]
+    found = [
+        np.interp(
+            np.multiply(_QUANTILES, bin_.histogram.count.sum()),
+            np.cumsum(bin_.histogram.count) - bin_.histogram.count / 2,
+            bin_.histogram.centres,
+        )
+        for bin_ in bins
+    ]
+    low, middle, high = np.array(found).reshape(-1, 3).T
+    return np.array([bin_.energy for bin_ in bins], dtype=np.float64), low, middle, high
+
+
+def _response(view: View, name: str, *, log: bool) -> Chart:
+    chosen = _representative(view.first.curve)
+    if not chosen:
+        raise NothingToDraw("the report has no event in its histograms, so there is no distribution to draw")
+    columns = min(len(chosen), 4 if len(chosen) > _CHOSEN else 3)
+    rows = math.ceil(len(chosen) / columns)
+    far = any(_is_far(bin_, same) for bin_ in chosen for _, same in _beside(view, bin_))
+    total = len(view.first.curve.bins)
+    shown = f"; {len(chosen)} of {total} bins of energy are shown" if len(chosen) < total else ""
+    notes = [_NOTE.format(view.report.options.core_sigmas) + shown, *([_FAR_NOTE] if far else [])]
+    first, *others = view.shown
+    filled = Row((first.short,), replace(first.look, marker="s", line="none"))
+    legend = [filled, *(Row((one.short,), replace(one.look, marker="", line="-")) for one in others)]
+    heading = Heading("response", view.sample, legend, notes)
+    panels = tuple(_panel(view, bin_, log=log) for bin_ in chosen)
+    return Chart(name, heading, panels, 0.2 + 1.8 * rows, columns, wide=columns > 1)
+
+
+def _representative(curve: Curve) -> list[Bin]:
+    """Return all bins if they are few, otherwise some that are evenly spread; those at an edge only if need be."""
+    filled = [bin_ for bin_ in curve.bins if len(bin_.histogram.index)]
+    if len(filled) <= _ALL_UP_TO:
+        return filled
+    inner = [bin_ for bin_ in filled if bin_.estimates and not bin_.edge]
+    pool = inner if len(inner) >= _CHOSEN else filled
+    return [pool[round(i)] for i in np.linspace(0, len(pool) - 1, _CHOSEN)]
+
+
+def _panel(view: View, bin_: Bin, *, log: bool) -> Panel:
+    first, beside = view.first, _beside(view, bin_)
+    step, low, high = _binning(bin_, [same for _, same in beside])
+    edges, events = _rebinned(bin_.histogram, step, low, high)
+    histograms = [Steps(first.label, first.look, edges, events, filled=True)]
+    for shown, same in beside:
+        histograms.append(
+            Steps(shown.label, replace(shown.look, line="-"), *_rebinned(same.histogram, step, low, high))
+        )
+    peak = max(10 * _FLOOR, *(float(item.y.max()) for item in histograms))
+    core = _core(bin_, edges, view.report.options.core_sigmas) if bin_.estimates else ()
+    numbers = ""
+    if bin_.estimates:
+        mean = with_error(bin_.estimates["core_mean"])
+        numbers = f"μ = {mean}\nσ/μ = ({with_error(bin_.estimates['resolution'], PERCENT)}) %"
+    top = _FLOOR * (peak / _FLOOR) ** (1 / (1 - _HEADROOM)) if log else peak / (1 - _HEADROOM)
+    return Panel(
+        Axis(RESPONSE, float(edges[0]), float(edges[-1])),
+        Axis("events", _FLOOR if log else 0, top, log),
+        (*core, *histograms),
+        left=f"{energy_range(*bin_.edges)} GeV" + (" (edge)" if bin_.edge else ""),
+        right=f"N = {count(bin_.events)}",
+        text=numbers,
+    )
+
+
+def _core(bin_: Bin, edges: Array, reach: float) -> tuple[Line, Line]:
+    """Return the Gaussian of the core, normalised to the events inside its window, inside of it and everywhere."""
+    mean, sigma = bin_.estimates["core_mean"].value, bin_.estimates["core_sigma"].value
+    inside = np.abs(bin_.histogram.centres - mean) < reach * sigma
+    events = bin_.histogram.count[inside].sum() / math.erf(reach / math.sqrt(2))
+    x = np.linspace(edges[0], edges[-1], 200)
+    density = np.exp(-(((x - mean) / sigma) ** 2) / 2) / (sigma * math.sqrt(2 * math.pi))
+    y = events * density * (edges[1] - edges[0])
+    core = np.abs(x - mean) <= reach * sigma
+    return Line("Gaussian core", _CORE, x[core], y[core]), Line("core, extended", _BEYOND, x, y, thin=True)
+
+
+def _binning(bin_: Bin, beside: list[Bin]) -> tuple[int, int, int]:
+    """Return fine bins per bin of the figure, and the range in fine bins, from the cores of what is drawn."""
+    mean, sigma = _centre(bin_)
+    low, high = mean - _REACH * sigma, mean + _REACH * sigma
+    for other_mean, other_sigma in (_centre(other) for other in beside if not _is_far(bin_, other)):
+        low = min(low, other_mean - _BASELINE_REACH * other_sigma)
+        high = max(high, other_mean + _BASELINE_REACH * other_sigma)
+    low, high = max(low, mean - _WIDEST * sigma), min(high, mean + _WIDEST * sigma)
+    bins = min(_BINS, max(_FEWEST_BINS, round(2 * math.sqrt(bin_.events))))
+    step = max(1, round((high - low) / BIN_WIDTH / bins))
+    first = math.floor((low - 1) / BIN_WIDTH / step)
+    last = max(math.ceil((high - 1) / BIN_WIDTH / step), first + 1)
+    return step, first * step, last * step
+
+
+def _is_far(bin_: Bin, other: Bin) -> bool:
+    (mean, sigma), (other_mean, _) = _centre(bin_), _centre(other)
+    return abs(other_mean - mean) > _WIDEST * sigma
+
+
+def _centre(bin_: Bin) -> tuple[float, float]:
+    """Return mean and sigma of the core, or of all entries of the histogram where there is no core."""
+    if bin_.estimates:
+        return bin_.estimates["core_mean"].value, bin_.estimates["core_sigma"].value
+    histogram = bin_.histogram
+    if not len(histogram.index):
+        return 1.0, BIN_WIDTH
+    mean = float(np.average(histogram.centres, weights=histogram.count))
+    variance = float(np.average((histogram.centres - mean) ** 2, weights=histogram.count))
+    return mean, max(math.sqrt(variance), BIN_WIDTH)
+
+
+def _rebinned(histogram: Histogram, step: int, low: int, high: int) -> tuple[Array, Array]:
+    """Return edges and events of the histogram between two fine bins, in bins of ``step`` fine ones."""
+    inside = (histogram.index >= low) & (histogram.index < high)
+    events = np.zeros((high - low) // step)
+    np.add.at(events, (histogram.index[inside] - low) // step, histogram.count[inside])
+    edges = 1 + BIN_WIDTH * np.arange(low, high + 1, step, dtype=np.float64)
+    return edges, events
+
+
+def _beside(view: View, bin_: Bin) -> list[tuple[Shown, Bin]]:
+    """Return the bins of the other curves at the same energy."""
+    return [(shown, same) for shown in view.shown[1:] for same in shown.curve.bins if same.edges == bin_.edges]

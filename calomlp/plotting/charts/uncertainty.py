@@ -1,0 +1,121 @@
+"""What predicted uncertainties are worth: pulls, probability integral transform, coverage, reliability."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from calomlp.evaluation.histogram import BIN_WIDTH
+from calomlp.plotting.chart import Axis, Chart, Heading, Line, Marks, NothingToDraw, Panel, Row, Steps
+from calomlp.plotting.look import BLACK
+from calomlp.plotting.points import PERCENT
+from calomlp.plotting.quantity import count, with_error
+
+if TYPE_CHECKING:
+    from calomlp.evaluation.histogram import Histogram
+    from calomlp.evaluation.uncertainty import Uncertainty
+    from calomlp.plotting.look import Look
+    from calomlp.plotting.view import View
+
+_REACH = 5.0  # sigma
+_PULL_BINS = 50
+_HEADROOM = 1.35
+_NOTE = "black: what a perfect uncertainty gives; observed σ: what 68 % of the deviations are below"
+
+
+def uncertainty(view: View) -> Chart:
+    """Show pulls, probability integral transform, coverage and reliability of the predicted uncertainties."""
+    report = view.single("the uncertainty")
+    found, statistics = report.uncertainty, report.statistics.uncertainty
+    if found is None or statistics is None:
+        raise NothingToDraw("no uncertainties of single events are predicted, so there are none to draw")
+    look = view.first.look
+    panels = (
+        _pulls(statistics.pulls, found, look),
+        _transform(found, look),
+        _coverage(found, look),
+        _reliability(found, look),
+    )
+    heading = Heading(
+        "predicted uncertainties", f"{count(found.events)} events", [Row((view.first.label,), look)], [_NOTE]
+    )
+    return Chart("uncertainty", heading, panels, 4.4, columns=2, wide=True, separate=True)
+
+
+def _pulls(pulls: Histogram, found: Uncertainty, look: Look) -> Panel:
+    step = round(2 * _REACH / _PULL_BINS / BIN_WIDTH)
+    half = _PULL_BINS // 2
+    place = np.floor_divide(pulls.index, step) + half
+    inside = (place >= 0) & (place < _PULL_BINS)
+    events = np.bincount(place[inside], pulls.count[inside], _PULL_BINS).astype(np.float64)
+    edges = step * BIN_WIDTH * np.arange(-half, half + 1, dtype=np.float64)
+    x = np.linspace(edges[0], edges[-1], 200)
+    ideal = pulls.events * (edges[1] - edges[0]) * np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi)
+    beyond = pulls.events - int(events.sum())
+    numbers = [f"beyond: {count(beyond)} events"]
+    if found.pull:
+        core = found.pull["core_mean"], found.pull["core_sigma"]
+        numbers = [f"core: μ = {with_error(core[0])}", f"σ = {with_error(core[1])}", *numbers]
+    top = _HEADROOM * float(max(events.max(), ideal.max()))
+    return Panel(
+        Axis(r"pull $(E_\mathrm{reco} - E_\mathrm{true})/\sigma$", float(edges[0]), float(edges[-1])),
+        Axis("events", 0, top),
+        (Line("standard normal", BLACK, x, ideal), Steps("pull", look, edges, events, filled=True)),
+        text="\n".join(numbers),
+    )
+
+
+def _transform(found: Uncertainty, look: Look) -> Panel:
+    share = np.array(found.transform)
+    edges = np.linspace(0, 1, len(share) + 1)
+    middle = (edges[1:] + edges[:-1]) / 2
+    error = np.sqrt(share * (1 - share) / found.events)
+    return Panel(
+        Axis("probability integral transform", 0, 1),
+        Axis("events / expected", 0, _HEADROOM * max(1.0, float(share.max()) * len(share))),
+        (
+            Marks("transform", look, middle, share * len(share), error * len(share)),
+            Line("flat", BLACK, np.array([0.0, 1.0]), np.ones(2)),
+        ),
+        text=f"largest distance: {found.distance:.3f}",
+    )
+
+
+def _coverage(found: Uncertainty, look: Look) -> Panel:
+    """Show the share of the events inside central intervals of every probability."""
+    share = np.array(found.transform)
+    half = len(share) // 2
+    inside = np.cumsum(share[half:] + share[half - 1 :: -1])
+    asked = np.arange(1, half + 1) / half
+    error = np.sqrt(np.maximum(inside * (1 - inside), 0) / found.events)
+    one, two = found.coverage
+    ends = np.array([0, PERCENT])
+    return Panel(
+        Axis("probability of the interval [%]", 0, 102),
+        Axis("events inside [%]", 0, 102),
+        (
+            Marks("coverage", look, PERCENT * asked, PERCENT * inside, PERCENT * error),
+            Line("ideal", BLACK, ends, ends, thin=True),
+        ),
+        text=f"within 1σ: ({with_error(one, PERCENT)}) %\nwithin 2σ: ({with_error(two, PERCENT)}) %",
+    )
+
+
+def _reliability(found: Uncertainty, look: Look) -> Panel:
+    predicted = PERCENT * np.array([group.predicted for group in found.reliability])
+    observed = PERCENT * np.array([group.observed.value for group in found.reliability])
+    error = PERCENT * np.array([group.observed.error for group in found.reliability])
+    low = float(min(predicted.min(), (observed - error).min()))
+    high = float(max(predicted.max(), (observed + error).max()))
+    log = low > 0 and high > 4 * low
+    span = (low / 1.15, high * 1.15) if log else (0.0, 1.08 * high)
+    return Panel(
+        Axis(r"predicted $\sigma/E_\mathrm{true}$ [%]", *span, log),
+        Axis(r"observed $\sigma/E_\mathrm{true}$ [%]", *span, log),
+        (
+            Marks("reliability", look, predicted, observed, error),
+            Line("ideal", BLACK, np.array(span), np.array(span), thin=True),
+        ),
+    )

@@ -1,0 +1,90 @@
+"""How curves look, on paper and on screens: colours, markers, dashes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one curve is drawn in every figure.
+
+    Attributes:
+        colour: From the palette of Okabe and Ito, which colour-blind readers can tell apart.
+        marker: Told apart in black and white, too.
+        line: Dash pattern of fits.
+    """
+
+    colour: str
+    marker: str = ""
+    line: Any = "-"
+
+
+BLACK, GREY = Look("#202020"), Look("#8A8A8A", "", (0, (1, 1)))
+"""Of what is not a measured curve."""
+
+_KNOWN = {
+    "regressor": Look("#0072B2", "o", "-"),
+    "anchor": Look("#D55E00", "s", (0, (5, 1.5))),
+    "sum": Look("#009E73", "^", (0, (3, 1.2, 1, 1.2))),
+}
+_OTHERS = (
+    Look("#CC79A7", "D", (0, (1, 1))),
+    Look("#E69F00", "v", (0, (6, 1, 1, 1, 1, 1))),
+    Look("#56B4E9", "P", (0, (2, 1))),
+    Look("#000000", "X", (0, (8, 2))),
+    Look("#8A8A8A", "p", (0, (1, 2))),
+)
+_CYCLE = (*_KNOWN.values(), *_OTHERS)
+_PUBLISHED = (
+    Look("#202020", "", (0, (4, 1.5))),
+    Look("#7A7A7A", "", (0, (2, 1))),
+    Look("#202020", "", (0, (6, 1.2, 1.2, 1.2))),
+)
+_SEQUENCE = ("o", "s", "^", "D", "v", "P")
+_VIRIDIS = np.array(
+    [
+        (0x44, 0x01, 0x54),
+        (0x48, 0x28, 0x78),
+        (0x3E, 0x49, 0x89),
+        (0x31, 0x67, 0x8E),
+        (0x26, 0x82, 0x8E),
+        (0x1E, 0x9C, 0x89),
+        (0x32, 0xB6, 0x7A),
+        (0x69, 0xCD, 0x5B),
+        (0xB0, 0xDD, 0x2F),
+    ]
+)
+
+
+def looks(names: Sequence[str]) -> dict[str, Look]:
+    """Return the look of every curve by name: always the same for the known ones, a cycle for the others."""
+    others = (name for name in names if name not in _KNOWN)
+    cycle = {name: _OTHERS[i % len(_OTHERS)] for i, name in enumerate(others)}
+    return {name: _KNOWN.get(name) or cycle[name] for name in names}
+
+
+def cycle(number: int) -> list[Look]:
+    """Return the looks of curves that are equals."""
+    return [_CYCLE[i % len(_CYCLE)] for i in range(number)]
+
+
+def published_looks(number: int) -> list[Look]:
+    """Return the looks of published curves: dashed, in black and grey, which no measured curve is."""
+    return [_PUBLISHED[i % len(_PUBLISHED)] for i in range(number)]
+
+
+def sequence(number: int) -> list[Look]:
+    """Return the looks of curves that follow each other, dark to light: viridis without its pale end."""
+    places = np.linspace(0, len(_VIRIDIS) - 1, number)
+    channels = [np.interp(places, np.arange(len(_VIRIDIS)), _VIRIDIS[:, i]).round().astype(int) for i in range(3)]
+    return [
+        Look(f"#{red:02x}{green:02x}{blue:02x}", _SEQUENCE[i % len(_SEQUENCE)])
+        for i, (red, green, blue) in enumerate(zip(*channels, strict=True))
+    ]

@@ -1,0 +1,233 @@
+"""Charts as figures of matplotlib."""
+
+from __future__ import annotations
+
+import math
+from functools import singledispatch
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.colors import LogNorm, to_rgba
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
+
+from calomlp.plotting.chart import Axis, Band, Bars, Cells, Chart, Item, Line, Marks, Panel, Rule, Shade, Steps
+from calomlp.plotting.frame import framed, settle
+from calomlp.plotting.style import CANVASES, SMALL, style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MANY_POINTS = 60
+"""More points than this on a curve are drawn small and pale."""
+
+_FEW_POINTS = 30
+"""Up to this many points on a line are marked each, of more some that are equally far apart."""
+
+_APART = 0.12
+"""Distance of the markers on a curve, in diagonals of the axes."""
+
+_FEW_TICKS = 4
+"""Of a linear horizontal axis that has another panel beside it."""
+
+_DOTS = (0, (1, 1))
+
+
+def draw(chart: Chart, *, look: str = "calomlp", size: str = "column", experiment: str = "calomlp") -> Figure:
+    """Return a chart as a figure.
+
+    Args:
+        chart: What it shows.
+        look: Name of a style.
+        size: Name of a canvas.
+        experiment: Name and status, written first in the heading.
+    """
+    with style(look):
+        figure = framed(chart, CANVASES[size], experiment)
+        columns = min(chart.columns, len(chart.panels))
+        rows = math.ceil(len(chart.panels) / columns)
+        shares = [panel.share for panel in chart.panels[::columns]]
+        grid = figure.add_gridspec(rows, columns, height_ratios=shares)
+        shared = columns == 1 and not chart.separate
+        first: Axes | None = None
+        for i, panel in enumerate(chart.panels):
+            row, column = divmod(i, columns)
+            axes = figure.add_subplot(grid[row, column], sharex=first if shared else None)
+            first = first or axes
+            _draw_panel(axes, panel, beside=columns > 1)
+            last = i + columns >= len(chart.panels)
+            if last or chart.separate:
+                axes.set_xlabel(panel.x.label)
+            elif shared:
+                axes.tick_params(labelbottom=False)
+            if column == 0 or chart.separate or panel.y.label != chart.panels[i - 1].y.label:
+                axes.set_ylabel(panel.y.label)
+        if not chart.separate:
+            figure.align_ylabels()
+        return settle(figure)
+
+
+def _draw_panel(axes: Axes, panel: Panel, *, beside: bool) -> None:
+    _set_up(axes, panel.x, "x")
+    if beside and not (panel.x.log or panel.x.ticks):
+        axes.xaxis.set_major_locator(MaxNLocator(_FEW_TICKS, prune="both", integer=panel.x.whole))
+    if beside and not (panel.y.log or panel.y.ticks):
+        axes.yaxis.set_major_locator(MaxNLocator("auto", prune="lower"))
+    _set_up(axes, panel.y, "y")
+    for i, item in enumerate(reversed(panel.items)):
+        _draw(item, axes, 2 + i / 100)
+    for marks in panel.marks:
+        _mark_outside(axes, panel.y, marks)
+    if panel.left:
+        axes.set_title(panel.left, loc="left", fontsize=SMALL, pad=3)
+    if panel.right:
+        axes.set_title(panel.right, loc="right", fontsize=SMALL, pad=3)
+    if panel.text:
+        axes.text(0.07, 0.95, panel.text, transform=axes.transAxes, va="top", fontsize=SMALL, zorder=6)
+    if panel.empty:
+        axes.text(0.5, 0.5, panel.empty, transform=axes.transAxes, ha="center", va="center", backgroundcolor="white")
+
+
+def _set_up(axes: Axes, axis: Axis, which: str) -> None:
+    """Set range, scale and ticks of an axis; logarithmic ones are labelled at 1, 2, 5, 10 or at powers of ten."""
+    drawn = axes.xaxis if which == "x" else axes.yaxis
+    if axis.log:
+        (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+    (axes.set_xlim if which == "x" else axes.set_ylim)(axis.low, axis.high)
+    if axis.ticks:
+        drawn.set_major_locator(FixedLocator([place for place, _ in axis.ticks]))
+        names = dict(axis.ticks)
+        drawn.set_major_formatter(FuncFormatter(lambda value, _: names.get(value, "")))
+        drawn.set_minor_locator(NullLocator())
+    elif axis.log:
+        drawn.set_major_locator(LogLocator(subs=(1, 2, 5) if axis.high < 10**2.6 * axis.low else (1,), numticks=12))
+        drawn.set_minor_locator(LogLocator(subs=tuple(range(1, 10)), numticks=12))
+        drawn.set_major_formatter(FuncFormatter(_written))
+        drawn.set_minor_formatter(NullFormatter())
+    elif which == "x":
+        drawn.set_major_locator(MaxNLocator(6, integer=axis.whole))
+        drawn.set_major_formatter(FuncFormatter(_written))  # 0, not 0.0, in a narrow corner
+        if axis.whole:
+            drawn.set_minor_locator(NullLocator())
+
+
+def _written(value: float, _place: int | None = None) -> str:
+    """Write a number at a tick, very large and small ones as powers of ten."""
+    number, _, power = f"{value:g}".partition("e")
+    if power:
+        factor = "" if number == "1" else rf"{number}\times "
+        return f"${factor}10^{{{int(power)}}}$"
+    return number.replace("-", "\N{MINUS SIGN}")
+
+
+@singledispatch
+def _draw(item: Item, axes: Axes, zorder: float) -> None:
+    """Draw an item at a height above the paper."""
+    raise NotImplementedError(type(item).__name__)
+
+
+@_draw.register(Marks)
+def _(item: Marks, axes: Axes, zorder: float) -> None:
+    many = len(item.x) > MANY_POINTS
+    edge = np.zeros(len(item.x), dtype=bool) if item.edge is None else item.edge
+    for chosen, face, name in ((~edge, item.look.colour, item.label), (edge, "white", "_edge")):
+        if chosen.any():
+            axes.errorbar(
+                item.x[chosen],
+                item.y[chosen],
+                None if item.error is None else item.error[chosen],
+                linestyle="none",
+                marker=item.look.marker or "o",
+                color=item.look.colour,
+                markerfacecolor=face,
+                markersize=1.5 if many else None,
+                markeredgewidth=0.4 if many else None,
+                elinewidth=0.4 if many else 0.7,
+                alpha=0.4 if many else None,
+                label=name,
+                zorder=zorder,
+            )
+
+
+@_draw.register(Line)
+def _(item: Line, axes: Axes, zorder: float) -> None:
+    few = len(item.x) <= _FEW_POINTS
+    # curves may cover each other: their markers, equally far apart along each, take turns
+    turn = _APART * (sum(map(ord, item.label)) % 7) / 7
+    axes.plot(
+        item.x,
+        item.y,
+        color=item.look.colour,
+        linestyle=item.look.line,
+        linewidth=0.6 if item.thin else None,
+        marker=item.look.marker if item.marked else "",
+        markersize=2.3,
+        markevery=None if few else (turn, _APART),
+        label=item.label,
+        zorder=zorder,
+    )
+
+
+@_draw.register(Band)
+def _(item: Band, axes: Axes, zorder: float) -> None:
+    axes.fill_between(item.x, item.low, item.high, color=item.look.colour, alpha=0.2, linewidth=0, zorder=zorder - 1)
+
+
+@_draw.register(Steps)
+def _(item: Steps, axes: Axes, zorder: float) -> None:
+    floor = axes.get_ylim()[0]
+    if item.filled:
+        colour = to_rgba(item.look.colour, 0.35)
+        axes.stairs(item.y, item.edges, baseline=floor, fill=True, color=colour, linewidth=0, zorder=zorder - 1)
+    axes.stairs(item.y, item.edges, baseline=floor, color=item.look.colour, linestyle=item.look.line, zorder=zorder)
+
+
+@_draw.register(Bars)
+def _(item: Bars, axes: Axes, zorder: float) -> None:
+    axes.barh(item.y, item.x, height=0.6, color=item.look.colour, alpha=0.6, linewidth=0, zorder=zorder)
+    if item.error is not None:
+        axes.errorbar(item.x, item.y, xerr=item.error, linestyle="none", color="black", elinewidth=0.7, zorder=zorder)
+
+
+@_draw.register(Cells)
+def _(item: Cells, axes: Axes, zorder: float) -> None:
+    values = np.ma.masked_where(~(item.values > 0), item.values)
+    drawn = axes.pcolormesh(item.x_edges, item.y_edges, values, norm=LogNorm(), cmap="viridis_r", zorder=zorder)
+    drawn.set_rasterized(item.values.size > 10_000)  # so that the file stays small
+    figure = axes.get_figure(root=True)
+    if figure is not None:
+        bar = figure.colorbar(drawn, ax=axes, pad=0.02, aspect=25)
+        bar.set_label(item.label)
+        bar.outline.set_linewidth(0.6)
+        bar.ax.tick_params(size=2)
+
+
+@_draw.register(Rule)
+def _(item: Rule, axes: Axes, zorder: float) -> None:  # noqa: ARG001 - always below everything
+    line = axes.axvline if item.vertical else axes.axhline
+    line(item.at, linestyle=_DOTS if item.dotted else "-", color="0.3", linewidth=0.6, zorder=0.5)
+
+
+@_draw.register(Shade)
+def _(item: Shade, axes: Axes, zorder: float) -> None:
+    span = axes.axvspan if item.vertical else axes.axhspan
+    span(item.low, item.high, color=str(item.grey), linewidth=0, zorder=zorder / 100)
+
+
+def _mark_outside(axes: Axes, axis: Axis, marks: Marks) -> None:
+    """Point at the points that are beyond the frame, with triangles at its edge."""
+    above, below = marks.y > axis.high, marks.y < axis.low
+    for outside, marker, height in ((above, "^", 0.975), (below, "v", 0.025)):
+        if outside.any():
+            axes.plot(
+                marks.x[outside],
+                np.full(np.count_nonzero(outside), height),
+                transform=axes.get_xaxis_transform(),
+                linestyle="none",
+                marker=marker,
+                markersize=3,
+                color=marks.look.colour,
+                markerfacecolor="white",
+                label="_outside",
+                zorder=5,
+            )

@@ -1,0 +1,122 @@
+"""What is drawn: reports, models, searches for a learning rate and data sets, each with the charts that it has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from calomlp.errors import ArtefactError
+from calomlp.plotting.chart import NothingToDraw
+from calomlp.plotting.charts import REPORT_CHARTS, SHOWER_CHARTS
+from calomlp.plotting.charts.learning import Training, learning_curve, rates, training
+from calomlp.plotting.names import ON_REQUEST
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from calomlp.evaluation.showers import ShowerProfiles
+    from calomlp.plotting.chart import Chart
+    from calomlp.plotting.view import View
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is drawn.
+
+    Attributes:
+        what: What it is.
+        builders: Make a chart each, by the name of its kind; they raise ``NothingToDraw``.
+        metadata: Of the files: ``Subject`` and ``Software``.
+        main: Kinds that are drawn in a terminal.
+        on_request: Kinds that are drawn if they are asked for.
+    """
+
+    what: str
+    builders: Mapping[str, Callable[[], Chart]]
+    metadata: Mapping[str, str]
+    main: Sequence[str]
+    on_request: Sequence[str] = ()
+
+    def charts(self, kinds: Sequence[str] = ()) -> list[Chart]:
+        """Make charts.
+
+        Args:
+            kinds: Those that are asked for; none for all that there is something to draw in.
+
+        Raises:
+            NothingToDraw: If there is nothing to draw in one that was asked for.
+            ArtefactError: If there is nothing to draw at all.
+        """
+        if kinds:
+            return [self.builders[kind]() for kind in kinds]
+        charts, reasons = [], []
+        for kind, builder in self.builders.items():
+            if kind not in self.on_request:
+                try:
+                    charts.append(builder())
+                except NothingToDraw as reason:
+                    reasons.append(str(reason))
+        if not charts:
+            raise ArtefactError(reasons[0])
+        return charts
+
+    def overview(self) -> list[Chart]:
+        """Make the charts that are drawn in a terminal."""
+        there = self.charts()
+        return [chart for chart in there if chart.name in self.main] or there[:1]
+
+
+def of_view(view: View) -> Subject:
+    """Return what can be drawn of reports."""
+    builders = {name: partial(builder, view) for name, builder in REPORT_CHARTS.items()}
+    report = view.report
+    metadata = _metadata(f"{report.events} events", report.context.provenance["calomlp"])
+    what = "comparison of reports" if view.several else "report"
+    return Subject(what, builders, metadata, ("resolution", "linearity"), ON_REQUEST)
+
+
+def of_model(document: Mapping[str, Any], label: str) -> Subject:
+    """Return what can be drawn of a model.
+
+    Args:
+        document: The document in the header of its file.
+        label: What messages call it.
+
+    Raises:
+        ArtefactError: If something is missing that every model records.
+    """
+    try:
+        found = Training.of_model(document)
+        made_by = document["provenance"]["calomlp"]
+    except (LookupError, TypeError) as error:
+        raise ArtefactError(f"{label}: this model is damaged: no {error}") from error
+    builders = {"training": partial(training, found), "learning-curve": partial(learning_curve, found)}
+    return Subject("model", builders, _metadata(f"{found.events} training events", made_by), ("training",))
+
+
+def of_search(record: Mapping[str, Any], version: str) -> Subject:
+    """Return what can be drawn of the record of a search for a learning rate."""
+    metadata = _metadata("search for a learning rate", version)
+    return Subject("search for a learning rate", {"rates": partial(rates, record)}, metadata, ("rates",))
+
+
+def of_showers(profiles: Callable[[], ShowerProfiles], version: str) -> Subject:
+    """Return what can be drawn of a data set.
+
+    Args:
+        profiles: Reads it, once.
+        version: Of this program.
+    """
+    builders: dict[str, Callable[[], Chart]] = {
+        name: partial(_of_profiles, builder, profiles) for name, builder in SHOWER_CHARTS.items()
+    }
+    return Subject("data set", builders, _metadata("data set", version), ("longitudinal", "radial"))
+
+
+def _of_profiles(builder: Callable[[ShowerProfiles], Chart], profiles: Callable[[], ShowerProfiles]) -> Chart:
+    return builder(profiles())
+
+
+def _metadata(subject: str, version: str) -> dict[str, str]:
+    return {"Subject": subject, "Software": f"calomlp {version}"}
