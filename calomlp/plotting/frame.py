@@ -29,8 +29,8 @@ _HANDLE = 0.24
 _ENTRY = 1.7
 _GAP = inches(1.3 * SMALL)
 _GREY = "#555555"
-_LEAST_AXES = 0.95
-"""Height of the axes on a slide, relative to that in a column, below which its canvas grows."""
+_LEAST_AXES, _LEAST_BARS = 0.62, 0.95
+"""Height of the axes on a slide relative to that in a column, and of bars with names: below it, the canvas grows."""
 
 
 def framed(chart: Chart, canvas: Canvas, experiment: str) -> Figure:
@@ -49,7 +49,8 @@ def framed(chart: Chart, canvas: Canvas, experiment: str) -> Figure:
     above = _MARGIN + _HEADING + (n_rows + len(notes)) * _LINE + _MARGIN
     height = canvas.stretch * chart.height
     if canvas.ratio:  # what needs more room has a larger canvas of the same form
-        height = max(width / canvas.ratio - above, _LEAST_AXES * chart.height)
+        least = _LEAST_BARS if any(panel.y.ticks for panel in chart.panels) else _LEAST_AXES
+        height = max(width / canvas.ratio - above, least * chart.height)
         width = canvas.ratio * (above + height)
     total = above + height
     layout = ConstrainedLayoutEngine(rect=(0, 0, 1, height / total), w_pad=0.03, h_pad=0.03, hspace=0.02, wspace=0.03)

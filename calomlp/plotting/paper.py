@@ -24,6 +24,9 @@ MANY_POINTS = 60
 _FEW_POINTS = 30
 """Up to this many points on a line are marked each, of more some that are equally far apart."""
 
+_STEPS = (1, 2, 2.5, 5, 10)
+"""Of ticks."""
+
 _APART = 0.12
 """Distance of the markers on a curve, in diagonals of the axes."""
 
@@ -70,10 +73,10 @@ def draw(chart: Chart, *, look: str = "calomlp", size: str = "column", experimen
 def _draw_panel(axes: Axes, panel: Panel, *, beside: bool) -> None:
     _set_up(axes, panel.x, "x")
     if beside and not (panel.x.log or panel.x.ticks):
-        axes.xaxis.set_major_locator(MaxNLocator(_FEW_TICKS, prune="both", integer=panel.x.whole))
+        axes.xaxis.set_major_locator(MaxNLocator(_FEW_TICKS, steps=_STEPS, prune="both", integer=panel.x.whole))
     if beside and not (panel.y.log or panel.y.ticks):
-        axes.yaxis.set_major_locator(MaxNLocator("auto", prune="lower"))
-    _set_up(axes, panel.y, "y")
+        axes.yaxis.set_major_locator(MaxNLocator("auto", steps=_STEPS, prune="lower"))
+    _set_up(axes, panel.y, "y", low=panel.share < 1)
     for i, item in enumerate(reversed(panel.items)):
         _draw(item, axes, 2 + i / 100)
     for marks in panel.marks:
@@ -88,8 +91,11 @@ def _draw_panel(axes: Axes, panel: Panel, *, beside: bool) -> None:
         axes.text(0.5, 0.5, panel.empty, transform=axes.transAxes, ha="center", va="center", backgroundcolor="white")
 
 
-def _set_up(axes: Axes, axis: Axis, which: str) -> None:
-    """Set range, scale and ticks of an axis; logarithmic ones are labelled at 1, 2, 5, 10 or at powers of ten."""
+def _set_up(axes: Axes, axis: Axis, which: str, *, low: bool = False) -> None:
+    """Set range, scale and ticks of an axis; logarithmic ones are labelled at 1, 2, 5, 10 or at powers of ten.
+
+    These are enough, too, in a panel that is ``low`` and has more than one of them.
+    """
     drawn = axes.xaxis if which == "x" else axes.yaxis
     if axis.log:
         (axes.set_xscale if which == "x" else axes.set_yscale)("log")
@@ -100,12 +106,13 @@ def _set_up(axes: Axes, axis: Axis, which: str) -> None:
         drawn.set_major_formatter(FuncFormatter(lambda value, _: names.get(value, "")))
         drawn.set_minor_locator(NullLocator())
     elif axis.log:
-        drawn.set_major_locator(LogLocator(subs=(1, 2, 5) if axis.high < 10**2.6 * axis.low else (1,), numticks=12))
+        most = 10.0 if low else 10**2.6
+        drawn.set_major_locator(LogLocator(subs=(1, 2, 5) if axis.high < most * axis.low else (1,), numticks=12))
         drawn.set_minor_locator(LogLocator(subs=tuple(range(1, 10)), numticks=12))
         drawn.set_major_formatter(FuncFormatter(_written))
         drawn.set_minor_formatter(NullFormatter())
     elif which == "x":
-        drawn.set_major_locator(MaxNLocator(6, integer=axis.whole))
+        drawn.set_major_locator(MaxNLocator(6, steps=_STEPS, integer=axis.whole))
         drawn.set_major_formatter(FuncFormatter(_written))  # 0, not 0.0, in a narrow corner
         if axis.whole:
             drawn.set_minor_locator(NullLocator())
