@@ -35,7 +35,7 @@ def _report() -> Report:
 
 def builders() -> dict[str, Callable[[], Chart]]:
     """Return what makes a chart of every kind."""
-    shown = {kind: partial(chart, kind, _report()) for kind in REPORT_CHARTS}
+    shown: dict[str, Callable[[], Chart]] = {kind: partial(chart, kind, _report()) for kind in REPORT_CHARTS}
     return shown | {kind: partial(builder, toy_profiles(5)) for kind, builder in SHOWER_CHARTS.items()}
 
 

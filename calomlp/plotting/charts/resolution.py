@@ -36,8 +36,8 @@ _BANDS = (1.0, 2.0)
 _FAR = 20.0
 """Points of baselines that are further off than this [%] do not widen the axis, which would hide the regressor."""
 
-_TWICE = 2.0
-"""A ratio above this does not widen its axis, which would flatten all others."""
+_TWICE, _ENOUGH = 2.0, 0.3
+"""Ratios above this do not widen their axis, which would flatten the others, if these are more than such a share."""
 
 _MANY_POINTS = 60
 """Fitted curves lie under the points, unless these are so many that they would hide them."""
@@ -132,7 +132,7 @@ def _ratio_panel(view: View, axis: Axis, abscissa: Callable[[Array], Array]) -> 
         return []
     low, high = limits(points, at_least=(0.98, 1.02))
     values = np.concatenate([item.value for item in points])
-    if high > _TWICE and np.median(values) < _TWICE:
+    if high > _TWICE and np.mean(values < _TWICE) > _ENOUGH:
         inside = [item.select(item.value < _TWICE) for item in points]
         low, high = limits(inside, at_least=(0.98, 1.02))
         high = min(high, _TWICE)

@@ -1,0 +1,90 @@
+"""Numbers of many reports against a setting that they were made with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from calomlp.plotting.chart import Axis, Chart, Heading, Line, Marks, Panel
+from calomlp.plotting.look import Look
+from calomlp.plotting.points import PERCENT
+from calomlp.plotting.view import short
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from calomlp.evaluation.estimators import Measurement
+    from calomlp.plotting.chart import Array, Item
+
+_LOOK = Look("#0072B2", "o", (0, (1, 1)))
+_LOG_RATIO = 20.0
+"""Settings that differ by more than this factor are on a logarithmic axis."""
+
+_LONGEST = 44
+_UNITS = {
+    "stochastic": (PERCENT, "% √GeV"),
+    "noise": (1.0, "GeV"),
+    "offset": (1.0, "GeV"),
+    "events": (1.0, ""),
+    "chi2_per_ndf": (1.0, ""),
+    "slope": (1.0, ""),
+    "ratio": (1.0, ""),
+    "pull_mean": (1.0, ""),
+    "pull_width": (1.0, ""),
+    "missing": (1.0, ""),
+    "infinite": (1.0, ""),
+    "not_positive": (1.0, ""),
+    "score": (PERCENT, "%"),
+}
+"""Factors and units of numbers; all others are shares, in percent."""
+
+
+def scan(setting: str, places: Sequence[float | str], numbers: Mapping[str, Sequence[Measurement]]) -> Chart:
+    """Show numbers of reports against a setting.
+
+    Args:
+        setting: What was varied.
+        places: Its value in each report: numbers, or words.
+        numbers: The numbers of the reports, by what they are called in the language of gates.
+    """
+    axis, x = _across(setting, places)
+    order = np.argsort(x, kind="stable")
+    panels = []
+    for name, found in numbers.items():
+        scale, unit = _unit(name)
+        value, error = (scale * np.array([getattr(found[i], part) for i in order]) for part in ("value", "error"))
+        items: list[Item] = [Marks(name, _LOOK, x[order], value, error)]
+        if not axis.ticks:  # there is nothing between words
+            items.append(Line(name, _LOOK, x[order], value))
+        low, high = float((value - error).min()), float((value + error).max())
+        pad = 0.1 * (high - low) or 0.1 * abs(high) or 1.0
+        label = f"{short(name, 24)} [{unit}]" if unit else short(name, 28)
+        panels.append(Panel(axis, Axis(label, low - pad, high + pad), tuple(items)))
+    heading = Heading("scan", f"{len(places)} reports", (), ["dotted: to guide the eye"] if not axis.ticks else [])
+    return Chart("scan", heading, tuple(panels), 1.0 + 1.4 * len(panels))
+
+
+def _across(setting: str, places: Sequence[float | str]) -> tuple[Axis, Array]:
+    """Return the axis of the setting, and where each report is on it."""
+    label = short(setting, _LONGEST)
+    numbers = [place for place in places if not isinstance(place, str)]
+    if len(numbers) < len(places):
+        words = list(dict.fromkeys(map(str, places)))
+        ticks = tuple((float(i), short(word, 16)) for i, word in enumerate(words))
+        return Axis(label, -0.5, len(words) - 0.5, ticks=ticks), np.array(
+            [words.index(str(place)) for place in places], dtype=np.float64
+        )
+    x = np.array(numbers, dtype=np.float64)
+    low, high = float(x.min()), float(x.max())
+    if low > 0 and high > _LOG_RATIO * low:
+        pad = (high / low) ** 0.05
+        return Axis(label, low / pad, high * pad, log=True), x
+    pad = 0.06 * (high - low) or 0.1 * abs(high) or 1.0
+    return Axis(label, low - pad, high + pad), x
+
+
+def _unit(name: str) -> tuple[float, str]:
+    """Return the factor and the unit of a number."""
+    words = name.partition("[")[0].split(".")
+    return _UNITS["ratio"] if words[0] == "ratio" else _UNITS.get(words[-1], (PERCENT, "%"))
