@@ -25,7 +25,7 @@ from calomlp.plotting.frame import (
     short,
 )
 from calomlp.plotting.learning import training
-from calomlp.plotting.points import PERCENT, Points, deviation_points, limits, ratio_points, resolution_points
+from calomlp.plotting.points import BANDS, PERCENT, Points, deviation_points, limits, ratio_points, resolution_points
 from calomlp.plotting.quantity import count
 from calomlp.plotting.references import fitted_energies
 from calomlp.plotting.report_tables import fitted_terms, formula, width_name
@@ -42,9 +42,6 @@ if TYPE_CHECKING:
 
 _LOG_RATIO = 4.0
 """A resolution that changes by more than this factor is shown on a logarithmic axis."""
-
-_BANDS = (1.0, 2.0)
-"""Deviations that are shaded [%]: what is asked of electromagnetic and of hadronic calorimeters."""
 
 _FAR = 20.0
 """Points of baselines that are further off than this [%] do not widen the axis, which would hide the regressor."""
@@ -102,16 +99,16 @@ def linearity(report: Report) -> Figure:
     require_bins(report)
     points = [deviation_points(curve) for curve in report.curves]
     near = [shown.select(np.abs(shown.value) < _FAR) for shown in points[1:]]
-    low, high = limits([points[0], *near], at_least=(-1.2 * _BANDS[1], 1.2 * _BANDS[1]))
+    low, high = limits([points[0], *near], at_least=(-1.2 * BANDS[1], 1.2 * BANDS[1]))
     pad = 0.05 * (high - low)
     low, high = low - pad, high + pad
-    bands = f"grey bands: ±{_BANDS[0]:g} % and ±{_BANDS[1]:g} %"
+    bands = f"grey bands: ±{BANDS[0]:g} % and ±{BANDS[1]:g} %"
     with style():
         notes = [bands, *_notes(points, outside=_beyond(points, low, high))]
         heading = Heading("linearity", _sample(report), _linearity_rows(report), notes)
         figure = framed(heading, width=COLUMN, height=2.5)
         axes = figure.subplots()
-        for band, grey in zip(_BANDS, ("0.86", "0.93"), strict=True):
+        for band, grey in zip(BANDS, ("0.86", "0.93"), strict=True):
             axes.axhspan(-band, band, color=grey, linewidth=0, zorder=0.2 - 0.01 * band)
         axes.axhline(0, color="0.3", linewidth=0.6, zorder=0.5)
         axes.set_ylim(low, high)
