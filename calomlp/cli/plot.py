@@ -6,6 +6,8 @@ calomlp plot report.json -o figures/
 
 calomlp plot report.json --kind resolution --reference 'CALICE SiW ECAL=16.6,0,1.1' -o resolution.png
 
+calomlp plot report.json -o report.html
+
 calomlp plot showers.root -o figures/
 
 calomlp plot 'showers-*.root' --kind longitudinal -o longitudinal.pdf
@@ -33,10 +35,12 @@ if TYPE_CHECKING:
     from calomlp.data.sources import Source
     from calomlp.evaluation.report import Report
     from calomlp.evaluation.showers import ShowerProfiles
+    from calomlp.plotting.drawing import Drawing
 
 logger = logging.getLogger(__name__)
 
 FORMATS = ("pdf", "svg", "png")
+PAGE = "html"
 _ROOT_MAGIC = b"root"
 _DRAWING_LINES = 50
 
@@ -53,7 +57,8 @@ class PlotSettings:
     )
     output: str = setting(
         "-",
-        "Folder for a file per figure, or one file .pdf, .svg, .png; - is standard output, a drawing on a terminal.",
+        "Folder for a file per figure, or one file .pdf, .svg, .png, or .html for the whole report; - is standard "
+        "output, a drawing on a terminal.",
         "-o",
         metavar="PATH",
     )
@@ -99,6 +104,8 @@ def run(session: Session, settings: PlotSettings) -> None:
     kinds = _kinds(settings, report, sources)
     on_screen = settings.output == "-" and not session.json and not settings.kind
     targets = {} if on_screen else _targets(settings, kinds)
+    if report is None and settings.output.endswith(f".{PAGE}"):
+        raise UsageError(f"{settings.output}: a page is made of a report, and this is a data set")
     for target in targets:
         session.streams.check_output(target, binary=True, force=session.force)
     session.streams.check_distinct(targets, (source.path for source in sources))
@@ -110,7 +117,10 @@ def run(session: Session, settings: PlotSettings) -> None:
     with ExitStack() as stack:  # all figures appear, or none
         for target, names in targets.items():
             path = stack.enter_context(session.streams.artefact(target))
-            write_drawing(drawing, names, path, _format(target, settings.format))
+            if report and other and target.endswith(f".{PAGE}"):
+                path.write_text(_page(report, other.label, drawing, names), encoding="utf-8")
+            else:
+                write_drawing(drawing, names, path, _format(target, settings.format))
             session.interrupt.check()
     session.finish(
         Record("plot", "figures", settings.output, {"files": list(targets), "seconds": round(session.seconds, 3)}),
@@ -133,6 +143,17 @@ def _read_report(source: Source) -> Report:
     from calomlp.evaluation.report import read_report
 
     return read_report(source.path, source.label)
+
+
+def _page(report: Report, label: str, drawing: Drawing, kinds: Sequence[str]) -> str:
+    from calomlp.plotting.html import html_report
+    from calomlp.plotting.picture import picture
+
+    told = {kind: DESCRIPTIONS[kind] for kind in kinds}
+    pictures = [
+        picture(drawing.figures[kind](), kind, f"{kind.capitalize()}: {told[kind]}", told[kind]) for kind in told
+    ]
+    return html_report(report, label, pictures)
 
 
 def _read_showers(session: Session, sources: Sequence[Source], kinds: Sequence[str]) -> ShowerProfiles:
@@ -177,6 +198,8 @@ def _targets(settings: PlotSettings, kinds: tuple[str, ...]) -> dict[str, tuple[
     suffix = Path(output).suffix.removeprefix(".")
     if output != "-" and (output.endswith("/") or not suffix):
         return {str(Path(output) / f"{kind}.{settings.format}"): (kind,) for kind in kinds}
+    if suffix == PAGE:
+        return {output: kinds}
     if output != "-" and suffix not in FORMATS:
         raise UsageError(f"{output}: figures cannot be written as .{suffix}: {did_you_mean(suffix, FORMATS)}")
     form = _format(output, settings.format)
