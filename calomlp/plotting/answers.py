@@ -11,7 +11,16 @@ from calomlp.evaluation.statistics import IN_DOMAIN
 from calomlp.evaluation.summary import ORACLE, USUAL_STRANGE, is_fitted
 from calomlp.plotting.points import BANDS, PERCENT
 from calomlp.plotting.quantity import count, energy_range, with_error
-from calomlp.plotting.report_tables import SIGNIFICANT, fitted_terms, relation, spanned, the, verdicts, width_name
+from calomlp.plotting.report_tables import (
+    SIGNIFICANT,
+    fitted_terms,
+    is_thin,
+    relation,
+    spanned,
+    the,
+    verdicts,
+    width_name,
+)
 from calomlp.training.diagnosis import NO_SIGN
 
 if TYPE_CHECKING:
@@ -81,6 +90,8 @@ def _resolution(report: Report) -> Answer:
         details.append(f"terms a, n and c not known: a fit needs {MIN_POINTS} energies inside the training range")
     if not inner:
         status, details = LOOK, [*details, "at an edge of the training range, where it looks better than it is"]
+    if is_thin(middle):
+        status, details = LOOK, [*details, f"from {count(middle.events)} events, too few to quote it"]
     if report.context.use_all:
         status, details = LOOK, [*details, "optimistic: events of the training are among these"]
     return Answer(question, status, headline, tuple(details))
@@ -109,7 +120,7 @@ def _bias(report: Report) -> Answer:
         return Answer(question, UNKNOWN, "No bin inside the training range")
     biases = {bin_.energy: _percent(bin_.estimates["bias"]) for bin_ in bins}
     furthest = max(biases, key=lambda energy: abs(biases[energy].value))
-    signed = "+" * (biases[furthest].value >= 0) + with_error(biases[furthest])
+    signed = ("+" * (biases[furthest].value >= 0) + with_error(biases[furthest])).replace("-", "\N{MINUS SIGN}")
     if first.linearity is None:
         alone = ("one energy does not tell whether the response is constant",)
         return Answer(question, UNKNOWN, f"({signed}) % off at {furthest:.3g} GeV", alone)

@@ -93,7 +93,8 @@ def _stylesheet() -> str:
 
 def _lede(report: Report) -> str:
     bins, region = report.curves[0].bins, report.context.envelope
-    span = f" of {bins[0].energy_low:.3g} to {bins[-1].energy_high:.3g} GeV" if bins else ""
+    ends = [bins[0].energy_low, bins[-1].energy_high] if bins else []
+    span = f" of {' to '.join(dict.fromkeys(f'{end:.3g}' for end in ends))} GeV" if bins else ""
     trained = (
         f"; trained on {count(region.n_train)} events of {region.energy_min:.4g} to {region.energy_max:.4g} GeV"
         if region

@@ -205,6 +205,8 @@ def test_what_a_report_does_not_hold_is_not_known(reports: dict[str, Report], ba
     assert 'id="figures"' not in text
     one = cards(html_report(reports["one energy"], "r", []))
     assert one["Is it unbiased?"][0] == "not known"
+    assert one["How good is it?"][0] == "look"  # 400 events are too few to quote
+    assert "events of 10 GeV in 1 bin;" in html_report(reports["one energy"], "r", [])
     assert "terms a, n and c not known" in html_report(reports["no fit"], "r", [])
     assert cards(html_report(reports["alone"], "r", []))["Is it better than the baselines?"][0] == "not known"
 
