@@ -8,6 +8,8 @@ calomlp plot report.json --kind resolution --reference 'CALICE SiW ECAL=16.6,0,1
 
 calomlp plot mlp.json deep.json --label 'deep=deep MLP' --kind resolution --style cms -o comparison.pdf
 
+calomlp plot report.json -o report.html
+
 calomlp plot model.safetensors -o training.pdf
 
 calomlp plot 'showers-*.root' --kind longitudinal --dump-data -o longitudinal.pdf
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FORMATS = ("pdf", "svg", "png")
-TABLE = "tsv"
+TABLE, PAGE = "tsv", "html"
 _DRAWING_LINES = 50
 
 
@@ -61,8 +63,8 @@ class PlotSettings:
     )
     output: str = setting(
         "-",
-        "Folder for a file per figure, or one file .pdf, .svg, .png, .tsv; - is standard output, a drawing on a "
-        "terminal.",
+        "Folder for a file per figure, or one file: .pdf, .svg, .png, .tsv for the numbers, .html for a report as a "
+        "page; - is standard output, a drawing on a terminal.",
         "-o",
         metavar="PATH",
     )
@@ -116,7 +118,7 @@ def run(session: Session, settings: PlotSettings) -> None:
     if settings.output == "-" and not session.json and not settings.dump_data:
         _draw_on_screen(session, subject.charts(settings.kind) if settings.kind else subject.overview())
         return
-    _check_outputs(session, settings, _files(settings, _possible(subject, settings)), sources)
+    _check_outputs(session, settings, subject, _files(settings, _possible(subject, settings)), sources)
     charts = subject.charts(settings.kind)
     files = _files(settings, [chart.name for chart in charts])
     _write(session, settings, subject, charts, files)
@@ -165,7 +167,7 @@ def _reports(settings: PlotSettings, sources: Sequence[Source], references: Sequ
             raise UsageError("--curve chooses what is compared of several reports, and there is one")
         report = next(iter(reports.values()))
         labels = parse_labels(settings.label, [curve.name for curve in report.curves], "curve")
-        return of_view(View.of(report, references, labels))
+        return of_view(View.of(report, references, labels), sources[0].label)
     labels = parse_labels(settings.label, list(reports), "report")
     renamed: dict[str, Report] = {labels.get(name, name): report for name, report in reports.items()}
     return of_view(View.comparing(renamed, references, settings.curve))
@@ -242,15 +244,22 @@ def _files(settings: PlotSettings, kinds: Sequence[str]) -> dict[str, tuple[str,
             for kind in kinds
             for form in (settings.format, *sorted(table))
         }
-    if suffix not in (*FORMATS, TABLE):
-        raise UsageError(f"{output}: figures cannot be written as .{suffix}: {did_you_mean(suffix, (*FORMATS, TABLE))}")
+    legal = (*FORMATS, TABLE, PAGE)
+    if suffix not in legal:
+        raise UsageError(f"{output}: figures cannot be written as .{suffix}: {did_you_mean(suffix, legal)}")
     return {str(Path(output).with_suffix(f".{form}")): tuple(kinds) for form in dict.fromkeys((suffix, *table))}
 
 
 def _check_outputs(
-    session: Session, settings: PlotSettings, files: dict[str, tuple[str, ...]], sources: Sequence[Source]
+    session: Session,
+    settings: PlotSettings,
+    subject: Subject,
+    files: dict[str, tuple[str, ...]],
+    sources: Sequence[Source],
 ) -> None:
     """Refuse outputs before they are made."""
+    if subject.page is None and any(_suffix(file) == PAGE for file in files):
+        raise UsageError(f"{settings.output}: a page is made of one report, and this is a {subject.what}")
     for file in files:
         session.streams.check_output(file, binary=not settings.dump_data, force=session.force)
     session.streams.check_distinct(files, (source.path for source in sources))
@@ -266,6 +275,7 @@ def _write(
     """Write all figures and tables, or none."""
     from calomlp.plotting.chart import table
     from calomlp.plotting.drawing import Style, write
+    from calomlp.plotting.picture import picture
 
     look = Style(settings.style, settings.size, settings.experiment)
     by_name = {chart.name: chart for chart in charts}
@@ -273,13 +283,15 @@ def _write(
         for file, kinds in files.items():
             drawn = [by_name[kind] for kind in kinds]
             form = _suffix(file) or (TABLE if settings.dump_data else settings.format)
-            if len(drawn) > 1 and form not in ("pdf", TABLE):
+            if len(drawn) > 1 and form not in ("pdf", TABLE, PAGE):
                 raise UsageError(
                     f"{len(drawn)} figures do not fit into one {form} file: choose one with --kind, or a folder"
                 )
             path = stack.enter_context(session.streams.artefact(file))
             if form == TABLE:
                 path.write_text(table(drawn), encoding="utf-8")
+            elif form == PAGE and subject.page:
+                path.write_text(subject.page([picture(chart, look) for chart in drawn]), encoding="utf-8")
             else:
                 write(drawn, path, form, look, subject.metadata)
             session.interrupt.check()

@@ -35,7 +35,7 @@ ORACLE = "oracle"
 ORACLE_MARGIN = 0.9
 _PLAUSIBLE = (0.5, 2.0)
 _NAMED = 3
-_USUAL_STRANGE = 0.005
+USUAL_STRANGE = 0.005
 """A share of events outside the domain that needs no word; of those like the training one in a thousand is."""
 
 
@@ -307,13 +307,13 @@ def _strange(report: Report) -> Iterator[str]:
     statistics = report.statistics
     slices = statistics.slices.get(IN_DOMAIN)
     outside = slices.responses.content.get(0) if slices else None
-    if outside is None or outside.events <= _USUAL_STRANGE * statistics.events:
+    if outside is None or outside.events <= USUAL_STRANGE * statistics.events:
         return
     response = outside.histograms.get(report.curves[0].name)
     mean = f", their response is {1 + response.deviation / response.events:.3f} on average" if response else ""
     by_number = sorted(statistics.outside.items(), key=lambda item: -item[1])[:_NAMED]
     shares = [(name, number / statistics.events) for name, number in by_number]
-    named = [f"{name} in {share:.1%}" for name, share in shares if share > _USUAL_STRANGE]
+    named = [f"{name} in {share:.1%}" for name, share in shares if share > USUAL_STRANGE]
     worst = f"; most often outside their range in training: {', '.join(named)} of the events" if named else ""
     yield f"{outside.events / statistics.events:.1%} of the events are unlike those of the training{mean}{worst}"
 

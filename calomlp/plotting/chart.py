@@ -298,12 +298,21 @@ class Chart:
             notes.append(OUTSIDE_NOTE)
         return notes
 
+    @property
+    def caption(self) -> str:
+        """What is shown, in one line."""
+        return f"{self.heading.title.capitalize()}: {self._axes}"
+
+    @property
+    def _axes(self) -> str:
+        axes = [(plain(panel.y.label), plain(panel.x.label)) for panel in self.panels]
+        return "; ".join(dict.fromkeys(f"{y} against {x}" if y else x for y, x in axes))
+
     def describe(self) -> str:
         """Say what is shown, for those who cannot see it."""
-        shown = "; ".join(dict.fromkeys(f"{plain(item.y.label)} against {plain(item.x.label)}" for item in self.panels))
         labels = [item.label for panel in self.panels for item in panel.items if not isinstance(item, (Rule, Shade))]
         curves = ", ".join(dict.fromkeys(labels))
-        return f"{self.heading.title}, {self.heading.sample}: {shown}. Shown: {curves}."
+        return f"{self.heading.title}, {self.heading.sample}: {self._axes}. Shown: {plain(curves)}."
 
     def rows(self) -> list[tuple[str, ...]]:
         """Return the numbers that are shown, a row for each, in :data:`COLUMNS`; what there is not is empty."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _MAX_PARTS = 20
 _ALWAYS = 3  # the first tables of a report have sections of their own
-_ESTIMATORS = """RMS90 is not scaled to the σ of a Gaussian, of which it is 0.789. σ/slope is corrected for the local
+ESTIMATORS = """RMS90 is not scaled to the σ of a Gaussian, of which it is 0.789. σ/slope is corrected for the local
 slope of the response, d(E_reco)/d(E_true). 4.55 and 0.27 % of a Gaussian are beyond 2 and 3σ."""
 
 
@@ -59,7 +59,7 @@ def to_markdown(report: Report) -> str:
         _table(resolution_table(report)),
         *told,
         f"## Estimators of the width of {the(first)}",
-        _ESTIMATORS,
+        ESTIMATORS,
         _table(estimator_table(report, first)),
         *others,
         *(["## Notes", _list(report.notes)] if report.notes else []),

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from calomlp.evaluation.showers import ShowerProfiles
 
 PERCENT = 100.0
+
+BANDS = (1.0, 2.0)
+"""Deviations of the response [%] that are asked of electromagnetic and of hadronic calorimeters."""
+
 _SHOWN = 0.98
 _SHORTEST_RADIUS = 2.0
 

@@ -26,7 +26,9 @@ MARKS = {
 }
 """Marks of bins and terms, and what they mean."""
 
-_SIGNIFICANT = 2.0  # standard errors
+SIGNIFICANT = 2.0
+"""Standard errors: what differs by less is called compatible."""
+
 _RELATIVE = ("rms90/mean90", "sigma_68/median", "sigma_eff/median")
 
 
@@ -269,15 +271,27 @@ def _comparison(curve: Curve, baseline: Curve, comparison: Comparison) -> str:
     mean = comparison.mean
     if mean is None:
         return f"There is no bin inside the training range to compare {the(curve)} and {the(baseline)} in."
-    if abs(mean.value - 1) < _SIGNIFICANT * mean.error:
-        relation = "compatible with that"
-    else:
-        gain = with_error(Measurement(abs(1 - mean.value), mean.error), PERCENT)
-        relation = f"({gain}) % {'better' if mean.value < 1 else 'worse'} than that"
+    inner = sum(not item.edge for item in comparison.ratios)
+    bins = f"{inner} bin{'s' if inner > 1 else ''}"
+    return (
+        f"The resolution of {the(curve)} is {relation(mean)} that of {the(baseline)}, averaged over {bins} "
+        f"({spanned(comparison)})."
+    )
+
+
+def relation(mean: Measurement) -> str:
+    """Say how a resolution compares with another one, from the mean of their ratio."""
+    if abs(mean.value - 1) < SIGNIFICANT * mean.error:
+        return "compatible with"
+    gain = with_error(Measurement(abs(1 - mean.value), mean.error), PERCENT)
+    return f"({gain}) % {'better' if mean.value < 1 else 'worse'} than"
+
+
+def spanned(comparison: Comparison) -> str:
+    """Write the mean of the ratio and the range that it has; the comparison has a mean."""
     inner = [item.ratio.value for item in comparison.ratios if not item.edge]
-    bins = f"{len(inner)} bin{'s' if len(inner) > 1 else ''}"
-    span = f"ratio {with_error(mean)}, from {min(inner):.2f} to {max(inner):.2f}"
-    return f"The resolution of {the(curve)} is {relation} of {the(baseline)}, averaged over {bins} ({span})."
+    mean = with_error(comparison.mean) if comparison.mean else NONE
+    return f"ratio {mean}, from {min(inner):.2f} to {max(inner):.2f}"
 
 
 def the(curve: Curve) -> str:

@@ -10,6 +10,7 @@ from calomlp.errors import ArtefactError
 from calomlp.plotting.chart import NothingToDraw
 from calomlp.plotting.charts import REPORT_CHARTS, SHOWER_CHARTS
 from calomlp.plotting.charts.learning import Training, learning_curve, rates, training
+from calomlp.plotting.html import html_report
 from calomlp.plotting.names import ON_REQUEST
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from calomlp.evaluation.showers import ShowerProfiles
     from calomlp.plotting.chart import Chart
+    from calomlp.plotting.picture import Picture
     from calomlp.plotting.view import View
 
 
@@ -30,6 +32,7 @@ class Subject:
         metadata: Of the files: ``Subject`` and ``Software``.
         main: Kinds that are drawn in a terminal.
         on_request: Kinds that are drawn if they are asked for.
+        page: Makes a page for a browser of pictures; ``None`` if there is none.
     """
 
     what: str
@@ -37,6 +40,7 @@ class Subject:
     metadata: Mapping[str, str]
     main: Sequence[str]
     on_request: Sequence[str] = ()
+    page: Callable[[Sequence[Picture]], str] | None = None
 
     def charts(self, kinds: Sequence[str] = ()) -> list[Chart]:
         """Make charts.
@@ -67,13 +71,19 @@ class Subject:
         return [chart for chart in there if chart.name in self.main] or there[:1]
 
 
-def of_view(view: View) -> Subject:
-    """Return what can be drawn of reports."""
+def of_view(view: View, label: str = "") -> Subject:
+    """Return what can be drawn of reports.
+
+    Args:
+        view: Their curves.
+        label: What the user calls the file, if it is one.
+    """
     builders = {name: partial(builder, view) for name, builder in REPORT_CHARTS.items()}
     report = view.report
     metadata = _metadata(f"{report.events} events", report.context.provenance["calomlp"])
     what = "comparison of reports" if view.several else "report"
-    return Subject(what, builders, metadata, ("resolution", "linearity"), ON_REQUEST)
+    page = None if view.several else partial(html_report, report, label)
+    return Subject(what, builders, metadata, ("resolution", "linearity"), ON_REQUEST, page)
 
 
 def of_model(document: Mapping[str, Any], label: str) -> Subject:

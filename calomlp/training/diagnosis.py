@@ -8,6 +8,9 @@ from collections.abc import Mapping, Sequence
 OVERTRAINED, SIGNIFICANT, DOUBTFUL = 0.02, 3.0, 2.0
 """Residuals that are wider than in training by more than this, and by more standard errors than that, or nearly so."""
 
+NO_SIGN = "no sign of overtraining"
+"""What the verdict begins with where there is nothing to worry about."""
+
 WORTHWHILE = 0.005
 """An improvement of the resolution by less than this is not worth twice the events."""
 
@@ -32,13 +35,7 @@ def overtraining(sides: Sides) -> tuple[bool, str]:
     excess = unseen["pull"] / seen["pull"] - 1 if seen["pull"] else 0.0  # of events without a spread
     error = _ERROR * math.sqrt(1 / (2 * seen["events"]) + 1 / (2 * unseen["events"]))
     signs = excess / error if excess > OVERTRAINED else 0.0
-    verdict = (
-        "overtrained"
-        if signs > SIGNIFICANT
-        else "perhaps overtrained"
-        if signs > DOUBTFUL
-        else "no sign of overtraining"
-    )
+    verdict = "overtrained" if signs > SIGNIFICANT else "perhaps overtrained" if signs > DOUBTFUL else NO_SIGN
     remedy = "; more events, fewer units, --weight-decay or --dropout help" if signs > SIGNIFICANT else ""
     kind = f"the residuals of {name} events, in units of what is expected, are wider than those of training events by"
     return signs > SIGNIFICANT, f"{verdict}: {kind} ({100 * excess:+.1f} +- {100 * error:.1f}) %{remedy}"

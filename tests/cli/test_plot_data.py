@@ -111,3 +111,16 @@ def test_published_curves_are_drawn_into_the_resolution(calomlp: Run, tmp_path: 
     for kind, same in (("resolution", False), ("linearity", True)):
         files = [(tmp_path / folder / f"{kind}.svg").read_bytes() for folder in ("with", "without")]
         assert (files[0] == files[1]) == same
+
+
+def test_a_report_becomes_a_page_and_a_data_set_does_not(
+    calomlp: Run, report: Path, pions: Path, tmp_path: Path
+) -> None:
+    done = calomlp("plot", report, "-k", "linearity", "-o", "report.html")
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert page.startswith("<!DOCTYPE html>")
+    assert page.count("<figure>") == 1
+    refused = calomlp("plot", pions, "-o", "showers.html")
+    assert refused.returncode == 2
+    assert b"a page is made of one report, and this is a data set" in refused.stderr

@@ -10,7 +10,7 @@ import numpy as np
 from calomlp.evaluation.estimators import WIDTHS
 from calomlp.plotting.chart import Axis, Chart, Heading, Item, Line, Marks, Panel, Row, Rule, Shade
 from calomlp.plotting.look import published_looks
-from calomlp.plotting.points import PERCENT, Points, deviation_points, limits, resolution_points
+from calomlp.plotting.points import BANDS, PERCENT, Points, deviation_points, limits, resolution_points
 from calomlp.plotting.references import fitted_energies
 from calomlp.plotting.report_tables import fitted_terms, formula, width_name
 from calomlp.plotting.tables import NONE
@@ -29,9 +29,6 @@ EMPTY = "no bin has events enough\nfor estimates"
 
 _LOG_RATIO = 4.0
 """A resolution that changes by more than this factor is shown on a logarithmic axis."""
-
-_BANDS = (1.0, 2.0)
-"""Deviations that are shaded [%]: what is asked of electromagnetic and of hadronic calorimeters."""
 
 _FAR = 20.0
 """Points of baselines that are further off than this [%] do not widen the axis, which would hide the regressor."""
@@ -65,17 +62,17 @@ def linearity(view: View) -> Chart:
     axis = energy_axis(view)
     points = [deviation_points(shown.curve) for shown in view.shown]
     near = [item.select(np.abs(item.value) < _FAR) for item in points[1:]]
-    low, high = limits([points[0], *near], at_least=(-1.2 * _BANDS[1], 1.2 * _BANDS[1]))
+    low, high = limits([points[0], *near], at_least=(-1.2 * BANDS[1], 1.2 * BANDS[1]))
     pad = 0.05 * (high - low)
     centre = WIDTHS[view.report.options.width].centre
     panel = Panel(
         axis,
         Axis(f"{centre} of {RESPONSE}, minus 1 [%]", low - pad, high + pad),
-        (*marks(view.shown, points), Rule(0), *(Shade(-at, at, 0.8 + 0.06 * at) for at in _BANDS)),
+        (*marks(view.shown, points), Rule(0), *(Shade(-at, at, 0.8 + 0.06 * at) for at in BANDS)),
         empty="" if any(map(len, points)) else EMPTY,
     )
     rows = [Row(("", "mean response", "max. deviation", "RMS deviation")), *map(_linearity_row, view.shown)]
-    notes = [f"grey bands: ±{_BANDS[0]:g} % and ±{_BANDS[1]:g} %"]
+    notes = [f"grey bands: ±{BANDS[0]:g} % and ±{BANDS[1]:g} %"]
     return Chart("linearity", Heading("linearity", view.sample, rows, notes), (panel,), 2.5)
 
 
