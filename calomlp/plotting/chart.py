@@ -311,7 +311,7 @@ class Chart:
     def describe(self) -> str:
         """Say what is shown, for those who cannot see it."""
         labels = [item.label for panel in self.panels for item in panel.items if not isinstance(item, (Rule, Shade))]
-        curves = ", ".join(dict.fromkeys(labels))
+        curves = "; ".join(dict.fromkeys(labels))
         return f"{self.heading.title}, {self.heading.sample}: {self._axes}. Shown: {plain(curves)}."
 
     def rows(self) -> list[tuple[str, ...]]:
@@ -332,7 +332,7 @@ class Chart:
 def plain(label: str) -> str:
     r"""Return a label without the marks of mathematics: ``$E_\mathrm{true}$ [GeV]`` as ``E_true [GeV]``."""
     text = re.sub(r"\\(?:mathrm|mathit)\{([^{}]*)\}", r"\1", label)
-    text = text.replace(r"\lambda", "λ").replace(r"\sqrt", "√").replace(r"\ ", " ")
+    text = text.replace(r"\lambda", "λ").replace(r"\sigma", "σ").replace(r"\sqrt", "√").replace(r"\ ", " ")
     return re.sub(r"[${}\\]", "", text).replace("\n", " ")
 
 
