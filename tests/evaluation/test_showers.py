@@ -13,7 +13,8 @@ import pytest
 
 from calomlp.data.sources import Source
 from calomlp.errors import InputError
-from calomlp.evaluation.showers import ENERGY_BINS, RADII, ShowerProfiles, has_hits, shower_profiles
+from calomlp.evaluation.dataset import ENERGY_BINS
+from calomlp.evaluation.showers import RADII, ShowerProfiles, has_hits, shower_profiles
 from calomlp.interrupt import Interrupt
 from calomlp.progress import Progress
 from tests.plotting.toy_showers import (
