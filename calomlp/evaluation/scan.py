@@ -124,7 +124,7 @@ def _settings(value: Any, name: tuple[str, ...] = (), short: tuple[str, ...] = (
             return
         for key, item in _items(value):
             yield from _settings(item, (*name, key), short)
-    elif value is not None:
+    elif value not in (None, ""):
         yield Setting(".".join(name), ".".join(short), *_measured(value))
 
 

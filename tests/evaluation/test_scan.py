@@ -24,6 +24,7 @@ SETTINGS: dict[str, Any] = {
         "learning_rate": 0.001,
         "compile": False,
         "cut": None,
+        "explode": "",
         "features": ["layer_energy", "n_hits"],
         "events": 7000,
         "seed": 1,
