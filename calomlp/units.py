@@ -32,6 +32,9 @@ _UNITS = {  # as written: the unit it is converted to, and the factor
     "/GeV": ("/GeV", "1"),
     "pixels": ("pixels", "1"),
 }
+UNITS = tuple(dict.fromkeys(target for target, _ in _UNITS.values()))
+"""Units of a :class:`Quantity`."""
+
 # An exponent of two digits is enough for any calorimeter and cannot overflow.
 _QUANTITY = re.compile(r"(-?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,2})?)\s*(.*)")
 

@@ -229,6 +229,10 @@ class RootFile:
         """The classes of all TTrees and RNTuples by their names, with their folders."""
         return {name: cycles[max(cycles)].fClassName for name, cycles in self._keys.items()}
 
+    def text(self, name: str) -> str:
+        """Return a text beside the trees; if it cannot be read, the error is uproot's."""
+        return str(self._directory[name])
+
     def table(self, name: str) -> Table:
         """Open a tree.
 

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import add, and_
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,7 @@ from calomlp.evaluation.estimators import Options
 from calomlp.evaluation.importance import permuted
 from calomlp.evaluation.report import Context, Report
 from calomlp.evaluation.response import Accumulator, Unusual
+from calomlp.evaluation.settings import settings_of
 from calomlp.evaluation.slices import SliceStatistics, Slicing
 from calomlp.evaluation.statistics import IN_DOMAIN, Statistics, Worst
 from calomlp.evaluation.subjects import Measured, Subject, Trained, check_names, one_number
@@ -185,7 +187,8 @@ def evaluate(
     statistics = reduce(add, (share for share, _ in shares))
     everyone = {number: record for _, of_process in shares for number, record in of_process.items()}
     used_records = [everyone[number] for number in sorted(everyone)]
-    report = summarise(statistics, _context(whole, used_records), wishes.options)
+    settings = settings_of(whole.main.model if whole.main else None, good[min(everyone, default=0)])
+    report = summarise(statistics, _context(whole, used_records, settings), wishes.options)
     for alarm in alarms(report):
         logger.warning("%s", alarm)
     return report
@@ -316,7 +319,7 @@ def _spread(main: Trained) -> Spread:
     return Spread(**main.model.summary["anchor_spread"])
 
 
-def _context(whole: _Pass, records: Iterable[FileRecord]) -> Context:
+def _context(whole: _Pass, records: Iterable[FileRecord], settings: Mapping[str, Any]) -> Context:
     main, cut = whole.main, whole.recipe.cut
     origin = {"model": main.model.provenance} if main else {}
     return Context(
@@ -326,6 +329,7 @@ def _context(whole: _Pass, records: Iterable[FileRecord]) -> Context:
         main.model.envelope if main else None,
         _spread(main) if main else None,
         {"history": list(main.model.history), "summary": main.model.summary} if main else {},
+        settings,
         provenance(**origin),
     )
 

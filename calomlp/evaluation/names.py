@@ -10,3 +10,6 @@ MEAN, TRUTH = RELATIVE_TO = ("mean", "truth")
 
 QUADRATURE, LINEAR = SUMS = ("quadrature", "linear")
 """How the terms of the resolution are added up; some papers on hadrons add them linearly."""
+
+TRAINING, SIMULATION = "training", "simulation"
+"""Where the settings of a report come from."""

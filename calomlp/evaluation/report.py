@@ -146,6 +146,8 @@ class Context:
         envelope: The region that the model was trained in; ``None`` without a model.
         spread: Expected spread of its anchor, which says how far the edges of the training range reach.
         training: History and summary of the training, for figures; empty without a model.
+        settings: What the training and the simulation of the first file were asked for, as far as that is known, under
+            ``training`` and ``simulation``; of reports that were added up what they have in common.
         provenance: What made the report.
     """
 
@@ -155,6 +157,7 @@ class Context:
     envelope: Envelope | None
     spread: Spread | None
     training: Mapping[str, Any]
+    settings: Mapping[str, Any]
     provenance: Mapping[str, Any]
 
 

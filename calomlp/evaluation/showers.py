@@ -2,42 +2,42 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import awkward as ak
 import numpy as np
-import uproot
 from numpy.typing import NDArray
 
-from calomlp.data.reader import Column, Table, open_table
-from calomlp.data.record import FileRecord
-from calomlp.data.sample import describe, remember
+from calomlp.data.reader import open_table
 from calomlp.data.sources import Source
-from calomlp.data.writer import PROVENANCE_KEY
-from calomlp.errors import InputError
+from calomlp.evaluation.dataset import (
+    AXIS,
+    ENERGY,
+    HITS,
+    LAYERS,
+    PARTICLE,
+    Array,
+    Plan,
+    check_hits,
+    depth_of,
+    flat,
+    make_plan,
+    nominal_branch,
+    read_chunks,
+    scalar_branches,
+)
 from calomlp.interrupt import Interrupt
 from calomlp.progress import Progress
-
-ENERGY, NOMINAL, LAYERS, PARTICLE = "true_energy", "true_nominal_energy", "layer_energy", "pdg_id"
-HITS = ("hit_energy", "hit_layer", "hit_x", "hit_y")
-AXIS = ("true_x", "true_y", "true_theta", "true_phi")
-"""Branches, as calomlp simulate writes them: energies in GeV, places in cm, directions in rad; layers count from 0."""
-
-MAX_ENERGIES = 12
-"""Up to this many distinct true energies have a profile each, more are put into :data:`ENERGY_BINS` bins."""
-
-ENERGY_BINS = 5
 
 RADII: NDArray[np.float64] = np.geomspace(0.01, 100, 121)
 """Radii at which containment is measured, in Moliere radii or in cm."""
 
-_HADRONS = (211, 2212)
-_BLOCK = 8192  # events whose containment is in memory at a time
+RINGS: NDArray[np.float64] = np.concatenate([[0.0], RADII[::3]])
+"""Boundaries of the rings in which the density is measured, in the same units."""
 
-Array = NDArray[np.float64]
+_BLOCK = 8192  # events whose containment is in memory at a time
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,9 @@ class ShowerProfiles:
         radial: Share of the energy of all hits that is within the radii; ``None`` if hits were not asked for.
         true_axis: Whether the axis is that of the particle; otherwise it goes through the centre of gravity of the
             hits.
+        density: Share of the energy of all hits per area in units of ``radius_unit``, dE/(E 2 pi r dr); places are the
+            rings between :data:`RINGS`. A hit counts in the middle of its cell, so that within a cell it says nothing.
+            ``None`` if hits were not asked for.
     """
 
     energy_low: Array
@@ -90,6 +93,7 @@ class ShowerProfiles:
     radius_unit: str
     radial: Profile | None
     true_axis: bool
+    density: Profile | None = None
 
     @property
     def layer_depth(self) -> Array:
@@ -111,43 +115,7 @@ class ShowerProfiles:
         return np.array([np.interp(share, [0, *mean], radii, right=np.nan) for mean in self.radial.mean])
 
 
-_Layer = tuple[float, float, float, float]
-"""A readout layer: its thickness in X0, in lambda_I and in cm, and its Moliere radius [cm]."""
-
-
-class _Stack:
-    """Where the readout layers lie.
-
-    Attributes:
-        x0: Boundaries [X0], shape [layers + 1].
-        interaction: Boundaries [lambda_I], shape [layers + 1].
-        centre: Depth of the middle of every layer [cm], shape [layers].
-        moliere_radius: Of every layer [cm], shape [layers].
-    """
-
-    def __init__(self, layers: Sequence[_Layer]) -> None:
-        *thickness, self.moliere_radius = np.array(layers).T
-        self.x0, self.interaction, cm = (np.concatenate([[0.0], np.cumsum(unit)]) for unit in thickness)
-        self.centre = (cm[:-1] + cm[1:]) / 2
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """What is known of the files before their showers are read."""
-
-    events: int
-    n_layers: int
-    stack: _Stack | None
-    low: Array
-    high: Array
-    true_axis: bool
-
-    def group(self, energy: Array) -> NDArray[np.intp]:
-        """Return the group of every energy, shape [events]."""
-        return np.searchsorted(self.low, energy, side="right") - 1
-
-
-class _Moments:
+class Moments:
     """Sums over showers, in double precision, from which a profile follows."""
 
     def __init__(self, energies: int, places: int) -> None:
@@ -162,6 +130,11 @@ class _Moments:
             self._events[i] += len(chosen)
             self._sum[i] += chosen.sum(axis=0)
             self._squares[i] += np.square(chosen).sum(axis=0)
+
+    @property
+    def total(self) -> Array:
+        """Sums of the values, shape [energies, places]."""
+        return self._sum
 
     def profile(self, unit: Array | float = 1.0) -> Profile:
         """Return the profile of the values over a unit, shape [places]."""
@@ -198,31 +171,27 @@ def shower_profiles(
     Raises:
         InputError: If a file lacks a branch, cannot be read, or does not go with the others.
     """
-    plan = _plan(sources, radial=radial, interrupt=interrupt)
+    plan = make_plan(sources, hits=radial, interrupt=interrupt)
     energies = len(plan.low)
-    along, around = _Moments(energies, plan.n_layers), _Moments(energies, len(RADII))
+    along, within, rings = (Moments(energies, places) for places in (plan.n_layers, len(RADII), len(RINGS) - 1))
     pdg_ids: set[int] = set()
     progress.start("reading showers", plan.events, "events")
     names = {ENERGY, LAYERS} | ({*HITS, *(AXIS if plan.true_axis else ())} if radial else set())
     for source in sources:
         with open_table(source) as table:
-            nominal = _nominal(table)
-            for branches in _chunks(table, names | {nominal} | ({PARTICLE} & _numbers(table))):
+            nominal = nominal_branch(table)
+            for branches in read_chunks(table, names | {nominal} | ({PARTICLE} & scalar_branches(table))):
                 energy = branches[ENERGY].astype(np.float64)
                 group = plan.group(branches[nominal].astype(np.float64))
                 along.fill(group, branches[LAYERS] / energy[:, None])
                 if radial:
-                    _check_hits(table, branches, plan.n_layers)
-                    _fill_containment(around, group, branches, plan)
+                    check_hits(table, branches, plan.n_layers)
+                    _fill_containment(within, rings, group, branches, plan)
                 pdg_ids.update(np.unique(branches.get(PARTICLE, ())).astype(int).tolist())
                 progress.advance(len(energy))
                 interrupt.check()
     progress.finish()
-    hadrons = bool(pdg_ids) and all(abs(pdg_id) in _HADRONS for pdg_id in pdg_ids)
-    depth: Array = np.arange(plan.n_layers + 1, dtype=np.float64) - 0.5
-    depth_unit = "layer"
-    if plan.stack:
-        depth, depth_unit = (plan.stack.interaction, "lambda_I") if hadrons else (plan.stack.x0, "X0")
+    depth, depth_unit = depth_of(plan.stack, plan.n_layers, pdg_ids)
     return ShowerProfiles(
         plan.low,
         plan.high,
@@ -233,139 +202,27 @@ def shower_profiles(
         along.profile(np.diff(depth)),
         RADII,
         "R_M" if plan.stack else "cm",
-        around.profile() if radial else None,
+        within.profile() if radial else None,
         plan.true_axis,
+        rings.profile(np.pi * np.diff(RINGS**2)) if radial else None,
     )
 
 
-def _plan(sources: Sequence[Source], *, radial: bool, interrupt: Interrupt) -> _Plan:
-    """Open and check every file, and find the groups of energies."""
-    records: list[FileRecord] = []
-    distinct: Array = np.empty(0)
-    true_axis = True
-    layouts = []
-    for source in sources:
-        with open_table(source) as table:
-            n_layers = _check(table, radial=radial)
-            remember(records, describe(table))
-            layouts.append((n_layers, _layers(table.source, n_layers)))
-            if layouts[-1] != layouts[0]:
-                raise InputError(f"{table.source}: has other layers than {sources[0]}: draw them apart")
-            true_axis = true_axis and bool(layouts[0][1]) and set(AXIS) <= _numbers(table)
-            nominal = _nominal(table)
-            for branches in _chunks(table, {nominal}):
-                distinct = np.unique(np.concatenate([distinct, branches[nominal]]))
-                if len(distinct) > MAX_ENERGIES:  # the range is all that matters then
-                    distinct = np.concatenate([distinct[:MAX_ENERGIES], distinct[-1:]])
-                interrupt.check()
-    if not len(distinct):
-        raise InputError(f"{', '.join(record.path for record in records)}: no events")
-    n_layers, layers = layouts[0]
-    low, high = distinct, distinct
-    if len(distinct) > MAX_ENERGIES:
-        edges = np.geomspace(distinct[0], distinct[-1], ENERGY_BINS + 1)
-        low, high = edges[:-1], edges[1:]
-    events = sum(record.events for record in records)
-    return _Plan(events, n_layers, _Stack(layers) if layers else None, low, high, true_axis)
-
-
-def _check(table: Table, *, radial: bool) -> int:
-    """Return the number of layers; refuse a file that lacks a branch or has it in another shape."""
-    wanted = {ENERGY: "a number", LAYERS: "a fixed array"} | dict.fromkeys(HITS if radial else (), "a list")
-    table.require(wanted)
-    for name, shape in wanted.items():
-        found = _shape(table.columns[name])
-        if found != shape:
-            raise InputError(f"{table.source}: branch {name!r} is {found} in each event, but {shape} is wanted")
-    return table.columns[LAYERS].shape[0]
-
-
-def _nominal(table: Table) -> str:
-    """Return the branch of the energy that was asked for, which groups the events."""
-    return NOMINAL if NOMINAL in _numbers(table) else ENERGY
-
-
-def _numbers(table: Table) -> set[str]:
-    """Return the branches that are one number in each event."""
-    return {name for name, column in table.columns.items() if _shape(column) == "a number"}
-
-
-def _shape(column: Column) -> str:
-    if column.jagged:
-        return "a list of arrays" if column.shape else "a list"
-    return ("a number", "a fixed array")[len(column.shape)] if len(column.shape) < 2 else "an array of arrays"
-
-
-def _layers(source: Source, n_layers: int) -> tuple[_Layer, ...]:
-    """Return the layers that the provenance of a file describes; none for a file without one."""
-    with uproot.open(source.path) as file:
-        try:
-            made = json.loads(str(file[PROVENANCE_KEY]))["simulation"]
-            groups = made["constants"]["sections"]
-            settings = made["detector"].get("layers") or [{}] * len(groups)
-            layers = [
-                layer
-                for group, own in zip(groups, settings, strict=True)
-                for layer in [_layer(group, own.get("layers_per_readout", 1))] * group["n_readouts"]
-            ]
-        except (KeyError, TypeError, ValueError, AttributeError):
-            return ()
-    if len(layers) != n_layers:
-        raise InputError(f"{source}: the provenance describes {len(layers)} layers, {LAYERS!r} has {n_layers}")
-    return tuple(layers)
-
-
-def _layer(group: Mapping[str, Any], layers_per_readout: int) -> _Layer:
-    x0, interaction = (layers_per_readout * group[f"depth_per_layer_{unit}"] for unit in ("x0", "lambda"))
-    return x0, interaction, x0 * group["radiation_length_cm"], group["moliere_radius_cm"]
-
-
-def _chunks(table: Table, names: set[str]) -> Iterator[dict[str, Any]]:
-    """Read branches in chunks; refuse numbers that are not finite, and true energies that are not above zero."""
-    for start, branches in table.chunks(names):
-        for name, values in branches.items():
-            flat = _flat(values)
-            floor = 0.0 if name in (ENERGY, NOMINAL) else -np.inf
-            bad = np.count_nonzero(~(np.isfinite(flat) & (flat > floor)))
-            if bad:
-                wanted = "finite" if np.isinf(floor) else "finite and above zero"
-                where = f"events {start} to {start + len(values) - 1}"
-                raise InputError(f"{table.source}: branch {name!r} is not {wanted} in {bad} places of {where}")
-        yield branches
-
-
-def _check_hits(table: Table, branches: Mapping[str, Any], n_layers: int) -> None:
-    """Refuse hits whose branches do not go together, or that are in no layer."""
-    first, *others = (ak.num(branches[name]) for name in HITS)
-    for name, hits in zip(HITS[1:], others, strict=True):
-        if ak.any(hits != first):
-            raise InputError(f"{table.source}: branch {name!r} has not as many elements as {HITS[0]!r} in every event")
-    layer = _flat(branches[HITS[1]])
-    if len(layer) and not 0 <= layer.min() <= layer.max() < n_layers:
-        raise InputError(
-            f"{table.source}: branch {HITS[1]!r} goes from {layer.min():g} to {layer.max():g}, "
-            f"but {LAYERS!r} has layers 0 to {n_layers - 1}"
-        )
-
-
-def _flat(values: Any) -> Array:
-    """Return all numbers of a branch in double precision, shape [numbers]."""
-    flat = ak.to_numpy(ak.flatten(values, axis=None)) if isinstance(values, ak.Array) else np.ravel(values)
-    return np.asarray(flat, dtype=np.float64)
-
-
-def _fill_containment(moments: _Moments, group: NDArray[np.intp], branches: Mapping[str, Any], plan: _Plan) -> None:
+def _fill_containment(
+    within: Moments, rings: Moments, group: NDArray[np.intp], branches: Mapping[str, Any], plan: Plan
+) -> None:
     """Add a chunk in blocks, because the radii of an event may take more memory than the event."""
     for first in range(0, len(group), _BLOCK):
         rows = slice(first, first + _BLOCK)
         block = {name: branches[name][rows] for name in (*HITS, *AXIS) if name in branches}
         filled, contained = _containment(block, plan)
-        moments.fill(group[rows][filled], contained[filled])
+        within.fill(group[rows][filled], contained[filled])
+        rings.fill(group[rows][filled], np.diff(contained[filled][:, ::3], prepend=0.0))
 
 
-def _containment(block: Mapping[str, Any], plan: _Plan) -> tuple[NDArray[np.bool_], Array]:
+def _containment(block: Mapping[str, Any], plan: Plan) -> tuple[NDArray[np.bool_], Array]:
     """Return which events have energy in hits, shape [events], and its share within radii, shape [events, radii]."""
-    energy, place, x, y = (_flat(block[name]) for name in HITS)  # [hits]
+    energy, place, x, y = (flat(block[name]) for name in HITS)  # [hits]
     layer = place.astype(np.intp)
     hits = ak.to_numpy(ak.num(block[HITS[0]]))
     n = len(hits)
@@ -374,7 +231,7 @@ def _containment(block: Mapping[str, Any], plan: _Plan) -> tuple[NDArray[np.bool
     filled = total > 0
     weight = energy / np.where(filled, total, 1)[event]
     if plan.stack and plan.true_axis:
-        track = [_flat(block[name])[event] for name in AXIS]
+        track = [flat(block[name])[event] for name in AXIS]
         radius = _distance(x, y, plan.stack.centre[layer], *track)
     else:
         radius = np.hypot(*(x_ - np.bincount(event, weight * x_, n)[event] for x_ in (x, y)))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import reduce
+from typing import Any
 
 import numpy as np
 
@@ -100,6 +102,7 @@ def merge(reports: Sequence[Report], options: Options | None = None) -> Report:
         first.context,
         files=tuple(files),
         use_all=any(report.context.use_all for report in reports),
+        settings=reduce(_common, (report.context.settings for report in reports)),
         provenance=provenance(parts=[item.get("command") for item in made], **origin),
     )
     return summarise(statistics, context, options or first.options)
@@ -120,6 +123,19 @@ def alarms(report: Report) -> Iterator[str]:
     yield from statistics.suspicions
     yield from _beyond_the_oracle(report)
     yield from _strange(report)
+
+
+def _common(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those settings that are the same in two reports; in tables, value by value."""
+    found: dict[str, Any] = {}
+    for name, value in one.items():
+        theirs = other.get(name)
+        if isinstance(value, Mapping) and isinstance(theirs, Mapping):
+            if part := _common(value, theirs):
+                found[name] = part
+        elif name in other and value == theirs:
+            found[name] = value
+    return found
 
 
 def _curve(

@@ -11,12 +11,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import numpy as np
 import pytest
 import uproot
 
 from calomlp.data import remote
+from calomlp.data.origin import read_origin
 from calomlp.data.reader import open_table
 from calomlp.data.sources import Source, resolve
 from calomlp.errors import ExitCode, InputError, Interrupted
@@ -287,6 +289,21 @@ def test_a_second_signal_does_not_wait_for_a_server(server: Server) -> None:
             threading.Timer(delay, os.kill, (os.getpid(), signal.SIGTERM)).start()
         read(server.source())
     assert time.monotonic() - start < 3
+
+
+def test_where_a_file_is_from_is_read_if_it_can_be(server: Server, tmp_path: Path) -> None:
+    assert read_origin(server.source()) == {}
+    with uproot.recreate(tmp_path / "f.root") as file:
+        file["provenance"] = '{"simulation": {"seed": 3}}'
+    server.content = (tmp_path / "f.root").read_bytes()
+    assert read_origin(server.source()) == {"simulation": {"seed": 3}}
+    server.faults = lambda _: "404"
+    assert read_origin(server.source()) == {}
+    server.faults = lambda _: "hang"
+    with Interrupt(), pytest.raises(Interrupted):  # whoever has had enough is not told that there is nothing
+        for delay in (0.1, 0.2):
+            threading.Timer(delay, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        read_origin(server.source())
 
 
 def test_a_command_survives_and_says_so(server: Server, calomlp: Run) -> None:

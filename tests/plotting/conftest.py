@@ -101,6 +101,7 @@ def make_report(
         envelope=Envelope(low, high, 10 * len(true), len(true), len(true), ()),
         spread=None if energies else Spread(0.01, 0, 0),  # so that the first bin and the last are at an edge
         training={"history": HISTORY, "summary": {"best_epoch": 31}},
+        settings={},
         provenance={"calomlp": "0.1.0", "command": ["calomlp", "evaluate", "model.safetensors"]},
     )
     return summarise(replace(Statistics(bins, labels, {}, accumulator), **(more or {})), context, Options())

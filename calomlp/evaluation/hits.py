@@ -1,0 +1,284 @@
+"""Hits of a data set: how many there are of which energy, and those of one event."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import awkward as ak
+import numpy as np
+from numpy.typing import NDArray
+
+from calomlp.data.reader import Table, open_table
+from calomlp.data.sources import Source
+from calomlp.errors import InputError, UsageError
+from calomlp.evaluation.dataset import (
+    ENERGY,
+    HITS,
+    LAYERS,
+    PARTICLE,
+    Array,
+    cell_sizes,
+    check_finite,
+    check_hits,
+    check_table,
+    depth_of,
+    flat,
+    make_plan,
+    nominal_branch,
+    read_chunks,
+    scalar_branches,
+    stack_of,
+)
+from calomlp.evaluation.showers import Moments, Profile
+from calomlp.interrupt import Interrupt
+from calomlp.progress import Progress
+
+HIT_EDGES: Array = np.geomspace(1e-6, 1e3, 181)
+"""Boundaries of the bins of hit energy [GeV], twenty for each decade."""
+
+_BLOCK = 8192  # events whose bins are in memory at a time
+_LOOK = 1000  # events among which one is chosen
+_CELL = 1.0  # cm, where there are no cells
+_MAX_CELLS = 2000
+_TOLERANCE = 1e-4  # cm, to which places of hits are equal
+
+
+@dataclass(frozen=True)
+class HitSpectrum:
+    """How many hits there are of which energy, for the groups of energies of a data set.
+
+    Attributes:
+        energy_low: Lower edges of the groups of true energies [GeV], shape [energies], in ascending order.
+        energy_high: Upper edges [GeV], shape [energies]; equal to the lower ones for single energies.
+        pdg_ids: The particles that are in the data set; empty if it does not say.
+        events: Number of events.
+        edges: Boundaries of the bins of hit energy [GeV], shape [bins + 1].
+        spectrum: Number of hits in an event, places are the bins; errors are those of the mean over events, which hits
+            of the same event make larger than those of a Poisson distribution.
+        number: Number of all hits in an event, one place.
+        below: Number of hits above zero and below all bins, shape [energies].
+        above: Number of hits above all bins, shape [energies].
+        not_positive: Number of hits whose energy is zero or negative, shape [energies].
+    """
+
+    energy_low: Array
+    energy_high: Array
+    pdg_ids: tuple[int, ...]
+    events: int
+    edges: Array
+    spectrum: Profile
+    number: Profile
+    below: NDArray[np.int64]
+    above: NDArray[np.int64]
+    not_positive: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ShowerEvent:
+    """One event.
+
+    Attributes:
+        file: What messages call its file.
+        entry: Its number in that file, counted from 0.
+        true_energy: [GeV].
+        pdg_id: The particle; ``None`` if the file does not say.
+        hits: Number of hits.
+        layer_energy: Energies of the layers [GeV], shape [layers].
+        depth: Boundaries of the layers in units of ``depth_unit``, shape [layers + 1].
+        depth_unit: ``X0``, ``lambda_I``, or ``layer`` where the depths are not known.
+        x_edges: Boundaries of the cells in x [cm], shape [cells in x + 1].
+        x: Energy of the hits [GeV], shape [cells in x, layers].
+        y_edges: Boundaries of the cells in y [cm], shape [cells in y + 1].
+        y: Energy of the hits [GeV], shape [cells in y, layers].
+    """
+
+    file: str
+    entry: int
+    true_energy: float
+    pdg_id: int | None
+    hits: int
+    layer_energy: Array
+    depth: Array
+    depth_unit: str
+    x_edges: Array
+    x: Array
+    y_edges: Array
+    y: Array
+
+
+def hit_spectrum(sources: Sequence[Source], *, progress: Progress, interrupt: Interrupt) -> HitSpectrum:
+    """Count the hits of files by their energy, chunk by chunk.
+
+    Args:
+        sources: The files.
+        progress: Told of every chunk.
+        interrupt: Looked at after every chunk.
+
+    Raises:
+        InputError: If a file lacks a branch, has no hits, cannot be read, or does not go with the others.
+    """
+    plan = make_plan(sources, hits=True, interrupt=interrupt)
+    counts = Moments(len(plan.low), len(HIT_EDGES) + 3)
+    pdg_ids: set[int] = set()
+    progress.start("reading hits", plan.events, "events")
+    for source in sources:
+        with open_table(source) as table:
+            nominal = nominal_branch(table)
+            for branches in read_chunks(table, {nominal, *HITS} | ({PARTICLE} & scalar_branches(table))):
+                check_hits(table, branches, plan.n_layers)
+                group = plan.group(branches[nominal].astype(np.float64))
+                for first in range(0, len(group), _BLOCK):
+                    rows = slice(first, first + _BLOCK)
+                    counts.fill(group[rows], _counts(branches[HITS[0]][rows]))
+                pdg_ids.update(np.unique(branches.get(PARTICLE, ())).astype(int).tolist())
+                progress.advance(len(group))
+                interrupt.check()
+    progress.finish()
+    not_positive, below, *_, above, _ = np.rint(counts.total).astype(np.int64).T
+    found = counts.profile()
+    spectrum, number = (
+        Profile(found.events, found.mean[:, places], found.rms[:, places]) for places in (slice(2, -2), slice(-1, None))
+    )
+    return HitSpectrum(
+        plan.low,
+        plan.high,
+        tuple(sorted(pdg_ids)),
+        plan.events,
+        HIT_EDGES,
+        spectrum,
+        number,
+        below,
+        above,
+        not_positive,
+    )
+
+
+def _counts(energy: ak.Array) -> Array:
+    """Return the hits of every event that are not positive, below the bins, in them, above them, and all of them."""
+    hits = ak.to_numpy(ak.num(energy))
+    values = flat(energy)
+    place = np.where(values > 0, 1 + np.searchsorted(HIT_EDGES, values, side="right"), 0)
+    width = len(HIT_EDGES) + 2
+    event = np.repeat(np.arange(len(hits)), hits)
+    placed = np.bincount(event * width + place, minlength=len(hits) * width).reshape(len(hits), width)
+    return np.column_stack([placed, hits]).astype(np.float64)
+
+
+def shower_event(sources: Sequence[Source], number: int | None = None) -> ShowerEvent:
+    """Read one event.
+
+    Args:
+        sources: The files.
+        number: Counted from 0 through all files in their order; without it, the first event that has as many hits as
+            the median of the first ones.
+
+    Raises:
+        UsageError: If there is no event of this number.
+        InputError: If a file lacks a branch, has no hits, cannot be read, or there are no events.
+    """
+    if number is None:
+        number = _typical(sources)
+    events = 0
+    for source in sources:
+        with open_table(source) as table:
+            n_layers = check_table(table, hits=True)
+            if 0 <= number < events + table.entries:
+                return _event(table, n_layers, number - events)
+            events += table.entries
+    raise UsageError(f"event {number} is not there: there are {events} events, counted from 0")
+
+
+def _typical(sources: Sequence[Source]) -> int:
+    """Return the number of the first event that has as many hits as half of the first ones have at most."""
+    found: list[NDArray[np.int64]] = []
+    left = _LOOK
+    for source in sources:
+        with open_table(source) as table:
+            check_table(table, hits=True)
+            found += [ak.to_numpy(ak.num(chunk[HITS[0]])) for _, chunk in table.chunks({HITS[0]}, left)]
+            left -= min(left, table.entries)
+        if not left:
+            break
+    if left == _LOOK:
+        raise InputError(f"{', '.join(source.label for source in sources)}: no events")
+    hits = np.concatenate(found)
+    return int(np.argmax(hits == np.sort(hits)[(len(hits) - 1) // 2]))
+
+
+def _event(table: Table, n_layers: int, entry: int) -> ShowerEvent:
+    names = {ENERGY, LAYERS, *HITS} | ({PARTICLE} & scalar_branches(table))
+    branches: Mapping[str, Any] = {name: table.read(name, entry, entry + 1) for name in sorted(names)}
+    check_finite(table, branches, entry)
+    check_hits(table, branches, n_layers)
+    pdg_id = int(branches[PARTICLE][0]) if PARTICLE in branches else None
+    stack = stack_of(table.source, n_layers)
+    depth, depth_unit = depth_of(stack, n_layers, () if pdg_id is None else (pdg_id,))
+    energy, layer, x, y = (flat(branches[name]) for name in HITS)
+    sizes = cell_sizes(table.source, n_layers)
+    (x_edges, in_x), (y_edges, in_y) = (
+        _project(place, layer.astype(np.intp), energy, sizes, n_layers) for place in (x, y)
+    )
+    return ShowerEvent(
+        table.source.label,
+        entry,
+        float(branches[ENERGY][0]),
+        pdg_id,
+        len(energy),
+        flat(branches[LAYERS]),
+        depth,
+        depth_unit,
+        x_edges,
+        in_x,
+        y_edges,
+        in_y,
+    )
+
+
+def _project(
+    place: Array, layer: NDArray[np.intp], energy: Array, sizes: Array | None, n_layers: int
+) -> tuple[Array, Array]:
+    """Add up hits along one direction, in cells of one width; the energy of a wider cell is spread over it.
+
+    Args:
+        place: Middle of the cells [cm], shape [hits].
+        layer: Shape [hits].
+        energy: [GeV], shape [hits].
+        sizes: Sides of the cells in every layer [cm], shape [layers], if they are known.
+        n_layers: Number of layers.
+
+    Returns:
+        Boundaries of the cells [cm], shape [cells + 1], and the energy in them [GeV], shape [cells, layers].
+    """
+    if not len(place):
+        return np.array([-0.5, 0.5]) * _CELL, np.zeros((1, n_layers))
+    if sizes is None:
+        sizes = np.full(n_layers, _spacing(place))
+    size = sizes[layer]
+    low = float(np.min(place - size / 2))
+    extent = float(np.max(place + size / 2)) - low
+    width = max(float(sizes.min()) or _CELL, extent / _MAX_CELLS)
+    # In units of the width, and rounded: a cell must not reach into its neighbour by what single precision loses.
+    start = np.round((place - size / 2 - low) / width, 3)
+    span = np.maximum(np.round(size / width, 3), 1e-3)
+    cells = np.arange(max(int(np.ceil(np.max(start + span))), 1))
+    found = np.zeros((len(cells), n_layers))
+    for i in np.unique(layer):
+        own = layer == i
+        first, which = np.unique(start[own], return_inverse=True)
+        last = first + span[own][0]
+        shared = np.minimum(cells + 1, last[:, None]) - np.maximum(cells, first[:, None])
+        found[:, i] = np.bincount(which, energy[own]) @ (np.maximum(shared, 0) / span[own][0])
+    return np.asarray(low + width * np.arange(len(cells) + 1), dtype=np.float64), found
+
+
+def _spacing(place: Array) -> float:
+    """Return the distance between cells that are not described [cm]; 0 if hits are not in equal cells."""
+    gaps = np.diff(np.unique(np.round(place / _TOLERANCE))) * _TOLERANCE
+    if not len(gaps):
+        return _CELL
+    smallest = float(gaps.min())
+    steps = gaps / smallest
+    equal = bool(np.all(np.abs(steps - np.rint(steps)) < 0.05)) and steps.sum() < _MAX_CELLS
+    return smallest if equal else 0.0
