@@ -10,6 +10,8 @@ calomlp plot mlp.json deep.json --label 'deep=deep MLP' --kind resolution --styl
 
 calomlp plot report.json -o report.html
 
+calomlp plot 'scan/*.json' --kind scan --x absorber.thickness --y stochastic -o scan.pdf
+
 calomlp plot model.safetensors -o training.pdf
 
 calomlp plot 'showers-*.root' --kind longitudinal --dump-data -o longitudinal.pdf
@@ -47,6 +49,7 @@ logger = logging.getLogger(__name__)
 
 FORMATS = ("pdf", "svg", "png")
 TABLE, PAGE = "tsv", "html"
+SCAN, _NUMBER = "scan", "stochastic"
 _DRAWING_LINES = 50
 
 
@@ -70,8 +73,9 @@ class PlotSettings:
     )
     kind: tuple[str, ...] = setting(
         (),
-        f"Which figures; repeat the flag. Of reports: {', '.join(DESCRIPTIONS)}; of a model: {', '.join(MODEL_KINDS)}; "
-        f"of a data set: {', '.join(SHOWER_DESCRIPTIONS)}. Default: all that there is something to draw in.",
+        f"Which figures; repeat the flag. Of reports: {', '.join(DESCRIPTIONS)}, {SCAN}; of a model: "
+        f"{', '.join(MODEL_KINDS)}; of a data set: {', '.join(SHOWER_DESCRIPTIONS)}. Default: all that there is "
+        f"something to draw in.",
         "-k",
     )
     reference: tuple[str, ...] = setting(
@@ -87,6 +91,18 @@ class PlotSettings:
         metavar="NAME=LABEL",
     )
     curve: str = setting("", "Which curve of several reports is compared; the first of each otherwise.", metavar="NAME")
+    x: str = setting(
+        "",
+        "Draw a scan: the setting of training or simulation that the reports differ in, such as learning_rate or "
+        "absorber.thickness.",
+        metavar="SETTING",
+    )
+    y: tuple[str, ...] = setting(
+        (),
+        f"Number of the reports that a scan shows, as --require of evaluate calls it, such as resolution[10]; repeat "
+        f"the flag. Default: {_NUMBER}.",
+        metavar="NUMBER",
+    )
     style: str = setting("calomlp", "Style of the figures; those of experiments are from mplhep.", choices=STYLES)
     experiment: str = setting(
         "calomlp", "Written above every figure: a name, printed bold, and its status, such as 'CALICE Preliminary'."
@@ -155,13 +171,19 @@ def _is_data(source: Source) -> bool:
 def _reports(settings: PlotSettings, sources: Sequence[Source], references: Sequence[Reference]) -> Subject:
     from calomlp.evaluation.report import read_report
     from calomlp.plotting.drawing import parse_labels
-    from calomlp.plotting.subjects import of_search, of_view
+    from calomlp.plotting.subjects import of_scan, of_search, of_view
     from calomlp.plotting.view import View
 
     search = _search(sources[0])
     if search is not None and len(sources) == 1:
         return of_search(search, __version__)
     reports = {label: read_report(source.path, source.label) for label, source in _named(sources).items()}
+    if settings.kind == (SCAN,) or settings.x:
+        if not settings.x:
+            raise UsageError("--kind scan needs --x: the setting that the reports differ in, such as hidden")
+        return of_scan(reports, settings.x, settings.y or (_NUMBER,))
+    if settings.y:
+        raise UsageError("--y is for --kind scan, which needs --x too")
     if len(reports) == 1:
         if settings.curve:
             raise UsageError("--curve chooses what is compared of several reports, and there is one")

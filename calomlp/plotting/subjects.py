@@ -7,15 +7,18 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from calomlp.errors import ArtefactError
+from calomlp.evaluation.scan import find_setting, number_of
 from calomlp.plotting.chart import NothingToDraw
 from calomlp.plotting.charts import REPORT_CHARTS, SHOWER_CHARTS
 from calomlp.plotting.charts.learning import Training, learning_curve, rates, training
+from calomlp.plotting.charts.scan import scan
 from calomlp.plotting.html import html_report
 from calomlp.plotting.names import ON_REQUEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from calomlp.evaluation.report import Report
     from calomlp.evaluation.showers import ShowerProfiles
     from calomlp.plotting.chart import Chart
     from calomlp.plotting.picture import Picture
@@ -84,6 +87,26 @@ def of_view(view: View, label: str = "") -> Subject:
     what = "comparison of reports" if view.several else "report"
     page = None if view.several else partial(html_report, report, label)
     return Subject(what, builders, metadata, ("resolution", "linearity"), ON_REQUEST, page)
+
+
+def of_scan(reports: Mapping[str, Report], setting: str, numbers: Sequence[str]) -> Subject:
+    """Return the scan of a setting over many reports.
+
+    Args:
+        reports: By what messages call them.
+        setting: What they differ in.
+        numbers: Names of the numbers that are shown.
+
+    Raises:
+        UsageError: If a report does not have them.
+    """
+    places = [find_setting(report, setting, label) for label, report in reports.items()]
+    found = {name: [number_of(report, name, label) for label, report in reports.items()] for name in numbers}
+    unit = f" [{places[0].unit}]" if places[0].unit else ""
+    builder = partial(scan, f"{setting}{unit}", [place.value for place in places], found)
+    events = sum(report.events for report in reports.values())
+    made_by = next(iter(reports.values())).context.provenance["calomlp"]
+    return Subject("scan of reports", {"scan": builder}, _metadata(f"{events} events", made_by), ("scan",))
 
 
 def of_model(document: Mapping[str, Any], label: str) -> Subject:
