@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 from calomlp import __version__
 from calomlp.errors import UsageError, did_you_mean
-from calomlp.plotting.names import DESCRIPTIONS, MODEL_KINDS, SHOWER_DESCRIPTIONS, SIZES, STYLES
+from calomlp.plotting.names import DESCRIPTIONS, MODEL_KINDS, OF_HITS, SHOWER_DESCRIPTIONS, SIZES, STYLES
 from calomlp.settings import check_choice, setting
 from calomlp.streams import RECORD_SCHEMA, Record, kind_of_file
 
@@ -91,6 +91,11 @@ class PlotSettings:
         metavar="NAME=LABEL",
     )
     curve: str = setting("", "Which curve of several reports is compared; the first of each otherwise.", metavar="NAME")
+    event: int | None = setting(
+        None,
+        "Which event of a data set is drawn, counted from 0; without it, one with a typical number of hits.",
+        metavar="N",
+    )
     x: str = setting(
         "",
         "Draw a scan: the setting of training or simulation that the reports differ in, such as learning_rate or "
@@ -224,18 +229,26 @@ def _model(sources: Sequence[Source]) -> Subject:
 
 
 def _data_set(session: Session, settings: PlotSettings, sources: Sequence[Source]) -> Subject:
+    from calomlp.evaluation.hits import HitSpectrum, ShowerEvent, hit_spectrum, shower_event
     from calomlp.evaluation.showers import ShowerProfiles, has_hits, shower_profiles
     from calomlp.plotting.subjects import of_showers
 
-    hits = has_hits(sources) or "radial" in settings.kind
+    hits = has_hits(sources) or any(kind in OF_HITS for kind in settings.kind)
 
     @cache
     def profiles() -> ShowerProfiles:
-        return shower_profiles(sources, radial=hits, progress=session.progress, interrupt=session.interrupt)
+        radial = hits and (not settings.kind or bool({"radial", "density"} & set(settings.kind)))
+        return shower_profiles(sources, radial=radial, progress=session.progress, interrupt=session.interrupt)
+
+    def spectrum() -> HitSpectrum:
+        return hit_spectrum(sources, progress=session.progress, interrupt=session.interrupt)
+
+    def shower() -> ShowerEvent:
+        return shower_event(sources, settings.event)
 
     if not hits:
         logger.info("no hits in the data set, so there is no figure of them")
-    return of_showers(profiles, __version__)
+    return of_showers(profiles, spectrum, shower, __version__, hit_kinds=hits)
 
 
 def _draw_on_screen(session: Session, charts: Sequence[Chart]) -> None:

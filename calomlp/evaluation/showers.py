@@ -96,6 +96,11 @@ class ShowerProfiles:
     density: Profile | None = None
 
     @property
+    def rings(self) -> Array:
+        """Boundaries of the rings of the density in units of ``radius_unit``, shape [rings + 1]."""
+        return RINGS
+
+    @property
     def layer_depth(self) -> Array:
         """Depth of the middle of every layer, shape [layers]."""
         return np.asarray((self.depth[:-1] + self.depth[1:]) / 2)

@@ -25,8 +25,14 @@ ON_REQUEST = ("resolution-root", "response-linear")
 SHOWER_DESCRIPTIONS = {
     "longitudinal": "mean energy in every layer against depth, at several energies",
     "radial": "share of the energy within a distance of the axis of the shower; needs hits",
+    "density": "energy per area around the axis of the shower; needs hits",
+    "hits": "number of hits of each energy; needs hits",
+    "event": "one shower, layers and cells; needs hits",
 }
 """The same for a data set."""
+
+OF_HITS = ("radial", "density", "hits", "event")
+"""Those that need hits."""
 
 STYLES = ("calomlp", "cms", "atlas", "lhcb2", "alice")
 """Styles of figures."""

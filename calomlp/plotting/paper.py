@@ -7,6 +7,7 @@ from functools import singledispatch
 from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.collections import QuadMesh
 from matplotlib.colors import LogNorm, to_rgba
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
@@ -15,6 +16,8 @@ from calomlp.plotting.frame import framed, settle
 from calomlp.plotting.style import CANVASES, SMALL, style
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -29,6 +32,9 @@ _STEPS = (1, 2, 2.5, 5, 10)
 
 _APART = 0.12
 """Distance of the markers on a curve, in diagonals of the axes."""
+
+_DECADES = 1e4
+"""Numbers in a plane that are smaller than the largest by more than this factor have the palest colour."""
 
 _FEW_TICKS = 4
 """Of a linear horizontal axis that has another panel beside it."""
@@ -65,9 +71,34 @@ def draw(chart: Chart, *, look: str = "calomlp", size: str = "column", experimen
                 axes.tick_params(labelbottom=False)
             if column == 0 or chart.separate or panel.y.label != chart.panels[i - 1].y.label:
                 axes.set_ylabel(panel.y.label)
+        _draw_scale(figure, chart)
         if not chart.separate:
             figure.align_ylabels()
         return settle(figure)
+
+
+def _draw_scale(figure: Figure, chart: Chart) -> None:
+    """Draw the scale of the colours beside all panels; it is the same for all planes."""
+    cells = [item for panel in chart.panels for item in panel.items if isinstance(item, Cells)]
+    drawn = [mesh for axes in figure.axes for mesh in axes.collections if isinstance(mesh, QuadMesh)]
+    if drawn:
+        norm = LogNorm(*_scale(cells))
+        for mesh in drawn:
+            mesh.set_norm(norm)
+        bar = figure.colorbar(drawn[0], ax=figure.axes, pad=0.02, aspect=40)
+        bar.set_label(cells[0].label)
+        bar.outline.set_linewidth(0.6)
+        bar.ax.tick_params(size=2)
+
+
+def _scale(cells: Sequence[Cells]) -> tuple[float, float]:
+    """Return the smallest and the largest number in planes; the smallest ones do not take all colours."""
+    values = np.concatenate([item.values[item.values > 0] for item in cells])
+    if not len(values):
+        return 1.0, 10.0
+    top = float(values.max())
+    low = max(float(values.min()), top / _DECADES)
+    return (low, top) if low < top else (low / 2, 2 * top)
 
 
 def _draw_panel(axes: Axes, panel: Panel, *, beside: bool) -> None:
@@ -201,12 +232,6 @@ def _(item: Cells, axes: Axes, zorder: float) -> None:
     values = np.ma.masked_where(~(item.values > 0), item.values)
     drawn = axes.pcolormesh(item.x_edges, item.y_edges, values, norm=LogNorm(), cmap="viridis_r", zorder=zorder)
     drawn.set_rasterized(item.values.size > 10_000)  # so that the file stays small
-    figure = axes.get_figure(root=True)
-    if figure is not None:
-        bar = figure.colorbar(drawn, ax=axes, pad=0.02, aspect=25)
-        bar.set_label(item.label)
-        bar.outline.set_linewidth(0.6)
-        bar.ax.tick_params(size=2)
 
 
 @_draw.register(Rule)

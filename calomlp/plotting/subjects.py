@@ -12,12 +12,14 @@ from calomlp.plotting.chart import NothingToDraw
 from calomlp.plotting.charts import REPORT_CHARTS, SHOWER_CHARTS
 from calomlp.plotting.charts.learning import Training, learning_curve, rates, training
 from calomlp.plotting.charts.scan import scan
+from calomlp.plotting.charts.showers import event, hits
 from calomlp.plotting.html import html_report
-from calomlp.plotting.names import ON_REQUEST
+from calomlp.plotting.names import OF_HITS, ON_REQUEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from calomlp.evaluation.hits import HitSpectrum, ShowerEvent
     from calomlp.evaluation.report import Report
     from calomlp.evaluation.showers import ShowerProfiles
     from calomlp.plotting.chart import Chart
@@ -134,17 +136,29 @@ def of_search(record: Mapping[str, Any], version: str) -> Subject:
     return Subject("search for a learning rate", {"rates": partial(rates, record)}, metadata, ("rates",))
 
 
-def of_showers(profiles: Callable[[], ShowerProfiles], version: str) -> Subject:
+def of_showers(
+    profiles: Callable[[], ShowerProfiles],
+    spectrum: Callable[[], HitSpectrum],
+    shower: Callable[[], ShowerEvent],
+    version: str,
+    *,
+    hit_kinds: bool,
+) -> Subject:
     """Return what can be drawn of a data set.
 
     Args:
-        profiles: Reads it, once.
+        profiles: Reads its mean showers, once.
+        spectrum: Reads the energies of its hits.
+        shower: Reads one of its events.
         version: Of this program.
+        hit_kinds: Whether it has hits.
     """
     builders: dict[str, Callable[[], Chart]] = {
         name: partial(_of_profiles, builder, profiles) for name, builder in SHOWER_CHARTS.items()
     }
-    return Subject("data set", builders, _metadata("data set", version), ("longitudinal", "radial"))
+    builders |= {"hits": lambda: hits(spectrum()), "event": lambda: event(shower())}
+    on_request = () if hit_kinds else OF_HITS
+    return Subject("data set", builders, _metadata("data set", version), ("longitudinal", "radial"), on_request)
 
 
 def _of_profiles(builder: Callable[[ShowerProfiles], Chart], profiles: Callable[[], ShowerProfiles]) -> Chart:

@@ -32,7 +32,7 @@ def test_a_data_set_has_all_its_figures_in_a_folder(
 ) -> None:
     done = calomlp("plot", showers, "-o", "figures/", "--format", file_format)
     assert done.returncode == 0, done.stderr
-    files = [f"figures/{kind}.{file_format}" for kind in ("longitudinal", "radial")]
+    files = [f"figures/{kind}.{file_format}" for kind in ("longitudinal", "radial", "density", "hits", "event")]
     assert json.loads(done.stdout)["files"] == files
     for file in files:
         assert (tmp_path / file).read_bytes().startswith(MAGIC[file_format])
@@ -44,7 +44,7 @@ def test_bytes_and_records_arrive_through_a_pipe(calomlp: Run, tmp_path: Path, s
         done = calomlp("plot", "-", input=arriving)
         assert done.returncode == 0, done.stderr
         assert done.stdout.startswith(b"%PDF")
-        assert b"/Count 2" in done.stdout
+        assert b"/Count 5" in done.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["showers.root"]
 
 

@@ -9,17 +9,23 @@ import numpy as np
 import pytest
 from matplotlib.collections import FillBetweenPolyCollection
 
+from calomlp.data.sources import Source
 from calomlp.errors import ArtefactError
-from calomlp.evaluation.showers import RADII, ShowerProfiles
+from calomlp.evaluation.hits import hit_spectrum, shower_event
+from calomlp.evaluation.showers import RADII, ShowerProfiles, shower_profiles
+from calomlp.interrupt import Interrupt
 from calomlp.plotting import terminal
+from calomlp.plotting.chart import Cells, Steps
 from calomlp.plotting.charts import SHOWER_CHARTS
-from calomlp.plotting.charts.showers import longitudinal, radial
+from calomlp.plotting.charts.showers import density, event, hits, longitudinal, radial
 from calomlp.plotting.look import sequence
 from calomlp.plotting.names import SHOWER_DESCRIPTIONS
 from calomlp.plotting.paper import draw
 from calomlp.plotting.save import FORMATS, write_figures
+from calomlp.plotting.subjects import of_showers
+from calomlp.progress import Progress
 from tests.plotting.test_figures import check_layout, drawn, texts
-from tests.plotting.toy_showers import toy_profiles
+from tests.plotting.toy_showers import toy_profiles, toy_showers, write_showers
 
 NUMBERS = [1, 3, 5, 7, 12]
 
@@ -31,7 +37,7 @@ def without_hits_at_one_energy(profiles: ShowerProfiles) -> ShowerProfiles:
     return replace(profiles, radial=replace(profiles.radial, events=profiles.radial.events * ~row, mean=mean, rms=rms))
 
 
-@pytest.mark.parametrize("kind", SHOWER_CHARTS)
+@pytest.mark.parametrize("kind", ["longitudinal", "radial"])
 @pytest.mark.parametrize("number", NUMBERS)
 @pytest.mark.parametrize("known", [True, False])
 def test_nothing_is_cut_and_no_texts_collide(kind: str, number: int, known: bool) -> None:
@@ -46,7 +52,45 @@ def test_large_numbers_of_events_find_room(number: int) -> None:
 
 
 def test_every_figure_is_described_in_order() -> None:
-    assert list(SHOWER_CHARTS) == list(SHOWER_DESCRIPTIONS)
+    subject = of_showers(toy_profiles, hit_spectrum, shower_event, "0", hit_kinds=True)  # type: ignore[arg-type]
+    assert list(subject.builders) == list(SHOWER_DESCRIPTIONS)
+
+
+@pytest.fixture(scope="module", params=[[10], [1, 2, 5, 10, 20, 50, 100, 200]], ids=["one energy", "eight"])
+def source(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Source:
+    path = write_showers(tmp_path_factory.mktemp("toys") / "toys.root", toy_showers(request.param, 80))
+    return Source(str(path), None, "toys.root")
+
+
+def test_spectra_and_events_are_not_cut_either(source: Source) -> None:
+    spectrum = hit_spectrum([source], progress=Progress(), interrupt=Interrupt())
+    shower = shower_event([source], 3)
+    profiles = shower_profiles([source], radial=True, progress=Progress(), interrupt=Interrupt())
+    for shown in (hits(spectrum), event(shower), density(profiles)):
+        check_layout(draw(shown))
+        lines = terminal.draw([shown], 80, 40, colour=False).split("\n")
+        assert max(map(len, lines)) <= 80
+
+
+def test_what_is_drawn_of_hits_is_what_was_read(source: Source) -> None:
+    spectrum = hit_spectrum([source], progress=Progress(), interrupt=Interrupt())
+    steps = [item for item in hits(spectrum).panels[0].items if isinstance(item, Steps)]
+    assert [item.y.sum() for item in steps] == pytest.approx(spectrum.spectrum.mean.sum(axis=1))
+    shower = shower_event([source], 3)
+    layers, x, y = event(shower).panels
+    assert isinstance(layers.items[0], Steps)
+    assert layers.items[0].y.tolist() == shower.layer_energy.tolist()
+    for panel in (x, y):
+        assert isinstance(panel.items[0], Cells)
+        assert panel.items[0].values.sum() == pytest.approx(shower.x.sum())
+    assert "event 3 of toys.root" in event(shower).heading.notes[0]
+
+
+def test_an_event_without_hits_is_drawn(source: Source) -> None:
+    shower = shower_event([source], 0)
+    assert shower.hits == 0
+    check_layout(draw(event(shower)))
+    assert terminal.draw([event(shower)], 80, 40, colour=False)
 
 
 def test_curves_are_those_of_the_profiles_in_colours_that_follow_the_energy() -> None:
@@ -78,7 +122,7 @@ def test_of_many_energies_the_outer_ones_have_bands(number: int, bands: int) -> 
 )
 def test_labels_say_what_was_chosen(known: bool, hadrons: bool, labels: tuple[str, ...]) -> None:
     profiles = toy_profiles(3, known=known, hadrons=hadrons)
-    written = " ".join(text for builder in SHOWER_CHARTS.values() for text, _ in texts(draw(builder(profiles))))
+    written = " ".join(text for builder in (longitudinal, radial) for text, _ in texts(draw(builder(profiles))))
     for label in labels:
         assert label in written
 

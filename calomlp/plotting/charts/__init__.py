@@ -8,7 +8,7 @@ from calomlp.plotting.charts.learning import Training, learning_curve, training
 from calomlp.plotting.charts.quantities import dependence, domain, importance
 from calomlp.plotting.charts.resolution import linearity, resolution, resolution_root
 from calomlp.plotting.charts.response import energy, response, response_linear, tails
-from calomlp.plotting.charts.showers import longitudinal, radial
+from calomlp.plotting.charts.showers import density, longitudinal, radial
 from calomlp.plotting.charts.uncertainty import uncertainty
 
 if TYPE_CHECKING:
@@ -35,5 +35,9 @@ REPORT_CHARTS: dict[str, Callable[[View], Chart]] = {
 }
 """Of reports, in the order of :data:`calomlp.plotting.names.DESCRIPTIONS`."""
 
-SHOWER_CHARTS: dict[str, Callable[[ShowerProfiles], Chart]] = {"longitudinal": longitudinal, "radial": radial}
-"""Of data sets, in the order of :data:`calomlp.plotting.names.SHOWER_DESCRIPTIONS`."""
+SHOWER_CHARTS: dict[str, Callable[[ShowerProfiles], Chart]] = {
+    "longitudinal": longitudinal,
+    "radial": radial,
+    "density": density,
+}
+"""Of mean showers; ``hits`` and ``event`` are of other data, and follow them."""

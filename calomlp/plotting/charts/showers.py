@@ -7,20 +7,35 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from calomlp.plotting.chart import Axis, Band, Chart, Heading, Line, Marks, NothingToDraw, Panel, Row, Rule
-from calomlp.plotting.look import sequence
+from calomlp.evaluation.estimators import Measurement
+from calomlp.plotting.chart import (
+    Axis,
+    Band,
+    Cells,
+    Chart,
+    Heading,
+    Line,
+    Marks,
+    NothingToDraw,
+    Panel,
+    Row,
+    Rule,
+    Steps,
+)
+from calomlp.plotting.look import Look, sequence
 from calomlp.plotting.points import PERCENT, shown_radius
-from calomlp.plotting.quantity import count, energy_range
+from calomlp.plotting.quantity import count, energy_range, with_error
 from calomlp.plotting.tables import NONE
+from calomlp.plotting.view import short
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from calomlp.evaluation.hits import HitSpectrum, ShowerEvent
     from calomlp.evaluation.showers import Profile, ShowerProfiles
-    from calomlp.plotting.chart import Item
-    from calomlp.plotting.look import Look
+    from calomlp.plotting.chart import Array, Item
 
 HELD = 0.9
 """Share of the energy whose radius is quoted."""
@@ -93,11 +108,120 @@ def radial(profiles: ShowerProfiles) -> Chart:
     return Chart("radial", heading("radial containment", profiles, rows, notes), (panel,), 2.6)
 
 
+def density(profiles: ShowerProfiles) -> Chart:
+    """Show the mean energy per area around the axis of the shower."""
+    shown = profiles.density
+    if shown is None:
+        raise NothingToDraw("the showers have no hits, so there is no radial profile to draw")
+    unit = UNITS[profiles.radius_unit]
+    mean = PERCENT * shown.mean
+    seen = mean[np.isfinite(mean) & (mean > 0)]
+    if not len(seen):
+        raise NothingToDraw("no hit of the showers has an energy above zero, so there is no radial profile to draw")
+    reach = int((profiles.rings[1:] <= 2 * shown_radius(profiles)).sum())
+    edges = profiles.rings[: reach + 1]
+    items: list[Item] = []
+    for i, (label, look) in enumerate(_labels(profiles)):
+        items.append(Steps(label, look, edges, np.nan_to_num(mean[i][:reach])))
+    inside = mean[:, :reach]
+    top = float(inside[np.isfinite(inside)].max())
+    low = float(inside[np.isfinite(inside) & (inside > 1e-7 * top)].min())
+    labels = _labels(profiles)
+    rows = [Row((label,), Look(look.colour)) for label, look in labels]
+    panel = Panel(
+        Axis(f"distance from the axis $r$ [{unit}]", 0, float(edges[-1])),
+        Axis(rf"$(1/E)\ \mathrm{{d}}E/(2\pi r\,\mathrm{{d}}r)$ [% / {unit}$^2$]", low / 2, 3 * top, log=True),
+        tuple(items),
+    )
+    notes = [f"axis: {_AXES[profiles.true_axis]}; E: energy of all hits"]
+    head = Heading("radial profile", _sample(profiles.events, profiles.pdg_ids), rows, notes)
+    return Chart("density", head, (panel,), 2.6)
+
+
+def hits(spectrum: HitSpectrum) -> Chart:
+    """Show how many hits of which energy a shower has."""
+    mean = spectrum.spectrum.mean
+    filled = np.flatnonzero((np.nan_to_num(mean) > 0).any(axis=0))
+    if not len(filled):
+        raise NothingToDraw("the showers have no hit with an energy above zero, so there is no spectrum to draw")
+    first, last = int(filled[0]), int(filled[-1]) + 1
+    looks = sequence(len(mean))
+    labels = _ranges(spectrum.energy_low, spectrum.energy_high)
+    edges = spectrum.edges[first : last + 1]
+    items = [
+        Steps(label, look, edges, np.nan_to_num(row[first:last]))
+        for label, look, row in zip(labels, looks, mean, strict=True)
+    ]
+    inside = mean[:, first:last]
+    low, top = float(inside[np.nan_to_num(inside) > 0].min()), float(np.nanmax(inside))
+    rows = [Row(("E [GeV]", "events", "hits in an event"))]
+    number = spectrum.number
+    for label, look, n, value, error in zip(
+        labels, looks, number.events.tolist(), number.mean[:, 0], number.error[:, 0], strict=True
+    ):
+        told = with_error(Measurement(float(value), float(error))) if np.isfinite(value) else NONE
+        rows.append(Row((label.removesuffix(" GeV"), count(n), told), Look(look.colour)))
+    lost = int(spectrum.not_positive.sum())
+    notes = [f"{count(lost)} hits with no energy above zero are not shown"] if lost else []
+    panel = Panel(
+        Axis("energy of a hit [GeV]", float(edges[0]), float(edges[-1]), log=True),
+        Axis("hits in an event, 20 bins a decade", low / 1.5, 2 * top, log=True),
+        tuple(items),
+    )
+    return Chart(
+        "hits", _in_blocks("spectrum of hits", _sample(spectrum.events, spectrum.pdg_ids), rows, notes), (panel,), 2.6
+    )
+
+
+def event(shower: ShowerEvent) -> Chart:
+    """Show one shower: its layers, and its hits from above and from the side."""
+    unit = UNITS.get(shower.depth_unit)
+    ends = float(shower.depth[0]), float(shower.depth[-1])
+    across = Axis(f"depth $t$ [{unit}]" if unit else "layer, counted from 0", *ends, whole=not unit)
+    top = 1.1 * float(shower.layer_energy.max(initial=0)) or 1.0
+    low = min(0.0, 1.1 * float(shower.layer_energy.min(initial=0)))
+    layers = Panel(
+        across,
+        Axis("layer [GeV]", low, top),
+        (Steps("energy of the layers [GeV]", Look("#0072B2"), shower.depth, shower.layer_energy, filled=True),),
+        share=0.6,
+    )
+    views = [
+        Panel(
+            across,
+            Axis(f"{name} [cm]", *_reach(edges, cells)),
+            (Cells("energy of the hits [GeV]", shower.depth, edges, cells),),
+        )
+        for name, edges, cells in (("x", shower.x_edges, shower.x), ("y", shower.y_edges, shower.y))
+    ]
+    particle = f" {_PARTICLES.get(shower.pdg_id, f'PDG {shower.pdg_id}')}" if shower.pdg_id is not None else ""
+    sample = f"{shower.true_energy:.4g} GeV{particle}, {count(shower.hits)} hits"
+    notes = [f"event {shower.entry} of {short(shower.file, 64)}; hits are summed along the other direction"]
+    return Chart("event", Heading("shower", sample, (), notes), (layers, *views), 4.4)
+
+
+def _reach(edges: Array, cells: Array) -> tuple[float, float]:
+    """Return the range of the cells with hits and some room around them."""
+    filled = np.flatnonzero((cells > 0).any(axis=1))
+    if not len(filled):
+        return float(edges[0]), float(edges[-1])
+    low, high = float(edges[filled[0]]), float(edges[filled[-1] + 1])
+    room = 0.05 * (high - low)
+    return low - room, high + room
+
+
 def heading(title: str, profiles: ShowerProfiles, rows: Sequence[Row], notes: Sequence[str]) -> Heading:
     """Return a heading with a row for each energy, in two blocks if there are many."""
-    particles = ", ".join(_PARTICLES.get(pdg_id, f"PDG {pdg_id}") for pdg_id in profiles.pdg_ids)
-    named = 0 < len(profiles.pdg_ids) <= _NAMED
-    sample = f"{count(profiles.events)} {f'× {particles}' if named else 'events'}"
+    return _in_blocks(title, _sample(profiles.events, profiles.pdg_ids), rows, notes)
+
+
+def _sample(events: int, pdg_ids: Sequence[int]) -> str:
+    particles = ", ".join(_PARTICLES.get(pdg_id, f"PDG {pdg_id}") for pdg_id in pdg_ids)
+    named = 0 < len(pdg_ids) <= _NAMED
+    return f"{count(events)} {f'× {particles}' if named else 'events'}"
+
+
+def _in_blocks(title: str, sample: str, rows: Sequence[Row], notes: Sequence[str]) -> Heading:
     head, *entries = rows
     if len(entries) <= _FEW:
         return Heading(title, sample, rows, notes)
@@ -106,11 +230,12 @@ def heading(title: str, profiles: ShowerProfiles, rows: Sequence[Row], notes: Se
 
 
 def _labels(profiles: ShowerProfiles) -> list[tuple[str, Look]]:
-    energies = zip(profiles.energy_low.tolist(), profiles.energy_high.tolist(), strict=True)
-    return [
-        (f"{energy_range(low, high)} GeV", look)
-        for (low, high), look in zip(energies, sequence(len(profiles.energy_low)), strict=True)
-    ]
+    labels = _ranges(profiles.energy_low, profiles.energy_high)
+    return list(zip(labels, sequence(len(labels)), strict=True))
+
+
+def _ranges(low: Array, high: Array) -> list[str]:
+    return [f"{energy_range(*ends)} GeV" for ends in zip(low.tolist(), high.tolist(), strict=True)]
 
 
 def _rows(profiles: ShowerProfiles, events: NDArray[np.int64], name: str, numbers: NDArray[np.float64]) -> list[Row]:
