@@ -262,15 +262,15 @@ def _project(
     # In units of the width, and rounded: a cell must not reach into its neighbour by what single precision loses.
     start = np.round((place - size / 2 - low) / width, 3)
     span = np.maximum(np.round(size / width, 3), 1e-3)
-    cells = np.arange(max(int(np.ceil(np.max(start + span))), 1))
-    found = np.zeros((len(cells), n_layers))
-    for i in np.unique(layer):
-        own = layer == i
-        first, which = np.unique(start[own], return_inverse=True)
-        last = first + span[own][0]
-        shared = np.minimum(cells + 1, last[:, None]) - np.maximum(cells, first[:, None])
-        found[:, i] = np.bincount(which, energy[own]) @ (np.maximum(shared, 0) / span[own][0])
-    return np.asarray(low + width * np.arange(len(cells) + 1), dtype=np.float64), found
+    cells = int(np.ceil(np.max(start + span)))
+    first = np.floor(start).astype(np.intp)
+    found = np.zeros(cells * n_layers)
+    for step in range(int(np.ceil(span.max())) + 1):  # as many cells as the widest reaches into
+        cell = first + step
+        shared = np.maximum(np.minimum(cell + 1, start + span) - np.maximum(cell, start), 0) / span
+        found += np.bincount(np.minimum(cell, cells - 1) * n_layers + layer, energy * shared, len(found))
+    edges = np.asarray(low + width * np.arange(cells + 1), dtype=np.float64)
+    return edges, found.reshape(cells, n_layers)
 
 
 def _spacing(place: Array) -> float:
