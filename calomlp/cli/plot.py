@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 from calomlp import __version__
 from calomlp.errors import UsageError, did_you_mean
-from calomlp.plotting.names import DESCRIPTIONS, MODEL_KINDS, OF_HITS, SHOWER_DESCRIPTIONS, SIZES, STYLES
+from calomlp.plotting.names import DESCRIPTIONS, MODEL_KINDS, OF_HITS, ON_REQUEST, SHOWER_DESCRIPTIONS, SIZES, STYLES
 from calomlp.settings import check_choice, setting
 from calomlp.streams import RECORD_SCHEMA, Record, kind_of_file
 
@@ -50,6 +50,8 @@ logger = logging.getLogger(__name__)
 FORMATS = ("pdf", "svg", "png")
 TABLE, PAGE = "tsv", "html"
 SCAN, _NUMBER = "scan", "stochastic"
+_LOOK, _SEVERAL = "Look", "Several reports"
+_DPI = (50, 1200)
 _DRAWING_LINES = 50
 
 
@@ -75,7 +77,7 @@ class PlotSettings:
         (),
         f"Which figures; repeat the flag. Of reports: {', '.join(DESCRIPTIONS)}, {SCAN}; of a model: "
         f"{', '.join(MODEL_KINDS)}; of a data set: {', '.join(SHOWER_DESCRIPTIONS)}. Default: all that there is "
-        f"something to draw in.",
+        f"something to draw in, without {' and '.join(ON_REQUEST)}.",
         "-k",
     )
     reference: tuple[str, ...] = setting(
@@ -88,9 +90,10 @@ class PlotSettings:
         (),
         "What figures call a curve of the report, such as 'regressor=Deep network', or one of several reports by the "
         "name of its file; repeat the flag.",
+        panel=_LOOK,
         metavar="NAME=LABEL",
     )
-    curve: str = setting("", "Which curve of several reports is compared; the first of each otherwise.", metavar="NAME")
+    curve: str = setting("", "Which curve is compared; the first of each otherwise.", panel=_SEVERAL, metavar="NAME")
     event: int | None = setting(
         None,
         "Which event of a data set is drawn, counted from 0; without it, one with a typical number of hits.",
@@ -100,19 +103,28 @@ class PlotSettings:
         "",
         "Draw a scan: the setting of training or simulation that the reports differ in, such as learning_rate or "
         "absorber.thickness.",
+        panel=_SEVERAL,
         metavar="SETTING",
     )
     y: tuple[str, ...] = setting(
         (),
         f"Number of the reports that a scan shows, as --require of evaluate calls it, such as resolution[10]; repeat "
         f"the flag. Default: {_NUMBER}.",
+        panel=_SEVERAL,
         metavar="NUMBER",
     )
-    style: str = setting("calomlp", "Style of the figures; those of experiments are from mplhep.", choices=STYLES)
-    experiment: str = setting(
-        "calomlp", "Written above every figure: a name, printed bold, and its status, such as 'CALICE Preliminary'."
+    style: str = setting(
+        "calomlp", "Style of the figures; those of experiments are from mplhep.", panel=_LOOK, choices=STYLES
     )
-    size: str = setting("column", "Width of a column or of a page of a journal, or of a slide (16:9).", choices=SIZES)
+    experiment: str = setting(
+        "calomlp",
+        "Written above every figure: a name, printed bold, and its status, such as 'CALICE Preliminary'.",
+        panel=_LOOK,
+    )
+    size: str = setting(
+        "column", "Width of a column or of a page of a journal, or of a slide (16:9).", panel=_LOOK, choices=SIZES
+    )
+    dpi: int = setting(300, "Dots per inch of .png.", panel=_LOOK)
     dump_data: bool = setting(False, "Write the numbers behind the figures too, as .tsv beside them.")
     format: str = setting("pdf", "Format of figures in a folder or on standard output.", choices=FORMATS)
 
@@ -127,6 +139,8 @@ def run(session: Session, settings: PlotSettings) -> None:
 
     if not settings.input:
         raise UsageError("no report was named, and no data set: give files, or - for standard input")
+    if not _DPI[0] <= settings.dpi <= _DPI[1]:
+        raise UsageError(f"--dpi {settings.dpi}: legal are {_DPI[0]} to {_DPI[1]}")
     references = [Reference.parse(text) for text in settings.reference]
     sources = resolve(settings.input, session.streams)
     subject = _subject(session, settings, sources, references)
@@ -312,7 +326,7 @@ def _write(
     from calomlp.plotting.drawing import Style, write
     from calomlp.plotting.picture import picture
 
-    look = Style(settings.style, settings.size, settings.experiment)
+    look = Style(settings.style, settings.size, settings.experiment, settings.dpi)
     by_name = {chart.name: chart for chart in charts}
     with ExitStack() as stack:
         for file, kinds in files.items():

@@ -23,11 +23,13 @@ class Style:
         name: Of the style.
         size: Of the canvas.
         experiment: Name and status, written first.
+        dpi: Dots per inch of pictures in pixels.
     """
 
     name: str = "calomlp"
     size: str = "column"
     experiment: str = "calomlp"
+    dpi: int = 300
 
 
 def parse_labels(labels: Sequence[str], names: Sequence[str], what: str) -> dict[str, str]:
@@ -64,4 +66,4 @@ def write(charts: Sequence[Chart], path: Path, file_format: str, style: Style, m
     """
     figures = [paper.draw(chart, look=style.name, size=style.size, experiment=style.experiment) for chart in charts]
     titled = {"Title": ", ".join(chart.name for chart in charts), **metadata}
-    save.write_figures(figures, path, file_format, titled, style.name)
+    save.write_figures(figures, path, file_format, titled, look=style.name, dpi=style.dpi)

@@ -136,6 +136,7 @@ def _set_up(axes: Axes, axis: Axis, which: str, *, low: bool = False) -> None:
         names = dict(axis.ticks)
         drawn.set_major_formatter(FuncFormatter(lambda value, _: names.get(value, "")))
         drawn.set_minor_locator(NullLocator())
+        drawn.set_tick_params(labelsize=SMALL - 0.5)
     elif axis.log:
         most = 10.0 if low else 10**2.6
         drawn.set_major_locator(LogLocator(subs=(1, 2, 5) if axis.high < most * axis.low else (1,), numticks=12))

@@ -108,7 +108,7 @@ def _rename(root: ET.Element, prefix: str) -> None:
 
 def _written(figure: Figure, file_format: str, style: Style) -> bytes:
     stream = BytesIO()
-    save.write_figures([figure], stream, file_format, {}, style.name)
+    save.write_figures([figure], stream, file_format, {}, look=style.name)
     return stream.getvalue()
 
 

@@ -31,7 +31,9 @@ def write_figures(
     target: Path | BinaryIO,
     file_format: str,
     metadata: Mapping[str, str],
+    *,
     look: str = "calomlp",
+    dpi: int = 300,
 ) -> None:
     """Write a figure, or several as the pages of a PDF.
 
@@ -41,11 +43,12 @@ def write_figures(
         file_format: One of :data:`FORMATS`.
         metadata: ``Title``, ``Subject`` and ``Software``, each optional.
         look: Name of the style that they were made in.
+        dpi: Dots per inch of pictures in pixels.
     """
     described = _metadata(file_format, metadata)
     with style(look):
         if len(figures) == 1:
-            figures[0].savefig(target, format=file_format, metadata=described)
+            figures[0].savefig(target, format=file_format, metadata=described, dpi=dpi)
             return
         with PdfPages(target, metadata=described) as pages:
             for figure in figures:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from calomlp.errors import ArtefactError
+from calomlp.errors import ArtefactError, UsageError
 from calomlp.evaluation.scan import find_setting, number_of
 from calomlp.plotting.chart import NothingToDraw
 from calomlp.plotting.charts import REPORT_CHARTS, SHOWER_CHARTS
@@ -103,6 +103,9 @@ def of_scan(reports: Mapping[str, Report], setting: str, numbers: Sequence[str])
         UsageError: If a report does not have them.
     """
     places = [find_setting(report, setting, label) for label, report in reports.items()]
+    units = {place.unit for place in places}
+    if len(units) > 1:
+        raise UsageError(f"--x {setting!r}: the reports record it in different units: {', '.join(sorted(units))}")
     found = {name: [number_of(report, name, label) for label, report in reports.items()] for name in numbers}
     unit = f" [{places[0].unit}]" if places[0].unit else ""
     builder = partial(scan, f"{setting}{unit}", [place.value for place in places], found)

@@ -23,7 +23,7 @@ _FRAME_COLOUR = "gray"
 _SMALLEST_WIDTH = 40
 _SMALLEST_HEIGHT = 10
 _CELLS_PER_LABEL = 9
-_AROUND = 5
+_AROUND = 7
 _BAR = "="
 
 
@@ -84,6 +84,7 @@ def _drawn(panel: Panel) -> list[Marks | Line | Band | Steps | Bars | Cells]:
 def _axes(panel: Panel, size: tuple[int, int], painted: dict[str, tuple[str, str]], *, colour: bool) -> str:
     horizontal, vertical = panel.x, panel.y
     figure = plotext.figure
+    plotext.terminal.limit(False, False)  # what is higher than the terminal is scrolled
     figure.clear()
     figure.plot_size(*size)
     figure.theme("simple" if colour else "colorless")
@@ -128,8 +129,9 @@ class _Pen:
         elif isinstance(item, Steps):
             self._points((item.edges[1:] + item.edges[:-1]) / 2, item.y, marker, paint)
         elif isinstance(item, Bars):
+            start = self._x.low if self._x.log else 0.0
             for length, place in zip(item.x.tolist(), item.y.tolist(), strict=True):
-                x = np.linspace(min(0.0, length), max(0.0, length), 2 * self._size[0])
+                x = np.linspace(min(start, length), max(start, length), 2 * self._size[0])
                 self._points(x, np.full(len(x), place), marker, paint)
         elif isinstance(item, Cells):
             self._cells(item)

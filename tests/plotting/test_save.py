@@ -22,7 +22,7 @@ KINDS = ("resolution", "linearity", "response", "training")
 
 def written(drawn: Figure, file_format: str, look: str = "calomlp") -> bytes:
     stream = io.BytesIO()
-    write_figures([drawn], stream, file_format, METADATA, look)
+    write_figures([drawn], stream, file_format, METADATA, look=look)
     return stream.getvalue()
 
 

@@ -145,7 +145,12 @@ def _events(found: Training) -> str:
 
 def _sentences(summary: Mapping[str, Any], names: Sequence[str]) -> list[str]:
     """Return verdicts of the training, broken into lines that fit above the axes."""
-    return [line for name in names if name in summary for line in textwrap.wrap(summary[name], _NOTE_WIDTH)]
+    return [
+        line
+        for name in names
+        if name in summary
+        for line in textwrap.wrap(summary[name].replace("+-", "±"), _NOTE_WIDTH)
+    ]
 
 
 def _span(label: str, lines: Sequence[Line]) -> Axis:

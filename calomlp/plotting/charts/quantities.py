@@ -24,7 +24,11 @@ if TYPE_CHECKING:
     from calomlp.plotting.view import View
 
 _MOST_PANELS, _MOST_BARS = 8, 24
-_LONGEST_NAME = 30
+_LONGEST_NAME = 38
+_LEAST = 1e-99  # probability
+_LOG_RATIO = 50.0
+"""Bars that differ by more than this factor are on a logarithmic axis."""
+
 _FAR = 50.0
 """Points that are further off than this [%] do not widen the axis."""
 
@@ -133,7 +137,7 @@ def _dependence(view: View, group: Sequence[Dependence]) -> Panel | None:
         _across(_WORDS.get(group[0].by, group[0].by), x, whole=all(part.low == part.high for part in group[0].slices)),
         Axis("median response", low - pad, high + pad),
         (*drawn, Rule(1)),
-        right=f"p = {trend.p_value:.2g}" if trend else "",
+        right="" if trend is None else f"p = {trend.p_value:.2g}" if trend.p_value > _LEAST else f"p < {_LEAST:g}",
     )
 
 
@@ -149,11 +153,14 @@ def _across(label: str, x: Array, *, whole: bool) -> Axis:
 def _bars(names: Sequence[str], value: Array, error: Array | None, label: str, view: View) -> Panel:
     """Return bars with the names of features beside them, the first on top."""
     place = -np.arange(len(names), dtype=np.float64)
-    tips = value if error is None else value + error
-    low = min(0.0, 1.05 * float((value if error is None else value - error).min()))
+    ends = value if error is None else np.concatenate([value - error, value + error])
+    top, seen = float(ends.max()), value[value > 0]
+    log = len(seen) > 0 and float(seen.min()) * _LOG_RATIO < top
+    axis = Axis(label, max(0.5 * float(seen.min()), 1e-5 * top), 1.5 * top, log=True) if log else None
+    low = min(0.0, 1.05 * float(ends.min()))
     ticks = tuple((at, _named(name)) for at, name in zip(place.tolist(), names, strict=True))
     return Panel(
-        Axis(label, low, 1.05 * float(tips.max()) or 1.0),
+        axis or Axis(label, low, 1.05 * top or 1.0),
         Axis("", float(place[-1]) - 0.6, 0.6, ticks=ticks),
         (Bars(view.first.label, view.first.look, value, place, error),),
     )
