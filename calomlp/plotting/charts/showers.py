@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -196,7 +197,7 @@ def event(shower: ShowerEvent) -> Chart:
     ]
     particle = f" {_PARTICLES.get(shower.pdg_id, f'PDG {shower.pdg_id}')}" if shower.pdg_id is not None else ""
     sample = f"{shower.true_energy:.4g} GeV{particle}, {count(shower.hits)} hits"
-    notes = [f"event {shower.entry} of {short(shower.file, 64)}; hits are summed along the other direction"]
+    notes = [f"event {shower.entry} of {short(PurePath(shower.file).name, 64)}; hits are summed along the other direction"]
     return Chart("event", Heading("shower", sample, (), notes), (layers, *views), 4.4)
 
 
