@@ -52,6 +52,14 @@ TABLE, PAGE = "tsv", "html"
 SCAN, _NUMBER = "scan", "stochastic"
 _LOOK, _SEVERAL = "Look", "Several reports"
 _DPI = (50, 1200)
+_ONLY_FOR = {
+    "reference": ("report", "comparison of reports"),
+    "label": ("report", "comparison of reports"),
+    "curve": ("comparison of reports",),
+    "y": ("scan of reports",),
+    "event": ("data set",),
+}
+"""What some flags are for; others are for everything."""
 _DRAWING_LINES = 50
 
 
@@ -144,6 +152,7 @@ def run(session: Session, settings: PlotSettings) -> None:
     references = [Reference.parse(text) for text in settings.reference]
     sources = resolve(settings.input, session.streams)
     subject = _subject(session, settings, sources, references)
+    _check_flags(settings, subject)
     for kind in settings.kind:
         check_choice(f"figure of a {subject.what}", kind, tuple(subject.builders))
     if references and settings.kind and not any(kind.startswith("resolution") for kind in settings.kind):
@@ -170,9 +179,6 @@ def _subject(
     kinds = {source.label: "dataset" if _is_data(source) else kind_of_file(source.path) for source in sources}
     found = set(kinds.values())
     if found == {"dataset"}:
-        for flag in ("label", "reference", "curve"):
-            if getattr(settings, flag):
-                raise UsageError(f"--{flag} is for the curves of reports, and this is a data set")
         return _data_set(session, settings, sources)
     other = next(label for label, kind in kinds.items() if kind != "dataset")
     if "dataset" in found:
@@ -180,6 +186,13 @@ def _subject(
     if "model" in found:
         return _model(sources)
     return _reports(settings, sources, references)
+
+
+def _check_flags(settings: PlotSettings, subject: Subject) -> None:
+    """Refuse flags that would do nothing."""
+    for flag, kinds in _ONLY_FOR.items():
+        if getattr(settings, flag) not in ((), "", None) and subject.what not in kinds:
+            raise UsageError(f"--{flag} is for a {' or a '.join(kinds)}, and this is a {subject.what}")
 
 
 def _is_data(source: Source) -> bool:
@@ -201,11 +214,7 @@ def _reports(settings: PlotSettings, sources: Sequence[Source], references: Sequ
         if not settings.x:
             raise UsageError("--kind scan needs --x: the setting that the reports differ in, such as hidden")
         return of_scan(reports, settings.x, settings.y or (_NUMBER,))
-    if settings.y:
-        raise UsageError("--y is for --kind scan, which needs --x too")
     if len(reports) == 1:
-        if settings.curve:
-            raise UsageError("--curve chooses what is compared of several reports, and there is one")
         report = next(iter(reports.values()))
         labels = parse_labels(settings.label, [curve.name for curve in report.curves], "curve")
         return of_view(View.of(report, references, labels), sources[0].label)

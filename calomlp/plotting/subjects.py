@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -85,7 +86,7 @@ def of_view(view: View, label: str = "") -> Subject:
     """
     builders = {name: partial(builder, view) for name, builder in REPORT_CHARTS.items()}
     report = view.report
-    metadata = _metadata(f"{report.events} events", report.context.provenance["calomlp"])
+    metadata = _metadata(f"{report.events} events", report.context.provenance)
     what = "comparison of reports" if view.several else "report"
     page = None if view.several else partial(html_report, report, label)
     return Subject(what, builders, metadata, ("resolution", "linearity"), ON_REQUEST, page)
@@ -110,7 +111,7 @@ def of_scan(reports: Mapping[str, Report], setting: str, numbers: Sequence[str])
     unit = f" [{places[0].unit}]" if places[0].unit else ""
     builder = partial(scan, f"{setting}{unit}", [place.value for place in places], found)
     events = sum(report.events for report in reports.values())
-    made_by = next(iter(reports.values())).context.provenance["calomlp"]
+    made_by = next(iter(reports.values())).context.provenance
     return Subject("scan of reports", {"scan": builder}, _metadata(f"{events} events", made_by), ("scan",))
 
 
@@ -126,7 +127,7 @@ def of_model(document: Mapping[str, Any], label: str) -> Subject:
     """
     try:
         found = Training.of_model(document)
-        made_by = document["provenance"]["calomlp"]
+        made_by = document["provenance"]
     except (LookupError, TypeError) as error:
         raise ArtefactError(f"{label}: this model is damaged: no {error}") from error
     builders = {"training": partial(training, found), "learning-curve": partial(learning_curve, found)}
@@ -135,7 +136,7 @@ def of_model(document: Mapping[str, Any], label: str) -> Subject:
 
 def of_search(record: Mapping[str, Any], version: str) -> Subject:
     """Return what can be drawn of the record of a search for a learning rate."""
-    metadata = _metadata("search for a learning rate", version)
+    metadata = _metadata("search for a learning rate", {"calomlp": version})
     return Subject("search for a learning rate", {"rates": partial(rates, record)}, metadata, ("rates",))
 
 
@@ -161,12 +162,16 @@ def of_showers(
     }
     builders |= {"hits": lambda: hits(spectrum()), "event": lambda: event(shower())}
     on_request = () if hit_kinds else OF_HITS
-    return Subject("data set", builders, _metadata("data set", version), ("longitudinal", "radial"), on_request)
+    return Subject(
+        "data set", builders, _metadata("data set", {"calomlp": version}), ("longitudinal", "radial"), on_request
+    )
 
 
 def _of_profiles(builder: Callable[[ShowerProfiles], Chart], profiles: Callable[[], ShowerProfiles]) -> Chart:
     return builder(profiles())
 
 
-def _metadata(subject: str, version: str) -> dict[str, str]:
-    return {"Subject": subject, "Software": f"calomlp {version}"}
+def _metadata(subject: str, made_by: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a file says of its figures: what they are of, the command that made that, and its version."""
+    command = shlex.join(made_by.get("command") or ())
+    return {"Subject": f"{subject}: {command}" if command else subject, "Software": f"calomlp {made_by.get('calomlp')}"}

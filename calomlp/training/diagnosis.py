@@ -17,7 +17,7 @@ WORTHWHILE = 0.005
 CURVE = (8, 4, 2)
 """A learning curve is made of trainings on the eighth, the fourth and the half of the events, and on all."""
 
-_ERROR = 1.3
+SIGMA_68_ERROR = 1.3
 """The standard error of half the distance of two quantiles of a Gaussian, 15.87 and 84.13 %, is 1.3 sigma/sqrt(2 n)."""
 
 Sides = Mapping[str, Mapping[str, float]]
@@ -33,7 +33,7 @@ def overtraining(sides: Sides) -> tuple[bool, str]:
     name = "test" if "test" in sides else "validation"
     seen, unseen = sides["training"], sides[name]
     excess = unseen["pull"] / seen["pull"] - 1 if seen["pull"] else 0.0  # of events without a spread
-    error = _ERROR * math.sqrt(1 / (2 * seen["events"]) + 1 / (2 * unseen["events"]))
+    error = SIGMA_68_ERROR * math.sqrt(1 / (2 * seen["events"]) + 1 / (2 * unseen["events"]))
     signs = excess / error if excess > OVERTRAINED else 0.0
     verdict = "overtrained" if signs > SIGNIFICANT else "perhaps overtrained" if signs > DOUBTFUL else NO_SIGN
     remedy = "; more events, fewer units, --weight-decay or --dropout help" if signs > SIGNIFICANT else ""
@@ -49,7 +49,7 @@ def worse(found: Mapping[str, float], events: int, regress: str) -> str:
         events: How many these are.
         regress: What the network was asked for.
     """
-    error = _ERROR / math.sqrt(events)  # of a ratio; for the same events it is smaller
+    error = SIGMA_68_ERROR / math.sqrt(events)  # of a ratio; for the same events it is smaller
     network, others = found["network"], {name: value for name, value in found.items() if name != "network"}
     better = [name for name, value in others.items() if network > value * (1 + DOUBTFUL * error)]
     if not better:

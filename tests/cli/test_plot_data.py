@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -68,11 +69,21 @@ def test_without_hits_there_is_no_containment_unless_it_is_asked_for(calomlp: Ru
         ("showers.root -k resolution", "figure of a data set 'resolution' is unknown: legal: longitudinal, radial"),
         ("report.json -k radial", "figure of a report 'radial' is unknown: legal: resolution, "),
         ("report.json showers.root", "report.json: not a ROOT file"),
-        ("showers.root --reference A=1,2,3", "--reference is for the curves of reports"),
+        (
+            "showers.root --reference A=1,2,3",
+            "--reference is for a report or a comparison of reports, and this is a data set",
+        ),
         ("report.json --reference A=1,2", "reference 'A=1,2' is not of the form LABEL=a,n,c"),
         ("report.json --label sums=Sum", "--label 'sums=Sum': no curve 'sums': did you mean 'sum'?"),
         ("report.json --label sum", "--label 'sum' is not of the form NAME=LABEL"),
-        ("showers.root --label sum=Sum", "--label is for the curves of reports"),
+        ("showers.root --label sum=Sum", "--label is for a report or a comparison of reports"),
+        ("report.json --event 3", "--event is for a data set, and this is a report"),
+        ("report.json --curve sum", "--curve is for a comparison of reports, and this is a report"),
+        ("report.json --y bias", "--y is for a scan of reports, and this is a report"),
+        ("report.json -k scan", "--kind scan needs --x"),
+        ("report.json --dpi 5", "--dpi 5: legal are 50 to 1200"),
+        ("report.json -k scan --x hiden", "--x 'hiden': report: records no setting of this name"),
+        ("report.json --style cns", "'cns' is not one of 'calomlp', 'cms'"),
     ],
 )
 def test_what_does_not_go_together_is_refused_in_one_line(
@@ -124,3 +135,63 @@ def test_a_report_becomes_a_page_and_a_data_set_does_not(
     refused = calomlp("plot", pions, "-o", "showers.html")
     assert refused.returncode == 2
     assert b"a page is made of one report, and this is a data set" in refused.stderr
+
+
+def test_numbers_are_written_beside_figures_or_alone(calomlp: Run, tmp_path: Path, report: Path) -> None:
+    done = calomlp("plot", report, "-k", "linearity", "--dump-data", "-o", "figures/")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["files"] == ["figures/linearity.pdf", "figures/linearity.tsv"]
+    alone = calomlp("plot", report, "-k", "linearity", "-o", "numbers.tsv")
+    assert alone.returncode == 0, alone.stderr
+    piped = calomlp("plot", report, "-k", "linearity", "--dump-data")
+    tables = [(tmp_path / name).read_bytes() for name in ("figures/linearity.tsv", "numbers.tsv")]
+    assert tables[0] == tables[1] == piped.stdout
+    assert tables[0].startswith(b"# linearity: ")
+
+
+def test_several_reports_are_compared_by_the_names_of_their_files(calomlp: Run, tmp_path: Path, report: Path) -> None:
+    (tmp_path / "other.json").write_bytes(report.read_bytes())
+    done = calomlp("plot", report, "other.json", "--label", "other=second", "-k", "resolution", "-o", "both.tsv")
+    assert done.returncode == 0, done.stderr
+    curves = {line.split("\t")[2] for line in (tmp_path / "both.tsv").read_text().splitlines()[2:]}
+    assert {"report", "second"} <= curves
+    page = calomlp("plot", report, "other.json", "-o", "both.html")
+    assert page.returncode == 2
+    assert b"a page is made of one report, and this is a comparison of reports" in page.stderr
+
+
+@pytest.mark.parametrize("style", ["cms", "lhcb2"])
+def test_styles_and_sizes_change_the_figure(calomlp: Run, tmp_path: Path, report: Path, style: str) -> None:
+    done = calomlp(
+        *("plot", report, "-k", "linearity", "--style", style, "--size", "slide", "--experiment", "CALICE Preliminary"),
+        *("-o", "slide.svg"),
+    )
+    assert done.returncode == 0, done.stderr
+    found = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', (tmp_path / "slide.svg").read_text())
+    assert found
+    assert float(found[1]) / float(found[2]) == pytest.approx(16 / 9, rel=0.01)
+
+
+def test_a_search_for_a_learning_rate_is_drawn_from_a_pipe(calomlp: Run, tmp_path: Path) -> None:
+    record = {
+        "schema": "calomlp.record/1",
+        "action": "train",
+        "status": "done",
+        "artefact": "learning-rate",
+        "path": "",
+        "rates": [1e-5, 1e-3, 1e-1],
+        "losses": [1.0, 0.5, 2.0],
+        "suggestion": 0.01,
+        "automatic": 0.002,
+    }
+    done = calomlp("plot", "-", "-o", "rates.tsv", input=json.dumps(record).encode())
+    assert done.returncode == 0, done.stderr
+    assert "suggested: 0.01" in (tmp_path / "rates.tsv").read_text()
+
+
+@pytest.mark.parametrize(("event", "code"), [("0", 0), ("59", 0), ("60", 2), ("-1", 2)])
+def test_an_event_is_drawn_if_it_is_there(calomlp: Run, showers: Path, event: str, code: int) -> None:
+    done = calomlp("plot", showers, "-k", "event", "--event", event, "-o", "event.png")
+    assert done.returncode == code, done.stderr
+    if code:
+        assert b"is not there: there are 60 events, counted from 0" in done.stderr

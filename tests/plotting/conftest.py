@@ -131,7 +131,9 @@ def everything() -> Report:
     curve = [{"events": n, "loss": 1 + 10 / n, "pull": 1.0, "resolution": 0.1 + 1 / n} for n in (500, 1000, 2000, 4000)]
     region = replace(report.context.envelope, energy_min=2.0, energy_max=50.0) if report.context.envelope else None
     said = "no sign of overtraining: the residuals of test events, in units of what is expected, are wider by (+0.4 %)"
-    training = {"history": HISTORY, "summary": {"best_epoch": 31, "learning_curve": curve, "overtraining": said}}
+    sides = {name: {"events": 900, "resolution": 0.052} for name in ("training", "validation", "test")}
+    summary = {"best_epoch": 31, "learning_curve": curve, "overtraining": said, "sides": sides}
+    training = {"history": HISTORY, "summary": summary}
     return with_context(report, training=training, envelope=region)
 
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from calomlp.plotting.chart import Axis, Chart, Heading, Line, NothingToDraw, Panel, Row, Rule
+from calomlp.plotting.chart import Axis, Chart, Heading, Line, Marks, NothingToDraw, Panel, Row, Rule
 from calomlp.plotting.look import BLACK, GREY, Look
 from calomlp.plotting.points import PERCENT
 from calomlp.plotting.quantity import count
+from calomlp.training.diagnosis import SIGMA_68_ERROR
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,6 +29,9 @@ _LOG_RATIO = 10.0
 
 _TRAINING = Look("#0072B2", "o", "-")
 _VALIDATION = Look("#D55E00", "s", (0, (5, 1.5)))
+_TEST = Look("#009E73", "^", "none")
+_SEEN = 2
+"""Sides that a training always has."""
 _NOTE_WIDTH = 90
 
 _SIGMA_68 = r"$\sigma_\mathrm{68}$ [%]"
@@ -84,12 +88,15 @@ def training(found: Training) -> Chart:
         if lines:
             epochs = np.concatenate([line.x for line in lines])
             across = Axis("epoch", float(epochs.min()) - 0.5, float(epochs.max()) + 0.5, whole=True)
-            panels.append(Panel(across, _span(label, lines), (*lines, *chosen), share=share))
+            sides = _sides(found) if label == _SIGMA_68 and best is not None else []
+            panels.append(Panel(across, _span(label, [*lines, *sides]), (*sides, *lines, *chosen), share=share))
     if not panels:
         raise NothingToDraw("there is no history of a training, so there is no training to draw")
     rows = [Row((name,), look) for name, look in (_SIDES["train_loss"], _SIDES["validation_loss"])]
     if best is not None:
         rows.append(Row((f"chosen epoch: {best}",), GREY))
+        if len(_sides(found)) > _SEEN:
+            rows.append(Row(("test side",), _TEST))
     notes = _sentences(summary, ("worse", "overtraining"))
     heading = Heading("training", _events(found), rows, notes)
     return Chart("training", heading, tuple(panels), 0.4 + 0.9 * sum(panel.share for panel in panels))
@@ -105,8 +112,10 @@ def learning_curve(found: Training) -> Chart:
     panels = []
     for label, scale, name in ((_SIGMA_68, PERCENT, "resolution"), ("loss", 1.0, "loss")):
         value = scale * np.array([entry[name] for entry in curve], dtype=np.float64)
-        line = Line("validation side", _VALIDATION, events, value, marked=True)
-        panels.append(Panel(across, _span(label, [line]), (line,)))
+        line = Line("validation side", _VALIDATION, events, value)
+        error = value * _relative_error(found, "validation") if name == "resolution" else None
+        points = Marks("validation side", _VALIDATION, events, value, error)
+        panels.append(Panel(across, _span(label, [points]), (points, line)))
     notes = _sentences(found.summary, ("more_data",))
     heading = Heading("learning curve", _events(found), [Row(("validation side",), _VALIDATION)], notes)
     return Chart("learning-curve", heading, tuple(panels), 2.8)
@@ -139,6 +148,29 @@ def rates(record: Mapping[str, Any]) -> Chart:
     return Chart("rates", heading, (panel,), 2.4)
 
 
+def _sides(found: Training) -> list[Marks]:
+    """Return the resolution of all sides at the chosen epoch, of the test side too if there is one."""
+    looks = {"training": _TRAINING, "validation": _VALIDATION, "test": _TEST}
+    sides = found.summary.get("sides", {})
+    return [
+        Marks(
+            f"{name} side",
+            look,
+            np.array([found.summary["best_epoch"]], dtype=np.float64),
+            np.array([PERCENT * sides[name]["resolution"]]),
+            np.array([PERCENT * sides[name]["resolution"] * _relative_error(found, name)]),
+        )
+        for name, look in looks.items()
+        if name in sides
+    ]
+
+
+def _relative_error(found: Training, side: str) -> float:
+    """Return the standard error of sigma_68 over its value, as for a Gaussian; 0 if the events are not known."""
+    events = found.summary.get("sides", {}).get(side, {}).get("events", 0)
+    return SIGMA_68_ERROR / math.sqrt(2 * events) if events else 0.0
+
+
 def _events(found: Training) -> str:
     return f"{count(found.events)} training events" if found.events else ""
 
@@ -153,9 +185,12 @@ def _sentences(summary: Mapping[str, Any], names: Sequence[str]) -> list[str]:
     ]
 
 
-def _span(label: str, lines: Sequence[Line]) -> Axis:
-    """Return a vertical axis that holds all of some lines."""
-    values = np.concatenate([line.y for line in lines])
+def _span(label: str, drawn: Sequence[Line | Marks]) -> Axis:
+    """Return a vertical axis that holds all of some lines and points."""
+    errors = [item.error if isinstance(item, Marks) and item.error is not None else 0 * item.y for item in drawn]
+    values = np.concatenate(
+        [item.y + sign * error for item, error in zip(drawn, errors, strict=True) for sign in (-1, 1)]
+    )
     low, high = float(values.min()), float(values.max())
     if low > 0 and high > _LOG_RATIO * low:
         pad = (high / low) ** 0.06

@@ -197,7 +197,8 @@ def event(shower: ShowerEvent) -> Chart:
     ]
     particle = f" {_PARTICLES.get(shower.pdg_id, f'PDG {shower.pdg_id}')}" if shower.pdg_id is not None else ""
     sample = f"{shower.true_energy:.4g} GeV{particle}, {count(shower.hits)} hits"
-    notes = [f"event {shower.entry} of {short(PurePath(shower.file).name, 64)}; hits are summed along the other direction"]
+    name = short(PurePath(shower.file).name, 64)
+    notes = [f"event {shower.entry} of {name}; hits are summed along the other direction"]
     return Chart("event", Heading("shower", sample, (), notes), (layers, *views), 4.4)
 
 
