@@ -75,7 +75,6 @@ def settle(figure: Figure) -> Figure:
     layout = figure.get_layout_engine()
     if layout is not None:
         layout.execute(figure)
-        layout.execute(figure)  # ticks may be others in axes of another size
     figure.set_layout_engine("none")
     for axes in figure.axes:
         x, y, width, height = axes.get_position().bounds

@@ -42,7 +42,7 @@ def dependence(view: View) -> Chart:
     groups = [[item for item in report.dependences if item.by == by] for by in named[:_MOST_PANELS]]
     panels = tuple(panel for group in groups if (panel := _dependence(view, group)))
     if not panels:
-        raise NothingToDraw("the report has no dependence on a quantity: evaluate with --by")
+        raise NothingToDraw("the report has no two slices of a quantity to draw: evaluate with --by")
     columns = 1 if len(panels) == 1 else 2
     left_out = f"; {_MOST_PANELS} of {len(named)} quantities are shown" if len(named) > _MOST_PANELS else ""
     notes = [f"medians over all energies; p: probability of a larger χ² if the response were flat{left_out}"]
@@ -111,13 +111,13 @@ def _inside_and_outside(report: Report) -> list[str]:
 
 
 def _dependence(view: View, group: Sequence[Dependence]) -> Panel | None:
-    """Return the panel of one quantity; none if no slice has events enough."""
+    """Return the panel of one quantity; none if fewer than two slices have events enough."""
     look = looks([shown.curve.name for shown in view.shown])
     labels = {shown.curve.name: shown.label for shown in view.shown}
     drawn = []
     for item in group:
         slices = [slice_ for slice_ in item.slices if "median" in slice_.estimates]
-        if slices:
+        if len(slices) > 1:
             medians = [slice_.estimates["median"] for slice_ in slices]
             x, y, error = (
                 np.array(column, dtype=np.float64)
