@@ -125,7 +125,7 @@ def test_a_drawing_and_a_sentence_on_a_terminal(electrons: Path) -> None:
         assert process.wait() == 0
     os.close(leader)
     assert b"suggested: --learning-rate" in text.splitlines()[-1]
-    assert b"training loss at growing learning rates" in text
+    assert b"search for a learning rate: loss" in text
 
 
 def _read(terminal: int) -> bytes:
