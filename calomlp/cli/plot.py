@@ -143,12 +143,17 @@ SETTINGS = PlotSettings
 def run(session: Session, settings: PlotSettings) -> None:
     """Read what was named, draw the figures, write them, report."""
     from calomlp.data.sources import resolve
+    from calomlp.plotting.drawing import check_mathematics
     from calomlp.plotting.references import Reference
 
     if not settings.input:
         raise UsageError("no report was named, and no data set: give files, or - for standard input")
     if not _DPI[0] <= settings.dpi <= _DPI[1]:
         raise UsageError(f"--dpi {settings.dpi}: legal are {_DPI[0]} to {_DPI[1]}")
+    for flag in ("label", "reference"):
+        for text in getattr(settings, flag):
+            check_mathematics(text, flag)
+    check_mathematics(settings.experiment, "experiment")
     references = [Reference.parse(text) for text in settings.reference]
     sources = resolve(settings.input, session.streams)
     subject = _subject(session, settings, sources, references)
@@ -202,6 +207,7 @@ def _is_data(source: Source) -> bool:
 
 def _reports(settings: PlotSettings, sources: Sequence[Source], references: Sequence[Reference]) -> Subject:
     from calomlp.evaluation.report import read_report
+    from calomlp.plotting.chart import literal
     from calomlp.plotting.drawing import parse_labels
     from calomlp.plotting.subjects import of_scan, of_search, of_view
     from calomlp.plotting.view import View
@@ -219,7 +225,7 @@ def _reports(settings: PlotSettings, sources: Sequence[Source], references: Sequ
         labels = parse_labels(settings.label, [curve.name for curve in report.curves], "curve")
         return of_view(View.of(report, references, labels), sources[0].label)
     labels = parse_labels(settings.label, list(reports), "report")
-    renamed: dict[str, Report] = {labels.get(name, name): report for name, report in reports.items()}
+    renamed: dict[str, Report] = {labels.get(name, literal(name)): report for name, report in reports.items()}
     return of_view(View.comparing(renamed, references, settings.curve))
 
 

@@ -329,6 +329,11 @@ class Chart:
         return rows
 
 
+def literal(text: str) -> str:
+    """Return a text that was not meant as mathematics so that its dollar signs are dollar signs."""
+    return text.replace("$", r"\$")
+
+
 def plain(label: str) -> str:
     r"""Return a label without the marks of mathematics: ``$E_\mathrm{true}$ [GeV]`` as ``E_true [GeV]``."""
     text = re.sub(r"\\(?:mathrm|mathit)\{([^{}]*)\}", r"\1", label)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from matplotlib.cbook import is_math_text
+from matplotlib.mathtext import MathTextParser
+
 from calomlp.errors import UsageError, did_you_mean
 from calomlp.plotting import paper, save
 
@@ -52,6 +55,21 @@ def parse_labels(labels: Sequence[str], names: Sequence[str], what: str) -> dict
             raise UsageError(f"--label {text!r}: no {what} {name!r}: {did_you_mean(name, names)}")
         wanted[name] = label
     return wanted
+
+
+def check_mathematics(text: str, flag: str) -> None:
+    """Refuse a text with mathematics that cannot be set.
+
+    Raises:
+        UsageError: Naming it.
+    """
+    if not is_math_text(text):
+        return
+    try:
+        MathTextParser("path").parse(text)
+    except ValueError as error:
+        said = str(error).splitlines()[-1]
+        raise UsageError(f"--{flag} '{text}': mathematics between dollar signs that cannot be set: {said}") from error
 
 
 def write(charts: Sequence[Chart], path: Path, file_format: str, style: Style, metadata: Mapping[str, str]) -> None:

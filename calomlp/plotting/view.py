@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from calomlp.errors import UsageError, did_you_mean
 from calomlp.evaluation.estimators import Measurement
 from calomlp.evaluation.report import Ratio
-from calomlp.plotting.chart import NothingToDraw
+from calomlp.plotting.chart import NothingToDraw, literal
 from calomlp.plotting.look import Look, cycle, looks
 from calomlp.plotting.points import Points
 from calomlp.plotting.quantity import count
@@ -69,7 +69,7 @@ class View:
             references: Published curves.
             labels: What to call curves, by name.
         """
-        names = {curve.name: curve.label for curve in report.curves} | dict(labels or {})
+        names = {curve.name: literal(curve.label) for curve in report.curves} | dict(labels or {})
         look = looks([curve.name for curve in report.curves])
         shown = (Shown(curve, report, names[curve.name], look[curve.name]) for curve in report.curves)
         return cls(tuple(shown), tuple(references))

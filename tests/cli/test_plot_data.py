@@ -195,3 +195,20 @@ def test_an_event_is_drawn_if_it_is_there(calomlp: Run, showers: Path, event: st
     assert done.returncode == code, done.stderr
     if code:
         assert b"is not there: there are 60 events, counted from 0" in done.stderr
+
+
+@pytest.mark.parametrize("flag", ["--label", "--experiment", "--reference"])
+def test_mathematics_that_cannot_be_set_is_refused(calomlp: Run, tmp_path: Path, report: Path, flag: str) -> None:
+    value = {"--label": r"sum=$\foo$", "--experiment": r"$\foo$", "--reference": r"$\foo$=1,2,3"}[flag]
+    done = calomlp("plot", report, "-k", "resolution", flag, value, "-o", "out.svg")
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert rf"{flag} '{value}': mathematics between dollar signs that cannot be set" in done.stderr.decode()
+    good = calomlp("plot", report, "-k", "resolution", flag, value.replace("foo", "pi^-"), "-o", "out.svg")
+    assert good.returncode == 0, good.stderr
+
+
+def test_names_of_files_are_no_mathematics(calomlp: Run, tmp_path: Path, report: Path) -> None:
+    (tmp_path / r"a$\b$.json").write_bytes(report.read_bytes())
+    done = calomlp("plot", r"a$\b$.json", report, "-k", "linearity", "-o", "out.png")
+    assert done.returncode == 0, done.stderr

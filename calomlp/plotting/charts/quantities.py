@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from calomlp.evaluation.statistics import IN_DOMAIN
-from calomlp.plotting.chart import Axis, Bars, Chart, Heading, Marks, NothingToDraw, Panel, Rule, Shade
+from calomlp.plotting.chart import Axis, Bars, Chart, Heading, Marks, NothingToDraw, Panel, Rule, Shade, literal
 from calomlp.plotting.charts.resolution import energy_axis, marks
 from calomlp.plotting.charts.response import legend
 from calomlp.plotting.look import looks
@@ -134,7 +134,11 @@ def _dependence(view: View, group: Sequence[Dependence]) -> Panel | None:
     x = np.concatenate([item.x for item in drawn])
     trend = group[0].trend
     return Panel(
-        _across(_WORDS.get(group[0].by, group[0].by), x, whole=all(part.low == part.high for part in group[0].slices)),
+        _across(
+            _WORDS.get(group[0].by, literal(group[0].by)),
+            x,
+            whole=all(part.low == part.high for part in group[0].slices),
+        ),
         Axis("median response", low - pad, high + pad),
         (*drawn, Rule(1)),
         right="" if trend is None else f"p = {trend.p_value:.2g}" if trend.p_value > _LEAST else f"p < {_LEAST:g}",
@@ -168,10 +172,10 @@ def _bars(names: Sequence[str], value: Array, error: Array | None, label: str, v
 
 def _named(name: str) -> str:
     """Return the name of a feature, cut in the middle: features may differ by their ends alone."""
-    if len(name) <= _LONGEST_NAME:
-        return name
-    half = _LONGEST_NAME // 2
-    return f"{name[:half]}\N{HORIZONTAL ELLIPSIS}{name[1 - half :]}"
+    if len(name) > _LONGEST_NAME:
+        half = _LONGEST_NAME // 2
+        name = f"{name[:half]}\N{HORIZONTAL ELLIPSIS}{name[1 - half :]}"
+    return literal(name)
 
 
 def _height(bars: int) -> float:

@@ -22,6 +22,7 @@ from calomlp.plotting.chart import (
     Row,
     Rule,
     Steps,
+    literal,
 )
 from calomlp.plotting.look import Look, sequence
 from calomlp.plotting.points import PERCENT, shown_radius
@@ -197,7 +198,7 @@ def event(shower: ShowerEvent) -> Chart:
     ]
     particle = f" {_PARTICLES.get(shower.pdg_id, f'PDG {shower.pdg_id}')}" if shower.pdg_id is not None else ""
     sample = f"{shower.true_energy:.4g} GeV{particle}, {count(shower.hits)} hits"
-    name = short(PurePath(shower.file).name, 64)
+    name = literal(short(PurePath(shower.file).name, 64))
     notes = [f"event {shower.entry} of {name}; hits are summed along the other direction"]
     return Chart("event", Heading("shower", sample, (), notes), (layers, *views), 4.4)
 
