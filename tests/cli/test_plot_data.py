@@ -198,7 +198,7 @@ def test_an_event_is_drawn_if_it_is_there(calomlp: Run, showers: Path, event: st
 
 
 @pytest.mark.parametrize("flag", ["--label", "--experiment", "--reference"])
-def test_mathematics_that_cannot_be_set_is_refused(calomlp: Run, tmp_path: Path, report: Path, flag: str) -> None:
+def test_mathematics_that_cannot_be_set_is_refused(calomlp: Run, report: Path, flag: str) -> None:
     value = {"--label": r"sum=$\foo$", "--experiment": r"$\foo$", "--reference": r"$\foo$=1,2,3"}[flag]
     done = calomlp("plot", report, "-k", "resolution", flag, value, "-o", "out.svg")
     assert done.returncode == 2
