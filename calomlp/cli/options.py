@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Annotated, Any, Literal, get_type_hints
 
@@ -88,6 +88,8 @@ def _parameter(name: str, kind: Any, default: Any, setting: Setting) -> inspect.
         option = typer.Argument(**details)
     else:
         flag = f"--{name.replace('_', '-')}"
+        if setting.recorded is not None:
+            details |= {"is_eager": True, "callback": _load_recorded(setting.recorded)}
         option = typer.Option(flag, *setting.flags, **details)
     return inspect.Parameter(
         name,
@@ -118,7 +120,7 @@ def _load_config(context: typer.Context, path: str | None) -> str | None:
     """Make a configuration file the source of defaults: below flags and environment, above what is built in."""
     command = str(context.info_name)
     if path is not None:
-        context.default_map = load_config(path, command, TABLES)
+        context.default_map = {**(context.default_map or {}), **load_config(path, command, TABLES)}
     for parameter in (one for one in context.command.params if one.callback is None):
         name = str(parameter.name)
         variable = f"CALOMLP_{command.upper()}_{name.upper()}"
@@ -127,6 +129,17 @@ def _load_config(context: typer.Context, path: str | None) -> str | None:
         if value := parameter.value_from_envvar(context):
             _check_value(context, parameter, value, f"{variable}={os.environ[variable]}")
     return path
+
+
+def _load_recorded(read: Callable[[str], Mapping[str, Any]]) -> Callable[[typer.Context, str | None], str | None]:
+    """Return what makes an artefact the source of defaults: below a configuration file, above what is built in."""
+
+    def load(context: typer.Context, path: str | None) -> str | None:
+        if path is not None:
+            context.default_map = {**read(path), **(context.default_map or {})}
+        return path
+
+    return load
 
 
 def _check_value(context: typer.Context, parameter: Any, value: Any, place: str) -> None:

@@ -8,6 +8,8 @@ calomlp train 'run*.root' -t beam_energy --features layer_energy -o m.safetensor
 
 calomlp simulate siw-ecal -o s.root | calomlp train - -o model.safetensors
 
+calomlp train --from model.safetensors --seed 2 -o again.safetensors
+
 calomlp train showers.root --find-lr
 
 calomlp train showers.root --dry-run
@@ -27,7 +29,7 @@ import shutil
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from calomlp.cli.together import together
 from calomlp.data.settings import DATA
@@ -35,12 +37,12 @@ from calomlp.errors import UsageError
 from calomlp.memory import default_memory
 from calomlp.processes import Processes
 from calomlp.settings import setting
-from calomlp.streams import Record, discard, ensure_folder
+from calomlp.streams import STDIN, Record, discard, ensure_folder
 from calomlp.training.settings import OPTIMISATION, TrainingSettings
 from calomlp.units import format_duration, parse_duration, parse_size
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from calomlp.cli.session import Session
     from calomlp.data.sources import Source
@@ -49,6 +51,31 @@ if TYPE_CHECKING:
 
 STOPPING = "Stopping and going on"
 _DRAWING_LINES = 20
+
+
+def recorded(path: str) -> dict[str, Any]:
+    """Return the settings that a model was trained with, and its files.
+
+    Raises:
+        InputError: If it cannot be opened.
+        ArtefactError: If this is no model.
+        UsageError: If it records a setting that this version does not have.
+    """
+    from calomlp.model.file import read_header
+
+    document = read_header(path, path)
+    known = {item.name for item in fields(TrainingSettings)}
+    strange = sorted(document["settings"].keys() - known)
+    if strange:
+        raise UsageError(f"{path}: records settings that this version does not know: {', '.join(strange)}")
+    files = (file for file in document["files"] if file["path"] != STDIN)
+    return {**document["settings"], "data": [_as_named(file) for file in files]}
+
+
+def _as_named(file: Mapping[str, Any]) -> str:
+    """Return a file as users name it: ``10GeV=run7.root:events``."""
+    energy = "" if file["true_energy"] is None else f"{file['true_energy']}GeV="
+    return f"{energy}{file['path']}:{file['tree']}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +89,13 @@ class TrainSettings(TrainingSettings):
         metavar="FILE...",
     )
     output: str = setting("-", "Model file; - is standard output.", "-o", metavar="FILE")
+    from_model: str | None = setting(
+        None,
+        "Train as this model was trained: with its settings and on its files, where nothing else is asked for.",
+        "--from",
+        recorded=recorded,
+        metavar="MODEL",
+    )
     memory: int | None = setting(
         None,
         "Memory for the events of a process: 2GB; what does not fit is kept on disk. Default: a quarter of the job's.",
