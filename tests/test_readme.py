@@ -52,7 +52,9 @@ def test_the_examples_of_the_feature_language_are_in_it() -> None:
 
 
 def test_every_flag_that_is_named_exists() -> None:
-    known = COMMON | ELSEWHERE | {name for table in TABLES.values() for name in declared(table)}
+    settings = [item for table in TABLES.values() for item in declared(table).items()]
+    other = {flag.removeprefix("--") for _, declaration in settings for flag in declaration.flags}
+    known = COMMON | ELSEWHERE | other | {name for name, _ in settings}
     for flag in re.findall(r"(?<![\w-])--([a-z][a-z-]+)", README + LANGUAGE):
         assert flag.replace("-", "_") in known, flag
 
