@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 
 LANGUAGE = (ROOT / "calomlp/data/README.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text()
-COMMON = {"force", "json", "quiet", "config", "dump_config", "debug", "help"}
+COMMON = {"if_needed", "force", "json", "quiet", "config", "dump_config", "debug", "help"}
 ELSEWHERE = {"quiet", "upgrade", "editable", "group", "array", "cpus_per_task", "mem", "time", "requeue", "signal"}
 ELSEWHERE |= {"nodes", "ntasks_per_node", "nproc_per_node"}
 

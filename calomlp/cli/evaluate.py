@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from calomlp.cli.forms import AUTO, FORMATS, HEPDATA, JSON, form_of, write
+from calomlp.cli.session import Session, UpToDate
 from calomlp.cli.together import together
 from calomlp.data.settings import DATA, ON_BAD, SKIP, DataSettings
 from calomlp.errors import UsageError
@@ -36,7 +37,6 @@ from calomlp.streams import MAGIC_SIZE, STDIN, Record, kind_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from calomlp.cli.session import Session
     from calomlp.data.sample import Recipe
     from calomlp.data.sources import Source
     from calomlp.evaluation.estimators import Options
@@ -175,13 +175,17 @@ def _run(session: Session, settings: EvaluateSettings, processes: Processes) -> 
     session.streams.check_output(settings.output, binary=form == HEPDATA, force=session.force)
 
     from calomlp.evaluation.gates import Gate, check_gates
+    from calomlp.evaluation.report import read_report
 
     gates = [Gate.parse(text) for text in settings.require]
     options = _options(settings)
-    if settings.merge:
-        report = _merged(session, settings, options, gates)
-    else:
-        report = _evaluated(session, settings, options, gates, processes)
+    try:
+        given = (session, settings, options, gates)
+        report = _merged(*given) if settings.merge else _evaluated(*given, processes)
+    except UpToDate:
+        if gates:
+            check_gates(gates, read_report(settings.output, settings.output))
+        raise
     if processes.rank:
         return
     if on_screen:
@@ -192,10 +196,14 @@ def _run(session: Session, settings: EvaluateSettings, processes: Processes) -> 
         if settings.output != "-" and not session.json:
             _show(report)
         session.finish(
-            Record("evaluate", "report", settings.output, _summary(report, session)),
+            _record(settings, **_summary(report, session)),
             f"{settings.output}: {report.events} events in {len(report.curves[0].bins)} bins of energy",
         )
     check_gates(gates, report)
+
+
+def _record(settings: EvaluateSettings, **details: Any) -> Record:
+    return Record("evaluate", "report", settings.output, details)
 
 
 def _options(settings: EvaluateSettings) -> Options:
@@ -232,7 +240,7 @@ def _merged(session: Session, settings: EvaluateSettings, options: Options, gate
     if twice := [name for name in names if names.count(name) > 1]:
         raise UsageError(f"{twice[0]} is named twice: its events would count twice")
     sources = resolve(names, session.streams)
-    session.streams.check_distinct((settings.output,), (source.path for source in sources))
+    session.check_files(_record(settings), (settings.output,), (source.path for source in sources))
     reports = [read_report(item.path, item.label) for item in sources]
     check_curves(gates, [curve.name for curve in reports[0].curves])
     return merge(reports, options)
@@ -281,7 +289,7 @@ def _evaluated(
     recipe = _recipe(model, settings, names=names, sources=sources)
     models = [settings.model, *(text.rpartition("=")[2] for text in settings.compare)]
     files = [place.path for source in sources for place in (source, *source.friends)]
-    session.streams.check_distinct((settings.output, settings.predictions), [*models, *files])
+    session.check_files(_record(settings), (settings.output, settings.predictions), filter(None, (*models, *files)))
     with ExitStack() as stack:
         more: dict[str, Any] = {"processes": processes}
         if settings.predictions is not None:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
 
-from calomlp.cli.session import Session
+from calomlp.cli.session import Session, UpToDate
 from calomlp.errors import UsageError, did_you_mean
 from calomlp.settings import Setting, declared, dump_config, dumped, load_config
 
@@ -37,10 +37,12 @@ def register(app: typer.Typer, settings: type[Any], run: Callable[[Session, Any]
         if common.pop("dump_config"):
             typer.echo(dump_config(name, filled), nl=False)
             return
-        common.pop("config")
         common.pop("debug")
         with Session(context.command_path, **common) as session:
-            run(session, filled)
+            try:
+                run(session, filled)
+            except UpToDate as made:
+                session.finish(made.record, f"{made.record.path} is up to date")
 
     parameters = [inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)]
     parameters += [*_from_settings(settings), *_COMMON.values()]
@@ -170,6 +172,12 @@ _COMMON = {
     parameter.name: parameter
     for parameter in (
         _common("force", bool, False, "Replace an output that exists."),
+        _common(
+            "if_needed",
+            bool,
+            False,
+            "Do nothing if the output is newer than all inputs, as make would; otherwise replace it.",
+        ),
         _common("json", bool, False, "Report as one line of JSON, on a terminal too."),
         _common("quiet", bool, False, "Say nothing on standard error but warnings and errors.", "-q"),
         _common(

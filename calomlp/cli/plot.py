@@ -36,7 +36,7 @@ from calomlp.settings import check_choice, setting
 from calomlp.streams import RECORD_SCHEMA, Record, kind_of_file
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from calomlp.cli.session import Session
     from calomlp.data.sources import Source
@@ -170,11 +170,13 @@ def run(session: Session, settings: PlotSettings) -> None:
     _check_outputs(session, settings, subject, _files(settings, _possible(subject, settings)), sources)
     charts = subject.charts(settings.kind)
     files = _files(settings, [chart.name for chart in charts])
+    session.check_files(_record(settings, files), files, (source.path for source in sources))
     _write(session, settings, subject, charts, files)
-    session.finish(
-        Record("plot", "figures", settings.output, {"files": list(files), "seconds": round(session.seconds, 3)}),
-        "\n".join(files),
-    )
+    session.finish(_record(settings, files, seconds=round(session.seconds, 3)), "\n".join(files))
+
+
+def _record(settings: PlotSettings, files: Iterable[str], **details: Any) -> Record:
+    return Record("plot", "figures", settings.output, {"files": list(files), **details})
 
 
 def _subject(
@@ -326,7 +328,7 @@ def _check_outputs(
         raise UsageError(f"{settings.output}: a page is made of one report, and this is a {subject.what}")
     for file in files:
         session.streams.check_output(file, binary=not settings.dump_data, force=session.force)
-    session.streams.check_distinct(files, (source.path for source in sources))
+    session.check_files(_record(settings, files), files, (source.path for source in sources))
 
 
 def _write(

@@ -92,8 +92,8 @@ def run(session: Session, settings: SimulateSettings) -> None:
         angle=parse_angle(settings.angle),
     )
     session.streams.check_output(settings.output, binary=True, force=session.force)
-    if settings.detector not in PRESETS:
-        session.streams.check_distinct((settings.output,), (settings.detector,))
+    described = () if settings.detector in PRESETS else (settings.detector,)
+    session.check_files(Record("simulate", "dataset", settings.output), (settings.output,), described)
 
     from calomlp.simulation.dataset import write_dataset
 

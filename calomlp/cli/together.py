@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from calomlp.cli.session import UpToDate
 from calomlp.errors import UsageError
 from calomlp.processes import ALONE, Processes, find_meeting
 
@@ -34,7 +35,13 @@ def together(session: Session, device: str, work: Callable[[Processes], None], a
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # it would describe at length how another process vanished
     from calomlp import group
 
+    made: UpToDate | None = None
     with group.together(meeting, device) as processes:
         if alone:
             raise UsageError(f"{alone} for one process, and this is one of several")
-        work(processes)
+        try:
+            work(processes)
+        except UpToDate as found:  # for all of them, and no failure of one
+            made = found
+    if made is not None and not meeting.rank:
+        raise made

@@ -175,7 +175,8 @@ def _train(session: Session, settings: TrainSettings, processes: Processes) -> N
         return
     files = [place.path for source in sources for place in (source, *source.friends)]
     outputs = (settings.output, settings.history)
-    session.streams.check_distinct(outputs, [*files, settings.init] if settings.init else files)
+    inputs = [*files, *(name for name in (settings.init, settings.from_model) if name)]
+    session.check_files(Record("train", "model", settings.output), outputs, inputs)
     watch = Watch(session.interrupt, checkpoint, settings.checkpoint_every, settings.max_time, last_good)
     told = (Path(name) if name and not processes.rank else None for name in (settings.history, settings.tensorboard))
     with reporter(*told) as tell:
