@@ -152,6 +152,7 @@ def did_you_mean(wrong: str, legal: Iterable[str], *, limit: int = 12) -> str:
         return "there is nothing to choose from"
     close = difflib.get_close_matches(wrong, names, n=1, cutoff=0.6)
     hint = f"did you mean {close[0]!r}? " if close else ""
+    limit = max(limit, len(names) if len(names) == limit + 1 else 0)  # no "and 1 more"
     listed = ", ".join(names[:limit])
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return f"{hint}legal: {listed}{more}"

@@ -24,7 +24,7 @@ import logging
 import os
 import shutil
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
@@ -52,6 +52,7 @@ TABLE, PAGE = "tsv", "html"
 SCAN, _NUMBER = "scan", "stochastic"
 _LOOK, _SEVERAL = "Look", "Several reports"
 _DPI = (50, 1200)
+_LONGEST_NAME = 40
 _ONLY_FOR = {
     "reference": ("report", "comparison of reports"),
     "label": ("report", "comparison of reports"),
@@ -154,9 +155,12 @@ def run(session: Session, settings: PlotSettings) -> None:
         for text in getattr(settings, flag):
             check_mathematics(text, flag)
     check_mathematics(settings.experiment, "experiment")
+    if len(settings.experiment) > _LONGEST_NAME:
+        raise UsageError(f"--experiment: {len(settings.experiment)} characters, legal are up to {_LONGEST_NAME}")
     references = [Reference.parse(text) for text in settings.reference]
     sources = resolve(settings.input, session.streams)
     subject = _subject(session, settings, sources, references)
+    settings = replace(settings, kind=tuple(dict.fromkeys(settings.kind)))
     _check_flags(settings, subject)
     for kind in settings.kind:
         check_choice(f"figure of a {subject.what}", kind, tuple(subject.builders))
@@ -254,7 +258,8 @@ def _model(sources: Sequence[Source]) -> Subject:
     from calomlp.plotting.subjects import of_model
 
     if len(sources) > 1:
-        raise UsageError(f"{sources[0].label}: the training of one model is drawn at a time")
+        model = next(source.label for source in sources if kind_of_file(source.path) == "model")
+        raise UsageError(f"{model}: a model is drawn alone, and {len(sources)} files are named")
     source = sources[0]
     return of_model(read_header(source.path, source.label), source.label)
 

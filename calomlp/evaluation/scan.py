@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from calomlp.errors import UsageError, did_you_mean
-from calomlp.evaluation.estimators import Measurement
 from calomlp.evaluation.names import SIMULATION
-from calomlp.evaluation.numbers import check_number, find_numbers
+from calomlp.evaluation.numbers import Number, check_number, find_numbers
 from calomlp.evaluation.report import Report
 from calomlp.units import UNITS, parse_quantity
 
@@ -83,8 +82,8 @@ def find_setting(report: Report, name: str, label: str) -> Setting:
     return found[0]
 
 
-def number_of(report: Report, text: str, label: str) -> Measurement:
-    """Return a number of a report with its error.
+def number_of(report: Report, text: str, label: str) -> Number:
+    """Return a number of a report with its error, and what it is called: ``resolution[15.3]`` for its bin.
 
     Args:
         report: The report.
@@ -103,7 +102,7 @@ def number_of(report: Report, text: str, label: str) -> Measurement:
     found = find_numbers(report, name, energy, where)
     if len(found) > 1:
         raise UsageError(f"{where}: has one for each of {len(found)} bins: name an energy, such as {found[0].name}")
-    return found[0].measured
+    return found[0]
 
 
 def _settings(value: Any, name: tuple[str, ...] = (), short: tuple[str, ...] = ()) -> Iterator[Setting]:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-EDGE_NOTE = "open markers: at an edge of the training range, left out of the numbers above"
+EDGE_NOTE = "open markers: at an edge of the training range"
+LEFT_OUT_NOTE = f"{EDGE_NOTE}, left out of the numbers above"
 OUTSIDE_NOTE = "triangles at the frame: points beyond it"
 
 COLUMNS = ("figure", "panel", "curve", "x", "y", "error", "low", "high", "edge", "value")
@@ -293,7 +294,8 @@ class Chart:
         notes = list(self.heading.notes)
         marks = [(panel, item) for panel in self.panels for item in panel.marks]
         if any(item.edge is not None and item.edge.any() for _, item in marks):
-            notes.append(EDGE_NOTE)
+            numbers = any(len(row.cells) > 1 for row in self.heading.rows)
+            notes.append(LEFT_OUT_NOTE if numbers else EDGE_NOTE)
         if any((~panel.y.inside(item.y)).any() for panel, item in marks):
             notes.append(OUTSIDE_NOTE)
         return notes
@@ -318,13 +320,14 @@ class Chart:
         """Return the numbers that are shown, a row for each, in :data:`COLUMNS`; what there is not is empty."""
         rows = []
         for panel in self.panels:
+            points = {item.label for item in panel.marks}
             name = plain(panel.left or panel.y.label or panel.x.label)
             for item in panel.items:
                 if isinstance(item, Bars):
                     bars = dict(panel.y.ticks)
                     labels = [bars.get(place, item.label) for place in item.y.tolist()]
                     rows += [(self.name, name, bar, *cells) for bar, cells in zip(labels, _numbers(item), strict=True)]
-                elif not isinstance(item, (Rule, Shade)):
+                elif not (isinstance(item, (Rule, Shade)) or (isinstance(item, Line) and item.label in points)):
                     rows += [(self.name, name, plain(item.label), *cells) for cells in _numbers(item)]
         return rows
 

@@ -46,13 +46,15 @@ def parse_labels(labels: Sequence[str], names: Sequence[str], what: str) -> dict
     Raises:
         UsageError: If a label has another form, or there is no such name.
     """
-    wanted = {}
+    wanted: dict[str, str] = {}
     for text in labels:
         name, _, label = (part.strip() for part in text.partition("="))
         if not label:
             raise UsageError(f"--label {text!r} is not of the form NAME=LABEL, such as 'regressor=Deep network'")
         if name not in names:
             raise UsageError(f"--label {text!r}: no {what} {name!r}: {did_you_mean(name, names)}")
+        if label in wanted.values():
+            raise UsageError(f"--label {text!r}: {label!r} is the label of another one already")
         wanted[name] = label
     return wanted
 

@@ -27,6 +27,9 @@ MANY_POINTS = 60
 _FEW_POINTS = 30
 """Up to this many points on a line are marked each, of more some that are equally far apart."""
 
+_SMALL = 1e-3
+"""Numbers at ticks that are smaller are powers of ten."""
+
 _STEPS = (1, 2, 2.5, 5, 10)
 """Of ticks."""
 
@@ -152,7 +155,8 @@ def _set_up(axes: Axes, axis: Axis, which: str, *, low: bool = False) -> None:
 
 def _written(value: float, _place: int | None = None) -> str:
     """Write a number at a tick, very large and small ones as powers of ten."""
-    number, _, power = f"{value:g}".partition("e")
+    number, _, power = (f"{value:.5g}" if abs(value) >= _SMALL or not value else f"{value:.4e}").partition("e")
+    number = number.rstrip("0").rstrip(".") if power else number
     if power:
         factor = "" if number == "1" else rf"{number}\times "
         return f"${factor}10^{{{int(power)}}}$"

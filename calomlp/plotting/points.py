@@ -82,6 +82,11 @@ def estimate_points(curve: Curve, name: str, scale: float = 1.0) -> Points:
     return Points.of(bins, [Measurement(scale * item.value, scale * item.error) for item in found])
 
 
+def estimate_events(curve: Curve) -> NDArray[np.float64]:
+    """Return the number of events of the same bins."""
+    return np.array([bin_.events for bin_ in curve.bins if is_fitted(bin_, edges=True)], dtype=np.float64)
+
+
 def resolution_points(curve: Curve) -> Points:
     """Return the resolution [%] of all bins that have events enough to be shown."""
     return estimate_points(curve, "resolution", PERCENT)

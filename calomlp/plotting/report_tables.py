@@ -161,7 +161,7 @@ def ratio_table(report: Report) -> Table:
     ]
     means = (with_error(item.mean) if item.mean else NONE for item in report.comparisons)
     return Table(
-        ("E_true [GeV]", *(labels[item.curve].replace(" ", ": ", 1) for item in report.comparisons)),
+        ("E_true [GeV]", *(labels[item.curve] for item in report.comparisons)),
         (*rows, ("mean inside", *means)),
     )
 

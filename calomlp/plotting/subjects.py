@@ -107,6 +107,9 @@ def of_scan(reports: Mapping[str, Report], setting: str, numbers: Sequence[str])
     units = {place.unit for place in places}
     if len(units) > 1:
         raise UsageError(f"--x {setting!r}: the reports record it in different units: {', '.join(sorted(units))}")
+    values = {place.value for place in places}
+    if len(values) == 1:
+        raise UsageError(f"--x {setting!r}: it is {values.pop()} in all reports that are named, so that nothing varies")
     found = {name: [number_of(report, name, label) for label, report in reports.items()] for name in numbers}
     unit = f" [{places[0].unit}]" if places[0].unit else ""
     builder = partial(scan, f"{setting}{unit}", [place.value for place in places], found)

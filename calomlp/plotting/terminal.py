@@ -96,7 +96,8 @@ def _axes(panel: Panel, size: tuple[int, int], painted: dict[str, tuple[str, str
     for item in panel.items:
         if isinstance(item, Rule):
             pen.rule(item)
-    for item in reversed(_drawn(panel)):
+    layers = _drawn(panel)[::-1]
+    for item in sorted(layers, key=lambda layer: not isinstance(layer, Line)):  # lines are below all others
         pen.draw(item, *painted.get(item.label, (_BAR, _COLOURS[0])))
     text = str(figure.build().string(colorless=not colour))
     figure.clear()
@@ -121,6 +122,11 @@ class _Pen:
         """Draw an item with a marker."""
         if isinstance(item, Marks):
             self._points(item.x, item.y, marker, paint)
+            for beyond, end, arrow in (
+                (item.y > self._y.high, self._y.high, "^"),
+                (item.y < self._y.low, self._y.low, "v"),
+            ):
+                self._points(item.x[beyond], np.full(np.count_nonzero(beyond), end), arrow, paint)
         elif isinstance(item, Line):
             self._points(*self._dense(item.x, item.y), marker, paint)
         elif isinstance(item, Band):

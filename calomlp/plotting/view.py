@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from calomlp.plotting.references import Reference
 
 _LONGEST_LABEL = 22
+_MOST = 8
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,8 @@ class View:
         Raises:
             UsageError: If a report has no such curve, or the resolutions are different quantities.
         """
+        if len(reports) > _MOST:
+            raise UsageError(f"{len(reports)} reports: no more than {_MOST} curves can be told apart in one figure")
         kinds = {label: width_name(report) for label, report in reports.items()}
         first = next(iter(kinds))
         for label, kind in kinds.items():

@@ -37,8 +37,9 @@ def overtraining(sides: Sides) -> tuple[bool, str]:
     signs = excess / error if excess > OVERTRAINED else 0.0
     verdict = "overtrained" if signs > SIGNIFICANT else "perhaps overtrained" if signs > DOUBTFUL else NO_SIGN
     remedy = "; more events, fewer units, --weight-decay or --dropout help" if signs > SIGNIFICANT else ""
-    kind = f"the residuals of {name} events, in units of what is expected, are wider than those of training events by"
-    return signs > SIGNIFICANT, f"{verdict}: {kind} ({100 * excess:+.1f} +- {100 * error:.1f}) %{remedy}"
+    wider = "wider" if excess >= 0 else "narrower"
+    kind = f"the residuals of {name} events, in units of what is expected, are {wider} than those of training events by"
+    return signs > SIGNIFICANT, f"{verdict}: {kind} ({100 * abs(excess):.1f} +- {100 * error:.1f}) %{remedy}"
 
 
 def worse(found: Mapping[str, float], events: int, regress: str) -> str:

@@ -82,6 +82,8 @@ def test_without_hits_there_is_no_containment_unless_it_is_asked_for(calomlp: Ru
         ("report.json --y bias", "--y is for a scan of reports, and this is a report"),
         ("report.json -k scan", "--kind scan needs --x"),
         ("report.json --dpi 5", "--dpi 5: legal are 50 to 1200"),
+        (f"report.json --experiment {41 * 'x'}", "--experiment: 41 characters, legal are up to 40"),
+        ("report.json --label sum=A --label anchor=A", "'A' is the label of another one already"),
         ("report.json -k scan --x hiden", "--x 'hiden': report: records no setting of this name"),
         ("report.json --style cns", "'cns' is not one of 'calomlp', 'cms'"),
     ],

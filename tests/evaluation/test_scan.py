@@ -180,20 +180,21 @@ def test_numbers_are_those_of_the_report_with_their_errors(report: Report) -> No
     (bin_,) = (bin_ for bin_ in first.bins if bin_.energy_low <= 10 < bin_.energy_high)
     (other,) = (bin_ for bin_ in wide.bins if bin_.energy_low <= 10 < bin_.energy_high)
     (ratio,) = (item for item in report.comparisons[0].ratios if item.energy_low <= 10 < item.energy_high)
-    assert number_of(report, "stochastic", "r") == fit_of(report, "estimate").stochastic
-    assert number_of(report, " wide.stochastic ", "r") == fit_of(report, "wide").stochastic
-    assert number_of(report, "resolution[10]", "r") == bin_.estimates["resolution"]
-    assert number_of(report, "wide.bias[10]", "r") == other.estimates["bias"]
-    assert number_of(report, "ratio.wide[10]", "r") == ratio.ratio
-    assert number_of(report, "events[10]", "r").value == bin_.events
-    assert number_of(report, "out_of_domain", "r").value == 0
-    assert number_of(report, "stochastic", "r").error > 0
+    assert number_of(report, "stochastic", "r").measured == fit_of(report, "estimate").stochastic
+    assert number_of(report, " wide.stochastic ", "r").measured == fit_of(report, "wide").stochastic
+    assert number_of(report, "resolution[10]", "r").name == f"resolution[{bin_.energy:.3g}]"
+    assert number_of(report, "resolution[10]", "r").measured == bin_.estimates["resolution"]
+    assert number_of(report, "wide.bias[10]", "r").measured == other.estimates["bias"]
+    assert number_of(report, "ratio.wide[10]", "r").measured == ratio.ratio
+    assert number_of(report, "events[10]", "r").measured.value == bin_.events
+    assert number_of(report, "out_of_domain", "r").measured.value == 0
+    assert number_of(report, "stochastic", "r").measured.error > 0
 
 
 def test_a_term_that_may_be_zero_has_its_value_and_error(report: Report) -> None:
     fit = fit_of(report, "estimate")
     assert "noise" in fit.limits
-    assert number_of(report, "noise", "r") == fit.noise
+    assert number_of(report, "noise", "r").measured == fit.noise
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import pytest
 
 from calomlp.errors import UsageError
 from calomlp.evaluation.estimators import Measurement, Options
+from calomlp.evaluation.numbers import Number
 from calomlp.evaluation.report import Report
 from calomlp.plotting.chart import (
     COLUMNS,
@@ -32,6 +33,7 @@ from calomlp.plotting.chart import (
 from calomlp.plotting.charts import REPORT_CHARTS
 from calomlp.plotting.charts.learning import Training, rates, training
 from calomlp.plotting.charts.scan import scan
+from calomlp.plotting.subjects import of_scan
 from calomlp.plotting.view import View
 from tests.plotting.conftest import chart, with_context
 
@@ -60,7 +62,10 @@ def test_the_table_has_every_number_that_is_drawn(reports: dict[str, Report], ki
     assert set(rows[0]) == set(COLUMNS)
     expected = 0
     for panel in drawn.panels:
+        points = {item.label for item in panel.marks}
         for item in panel.items:
+            if isinstance(item, Line) and item.label in points:
+                continue  # through points that are there already
             if isinstance(item, Steps):
                 expected += len(item.y)
             elif isinstance(item, (Marks, Line, Bars, Band)):
@@ -185,6 +190,30 @@ def test_different_widths_are_not_compared(report: Report) -> None:
         View.comparing({"a": report, "b": other})
 
 
+def test_more_reports_than_can_be_told_apart_are_refused(report: Report) -> None:
+    with pytest.raises(UsageError, match="9 reports: no more than 8"):
+        View.comparing({str(i): report for i in range(9)})
+
+
+def test_a_scan_needs_something_that_varies(report: Report) -> None:
+    made = [with_context(report, settings={"training": {"loss": loss}}) for loss in ("huber", "mse")]
+    assert of_scan({"a": made[0], "b": made[1]}, "loss", ["stochastic"]).charts()
+    with pytest.raises(UsageError, match="'loss': it is huber in all reports"):
+        of_scan({"a": made[0], "b": made[0]}, "loss", ["stochastic"])
+
+
+def test_a_report_with_other_bins_is_not_in_the_legend_of_the_response(reports: dict[str, Report]) -> None:
+    drawn = REPORT_CHARTS["response"](View.comparing({"one": reports["normal"], "other": reports["everything"]}))
+    assert [row.cells for row in drawn.heading.rows] == [("one",)]
+    assert drawn.notes[-1] == "without other, in other bins of energy"
+
+
+def test_no_event_in_a_tail_is_a_limit(report: Report) -> None:
+    points = marks(chart("tails", report), "MLP regressor", 1)
+    assert points.error is not None
+    assert (points.error > 0).all()
+
+
 def test_one_bad_curve_does_not_flatten_the_ratios(report: Report) -> None:
     bad, *others = report.comparisons
     ratios = tuple(replace(item, ratio=Measurement(9.0, 0.5)) for item in bad.ratios)
@@ -207,7 +236,8 @@ def test_rates_show_how_the_loss_falls_and_not_how_it_explodes() -> None:
 
 
 def test_a_scan_is_in_the_order_of_the_setting() -> None:
-    found = {"stochastic": [Measurement(0.3, 0.01), Measurement(0.1, 0.02)], "noise": [Measurement(1, 0.1)] * 2}
+    terms = {"stochastic": [Measurement(0.3, 0.01), Measurement(0.1, 0.02)], "noise": [Measurement(1, 0.1)] * 2}
+    found = {name: [Number(name, item) for item in items] for name, items in terms.items()}
     drawn = scan("thickness", [20.0, 5.0], found)
     assert [panel.y.label for panel in drawn.panels] == ["stochastic [% √GeV]", "noise [GeV]"]
     assert marks(drawn, "stochastic").y.tolist() == pytest.approx([10, 30])
@@ -217,7 +247,8 @@ def test_a_scan_is_in_the_order_of_the_setting() -> None:
 
 
 def test_a_scan_of_words_names_them() -> None:
-    drawn = scan("activation", ["relu", "gelu"], {"bias[10]": [Measurement(0.01, 0.001)] * 2})
+    drawn = scan("activation", ["relu", "gelu"], {"bias[10]": [Number("bias[9.3]", Measurement(0.01, 0.001))] * 2})
+    assert drawn.heading.notes == ["bias[10] is bias[9.3]: the bins that it is in, by their mean energies"]
     assert drawn.panels[0].x.ticks == ((0.0, "relu"), (1.0, "gelu"))
     assert drawn.panels[0].y.label == "bias[10] [%]"
     assert not items(drawn, Line)

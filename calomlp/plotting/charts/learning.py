@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,8 +30,6 @@ _LOG_RATIO = 10.0
 _TRAINING = Look("#0072B2", "o", "-")
 _VALIDATION = Look("#D55E00", "s", (0, (5, 1.5)))
 _TEST = Look("#009E73", "^", "none")
-_SEEN = 2
-"""Sides that a training always has."""
 _NOTE_WIDTH = 90
 
 _SIGMA_68 = r"$\sigma_\mathrm{68}$ [%]"
@@ -95,7 +93,7 @@ def training(found: Training) -> Chart:
     rows = [Row((name,), look) for name, look in (_SIDES["train_loss"], _SIDES["validation_loss"])]
     if best is not None:
         rows.append(Row((f"chosen epoch: {best}",), GREY))
-        if len(_sides(found)) > _SEEN:
+        if "test" in summary.get("sides", {}):
             rows.append(Row(("test side",), _TEST))
     notes = _sentences(summary, ("worse", "overtraining"))
     heading = Heading("training", _events(found), rows, notes)
@@ -106,7 +104,7 @@ def learning_curve(found: Training) -> Chart:
     """Show resolution and loss against the number of training events."""
     curve = found.summary.get("learning_curve")
     if not curve:
-        raise NothingToDraw("no model was trained with --learning-curve, so there is none to draw")
+        raise NothingToDraw("this model was trained without --learning-curve, so there is none to draw")
     events = np.array([entry["events"] for entry in curve], dtype=np.float64)
     across = Axis("training events", float(events.min()) / 1.15, float(events.max()) * 1.15, log=True)
     panels = []
@@ -134,9 +132,9 @@ def rates(record: Mapping[str, Any]) -> Chart:
     edge = 0.05 * (high - low or 1.0)
     suggested, automatic = record["suggestion"], record["automatic"]
     ends = np.array([low - edge, high + edge])
-    line = Line("loss, smoothed", _TRAINING, rate, loss)
+    line = Line("loss, smoothed", replace(_TRAINING, marker=""), rate, loss)
     marked = [
-        Line(f"suggested: {suggested:.2g}", _VALIDATION, np.full(2, suggested), ends),
+        Line(f"suggested: {suggested:.2g}", replace(_VALIDATION, marker=""), np.full(2, suggested), ends),
         Line(f"automatic: {automatic:.2g}", GREY, np.full(2, automatic), ends),
     ]
     panel = Panel(
@@ -149,8 +147,8 @@ def rates(record: Mapping[str, Any]) -> Chart:
 
 
 def _sides(found: Training) -> list[Marks]:
-    """Return the resolution of all sides at the chosen epoch, of the test side too if there is one."""
-    looks = {"training": _TRAINING, "validation": _VALIDATION, "test": _TEST}
+    """Return the resolution of the training and the test side at the chosen epoch."""
+    looks = {"training": _TRAINING, "test": _TEST}  # that of the validation side is the curve
     sides = found.summary.get("sides", {})
     return [
         Marks(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _MOST_PANELS, _MOST_BARS = 8, 24
 _LONGEST_NAME = 38
-_LEAST = 1e-99  # probability
+_LEAST = 1e-6  # probability
 _LOG_RATIO = 50.0
 """Bars that differ by more than this factor are on a logarithmic axis."""
 
@@ -45,7 +45,9 @@ def dependence(view: View) -> Chart:
         raise NothingToDraw("the report has no two slices of a quantity to draw: evaluate with --by")
     columns = 1 if len(panels) == 1 else 2
     left_out = f"; {_MOST_PANELS} of {len(named)} quantities are shown" if len(named) > _MOST_PANELS else ""
-    notes = [f"medians over all energies; p: probability of a larger χ² if the response were flat{left_out}"]
+    notes = [
+        f"medians over all energies; p: probability of a larger χ² if that of {view.first.short} were flat{left_out}"
+    ]
     heading = Heading("response by quantity", view.sample, legend(view.shown), notes)
     height = 2.4 if columns == 1 else 0.2 + 1.9 * ((len(panels) + 1) // 2)
     return Chart("dependence", heading, panels, height, columns, wide=columns > 1, separate=True)
@@ -60,6 +62,8 @@ def importance(view: View) -> Chart:
     value, error = (PERCENT * np.array([getattr(item.increase, part) for item in found]) for part in ("value", "error"))
     left_out = len(report.importance) - len(found)
     more = [f"the largest {len(found)} of {len(report.importance)} features"] if left_out else []
+    if not (value > 0).all():
+        more.append("features without a bar do not increase it")
     notes = ["increase of the mean deviation if a feature is taken from another event", *more]
     panel = _bars([item.feature for item in found], value, error, "increase [%]", view)
     return Chart("importance", Heading("importance of features", view.sample, (), notes), (panel,), _height(len(found)))
@@ -141,7 +145,7 @@ def _dependence(view: View, group: Sequence[Dependence]) -> Panel | None:
         ),
         Axis("median response", low - pad, high + pad),
         (*drawn, Rule(1)),
-        right="" if trend is None else f"p = {trend.p_value:.2g}" if trend.p_value > _LEAST else f"p < {_LEAST:g}",
+        right="" if trend is None else f"p = {trend.p_value:.2g}" if trend.p_value > _LEAST else "p < $10^{-6}$",
     )
 
 

@@ -42,6 +42,7 @@ _MANY_POINTS = 60
 _LONGEST_REFERENCE = 66
 """Characters that fit into a row of the legend, for label and formula of a published curve."""
 
+_RATIO_NOTE = "ratio: errors as of different events"
 _LIMIT_NOTE = "<: upper limit at 95 % CL, of a term that is below two standard errors"
 
 
@@ -117,7 +118,9 @@ def _resolution(view: View, name: str, axis: Axis, abscissa: Callable[[Array], A
     )
     panels = [upper, *_ratio_panel(view, axis, abscissa)]
     limited = [_LIMIT_NOTE] if any(shown.curve.fit and shown.curve.fit.limits for shown in view.shown) else []
-    independent = ["ratio: errors as of different events"] if view.several and len(panels) > 1 else []
+    independent = []
+    if view.several:
+        independent = [_RATIO_NOTE if len(panels) > 1 else "no bins of energy in common, so that there are no ratios"]
     heading = Heading("energy resolution", view.sample, _fit_rows(view), [*limited, *independent])
     return Chart(name, heading, tuple(panels), 2.2 + 0.9 * len(panels))
 
@@ -148,9 +151,10 @@ def _fitted(shown: Shown, abscissa: Callable[[Array], Array]) -> list[Line]:
 
 
 def _fit_rows(view: View) -> list[Row]:
-    rows = [Row((f"{width_name(view.report)} = {formula(view.report)}", "a [% √GeV]", "n [GeV]", "c [%]"))]
+    rows = [Row((f"{width_name(view.report)} = {formula(view.report)}", "a [% √GeV]", "n [GeV]", "c [%]", "χ²/ndf"))]
     for shown in view.shown:
-        terms = fitted_terms(shown.curve.fit) if shown.curve.fit else (NONE,) * 3
+        fit = shown.curve.fit
+        terms = (*fitted_terms(fit), f"{fit.chi2:.1f}/{fit.ndf}") if fit else (NONE,) * 4
         rows.append(Row((shown.short, *terms), shown.look))
     for item, look in zip(view.references, published_looks(len(view.references)), strict=True):
         label = short(item.label, _LONGEST_REFERENCE - len(item.formula))

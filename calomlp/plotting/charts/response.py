@@ -12,7 +12,7 @@ from calomlp.evaluation.histogram import BIN_WIDTH, Histogram
 from calomlp.plotting.chart import Axis, Band, Chart, Heading, Item, Line, NothingToDraw, Panel, Row, Rule, Steps
 from calomlp.plotting.charts.resolution import EMPTY, RESPONSE, energy_axis, marks
 from calomlp.plotting.look import BLACK, Look
-from calomlp.plotting.points import PERCENT, Points, estimate_points, limits
+from calomlp.plotting.points import PERCENT, Points, estimate_events, estimate_points, limits
 from calomlp.plotting.quantity import count, energy_range, with_error
 
 if TYPE_CHECKING:
@@ -35,12 +35,13 @@ _FLOOR = 0.5  # events: a bin with one event is seen on the logarithmic axis
 _HEADROOM = 0.28  # share of the height that is kept for text
 _CORE, _BEYOND = Look(BLACK.colour), Look(BLACK.colour, "", (0, (3, 2)))
 _FAR_NOTE = f"baselines that are further than {_WIDEST:g}σ away are outside of the frames"
-_NOTE = "black: Gaussian core (mean μ, width σ) inside ±{:g}σ, dashed outside of it"
+_NOTE = "black: Gaussian core (mean μ, width σ) of {} inside ±{:g}σ, dashed outside of it"
 _BAND_NOTE = "points: medians; band: 16 to 84 % of the events"
 
 _QUANTILES = (0.1587, 0.5, 0.8413)
 """What is below -1, 0 and 1 standard deviations of a Gaussian."""
 
+_LIMIT = 1.14  # -ln(1 - 0.68)
 _TAILS = {"tail_2sigma": (2, 4.55), "tail_3sigma": (3, 0.27)}
 """Share of the events [%] that a Gaussian has beyond two and three standard deviations."""
 
@@ -62,8 +63,8 @@ def energy(view: View) -> Chart:
     if not any(len(item[0]) for item in found):
         raise NothingToDraw("no bin of the report has events enough for quantiles, so there is no band to draw")
     label, look, (true, low, _, high) = view.first.label, view.first.look, found[0]
-    pairs = list(zip(view.shown, found, strict=True))
-    lines = [Line(shown.label, shown.look, x, x * middle, marked=True) for shown, (x, _, middle, _) in pairs]
+    medians = [estimate_points(shown.curve, "median") for shown in view.shown]
+    points = [Points(of.energy, of.energy * of.value, of.energy * of.error, of.edge) for of in medians]
     ends = (axis.low, axis.high)
     top = max(float(np.max(item[0] * item[3], initial=0)) for item in found)
     lowest = min(float(np.min(item[0] * item[1], initial=np.inf)) for item in found)
@@ -74,8 +75,12 @@ def energy(view: View) -> Chart:
         axis.log,
     )
     diagonal = Line("E_reco = E_true", BLACK, np.array(ends), np.array(ends), thin=True)
-    upper = Panel(axis, measured, (*lines, Band(label, look, true, true * low, true * high), diagonal), share=1.4)
-    medians = [estimate_points(shown.curve, "median") for shown in view.shown]
+    upper = Panel(
+        axis,
+        measured,
+        (*marks(view.shown, points), Band(label, look, true, true * low, true * high), diagonal),
+        share=1.4,
+    )
     span = limits(
         [*medians, Points(true, low, 0 * low, true < 0), Points(true, high, 0 * high, true < 0)], at_least=(0.98, 1.02)
     )
@@ -84,23 +89,30 @@ def energy(view: View) -> Chart:
     lower = Panel(
         axis, Axis(RESPONSE, span[0] - pad, span[1] + pad), (*drawn, Band(label, look, true, low, high), Rule(1))
     )
-    rows = [Row((shown.short,), shown.look) for shown in view.shown]
-    notes = [f"{_BAND_NOTE} of {label}" if len(view.shown) > 1 else _BAND_NOTE]
-    return Chart("energy", Heading("measured energy", view.sample, rows, notes), (upper, lower), 3.9)
+    notes = [f"{_BAND_NOTE} of {view.first.short}" if len(view.shown) > 1 else _BAND_NOTE]
+    return Chart("energy", Heading("measured energy", view.sample, legend(view.shown), notes), (upper, lower), 3.9)
 
 
 def tails(view: View) -> Chart:
     """Show the share of events that are further than two and three widths from the core."""
     axis = energy_axis(view)
-    panels = []
+    panels, none = [], False
     for name, (sigmas, gaussian) in _TAILS.items():
-        points = [estimate_points(shown.curve, name, PERCENT) for shown in view.shown]
+        points = [_with_limits(shown.curve, estimate_points(shown.curve, name, PERCENT)) for shown in view.shown]
+        none = none or any((of.value == 0).any() for of in points)
         _, high = limits(points, at_least=(0, 1.5 * gaussian), edge_reach=1.0)
         items: tuple[Item, ...] = (*marks(view.shown, points), Rule(gaussian, dotted=True))
         empty = "" if any(map(len, points)) else EMPTY
         panels.append(Panel(axis, Axis(f"beyond {sigmas}σ [%]", -0.03 * high, 1.08 * high), items, empty=empty))
     notes = ["events further from the core than so many of its widths; dotted: a Gaussian"]
+    notes += ["bars of points at zero reach to 1.14 events, the limit at 68 % CL"] if none else []
     return Chart("tails", Heading("tails", view.sample, legend(view.shown), notes), tuple(panels), 3.4)
+
+
+def _with_limits(curve: Curve, points: Points) -> Points:
+    """Give shares [%] of no event the error of a Poisson distribution: 1.14 events are its upper limit at 68 % CL."""
+    events = estimate_events(curve)
+    return replace(points, error=np.where(points.value == 0, _LIMIT * PERCENT / events, points.error))
 
 
 def legend(shown: Sequence[Shown]) -> list[Row]:
@@ -132,8 +144,13 @@ def _response(view: View, name: str, *, log: bool) -> Chart:
     far = any(_is_far(bin_, same) for bin_ in chosen for _, same in _beside(view, bin_))
     total = len(view.first.curve.bins)
     shown = f"; {len(chosen)} of {total} bins of energy are shown" if len(chosen) < total else ""
-    notes = [_NOTE.format(view.report.options.core_sigmas) + shown, *([_FAR_NOTE] if far else [])]
-    first, *others = view.shown
+    notes = [_NOTE.format(view.first.short, view.report.options.core_sigmas) + shown, *([_FAR_NOTE] if far else [])]
+    first = view.first
+    there = {shown.label for bin_ in chosen for shown, _ in _beside(view, bin_)}
+    others = [one for one in view.shown[1:] if one.label in there]
+    missing = [one.short for one in view.shown[1:] if one.label not in there]
+    if missing:
+        notes.append(f"without {', '.join(missing)}, in other bins of energy")
     filled = Row((first.short,), replace(first.look, marker="s", line="none"))
     legend = [filled, *(Row((one.short,), replace(one.look, marker="", line="-")) for one in others)]
     heading = Heading("response", view.sample, legend, notes)
@@ -166,6 +183,8 @@ def _panel(view: View, bin_: Bin, *, log: bool) -> Panel:
     if bin_.estimates:
         mean = with_error(bin_.estimates["core_mean"])
         numbers = f"μ = {mean}\nσ/μ = ({with_error(bin_.estimates['resolution'], PERCENT)}) %"
+    if beyond := bin_.events - int(events.sum()):
+        numbers = f"{numbers}\n{count(beyond)} beyond".strip()
     top = _FLOOR * (peak / _FLOOR) ** (1 / (1 - _HEADROOM)) if log else peak / (1 - _HEADROOM)
     return Panel(
         Axis(RESPONSE, float(edges[0]), float(edges[-1])),

@@ -10,11 +10,12 @@ from calomlp.plotting.chart import Axis, Chart, Heading, Line, Marks, Panel
 from calomlp.plotting.look import Look
 from calomlp.plotting.points import PERCENT
 from calomlp.plotting.view import short
+from calomlp.units import listed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from calomlp.evaluation.estimators import Measurement
+    from calomlp.evaluation.numbers import Number
     from calomlp.plotting.chart import Array, Item
 
 _LOOK = Look("#0072B2", "o", (0, (1, 1)))
@@ -40,7 +41,7 @@ _UNITS = {
 """Factors and units of numbers; all others are shares, in percent."""
 
 
-def scan(setting: str, places: Sequence[float | str], numbers: Mapping[str, Sequence[Measurement]]) -> Chart:
+def scan(setting: str, places: Sequence[float | str], numbers: Mapping[str, Sequence[Number]]) -> Chart:
     """Show numbers of reports against a setting.
 
     Args:
@@ -50,18 +51,24 @@ def scan(setting: str, places: Sequence[float | str], numbers: Mapping[str, Sequ
     """
     axis, x = _across(setting, places)
     order = np.argsort(x, kind="stable")
-    panels = []
+    panels, notes = [], [] if axis.ticks else ["dotted: to guide the eye"]
     for name, found in numbers.items():
         scale, unit = _unit(name)
-        value, error = (scale * np.array([getattr(found[i], part) for i in order]) for part in ("value", "error"))
+        value, error = (
+            scale * np.array([getattr(found[i].measured, part) for i in order]) for part in ("value", "error")
+        )
         items: list[Item] = [Marks(name, _LOOK, x[order], value, error)]
         if not axis.ticks:  # there is nothing between words
-            items.append(Line(name, _LOOK, x[order], value))
+            items.append(Line("to guide the eye", _LOOK, x[order], value))
         low, high = float((value - error).min()), float((value + error).max())
         pad = 0.1 * (high - low) or 0.1 * abs(high) or 1.0
+        if value.min() >= 0:  # what is not negative has a frame that ends at zero
+            low = max(low, pad)
+        if bins := dict.fromkeys(item.name for item in found if item.name != name):
+            notes.append(f"{name} is {listed(list(bins), 4)}: the bins that it is in, by their mean energies")
         label = f"{short(name, 24)} [{unit}]" if unit else short(name, 28)
         panels.append(Panel(axis, Axis(label, low - pad, high + pad), tuple(items)))
-    heading = Heading("scan", f"{len(places)} reports", (), ["dotted: to guide the eye"] if not axis.ticks else [])
+    heading = Heading("scan", f"{len(places)} reports", (), notes)
     return Chart("scan", heading, tuple(panels), 1.0 + 1.4 * len(panels))
 
 

@@ -45,6 +45,9 @@ HELD = 0.9
 _FEW = 6
 """Up to this many energies are listed in one block, more in two."""
 
+_NEAREST = 0.1
+"""Where the density begins, in Moliere radii or cm: below the size of most cells."""
+
 _ALL_BANDS = 3
 """Up to this many energies have a band each; of more, only the lowest and the highest."""
 
@@ -131,7 +134,7 @@ def density(profiles: ShowerProfiles) -> Chart:
     labels = _labels(profiles)
     rows = [Row((label,), Look(look.colour)) for label, look in labels]
     panel = Panel(
-        Axis(f"distance from the axis $r$ [{unit}]", 0, float(edges[-1])),
+        Axis(f"distance from the axis $r$ [{unit}]", _NEAREST, float(edges[-1]), log=True),
         Axis(rf"$(1/E)\ \mathrm{{d}}E/(2\pi r\,\mathrm{{d}}r)$ [% / {unit}$^2$]", low / 2, 3 * top, log=True),
         tuple(items),
     )
@@ -184,17 +187,19 @@ def event(shower: ShowerEvent) -> Chart:
     low = min(0.0, 1.1 * float(shower.layer_energy.min(initial=0)))
     layers = Panel(
         across,
-        Axis("layer [GeV]", low, top),
+        Axis("E of a layer [GeV]", low, top),
         (Steps("energy of the layers [GeV]", Look("#0072B2"), shower.depth, shower.layer_energy, filled=True),),
         share=0.6,
     )
+    projections = (("x", shower.x_edges, shower.x), ("y", shower.y_edges, shower.y))
+    span = max(np.subtract(*_filled(edges, cells)[::-1]) for _, edges, cells in projections)
     views = [
         Panel(
             across,
-            Axis(f"{name} [cm]", *_reach(edges, cells)),
+            Axis(f"{name} [cm]", *_reach(edges, cells, span)),
             (Cells("energy of the hits [GeV]", shower.depth, edges, cells),),
         )
-        for name, edges, cells in (("x", shower.x_edges, shower.x), ("y", shower.y_edges, shower.y))
+        for name, edges, cells in projections
     ]
     particle = f" {_PARTICLES.get(shower.pdg_id, f'PDG {shower.pdg_id}')}" if shower.pdg_id is not None else ""
     sample = f"{shower.true_energy:.4g} GeV{particle}, {count(shower.hits)} hits"
@@ -203,14 +208,18 @@ def event(shower: ShowerEvent) -> Chart:
     return Chart("event", Heading("shower", sample, (), notes), (layers, *views), 4.4)
 
 
-def _reach(edges: Array, cells: Array) -> tuple[float, float]:
-    """Return the range of the cells with hits and some room around them."""
+def _filled(edges: Array, cells: Array) -> tuple[float, float]:
+    """Return the range of the cells with hits."""
     filled = np.flatnonzero((cells > 0).any(axis=1))
     if not len(filled):
         return float(edges[0]), float(edges[-1])
-    low, high = float(edges[filled[0]]), float(edges[filled[-1] + 1])
-    room = 0.05 * (high - low)
-    return low - room, high + room
+    return float(edges[filled[0]]), float(edges[filled[-1] + 1])
+
+
+def _reach(edges: Array, cells: Array, span: float) -> tuple[float, float]:
+    """Return a range of a width, and some room, around the cells with hits: showers are as wide in x as in y."""
+    middle = sum(_filled(edges, cells)) / 2
+    return middle - 0.55 * span, middle + 0.55 * span
 
 
 def heading(title: str, profiles: ShowerProfiles, rows: Sequence[Row], notes: Sequence[str]) -> Heading:
