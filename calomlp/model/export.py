@@ -79,8 +79,8 @@ def export(model: Model, features: Matrix, origin: str, tolerance: float) -> Exp
         allowed = tolerance if name in (ENERGY_OUTPUT, ANCHOR_OUTPUT) else SIGMA_ALLOWANCE * tolerance
         if not deviation <= allowed:
             raise ArtefactError(
-                f"{name} of the graph deviates from the model by {deviation:.2g} on {len(features)} {origin}, more than "
-                f"{allowed:.2g}: nothing was written; --tolerance allows more"
+                f"{name} of the graph deviates from the model by {deviation:.2g} on {len(features)} {origin}, more "
+                f"than {allowed:.2g}: nothing was written; --tolerance allows more"
             )
     verification = {
         "events": len(features),
