@@ -37,7 +37,7 @@ class ExitCode(IntEnum):
     INTERNAL = 1, "output cannot be written, or internal error (--debug shows the traceback)"
     USAGE = 2, "usage or configuration error"
     INPUT = 3, "input data unusable: missing, truncated, no such tree or branch, non-finite, empty selection"
-    ARTEFACT = 4, "artefact incompatible: schema, features, resume configuration"
+    ARTEFACT = 4, "artefact incompatible: schema, features, resume configuration, an export that deviates"
     TRAINING = 5, "training failed: diverged or non-finite"
     QUALITY = 6, "quality gate not met (--require)"
     DEPENDENCY = 7, "optional dependency missing"

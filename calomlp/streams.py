@@ -42,7 +42,7 @@ class Record:
 
     Attributes:
         action: The command.
-        artefact: What it made: ``dataset``, ``model``, ``report`` or ``figures``.
+        artefact: What it made: ``dataset``, ``model``, ``report``, ``figures`` or ``onnx``.
         path: Where that lies.
         summary: Numbers worth knowing without opening the artefact.
         status: ``done``, unless the command says otherwise.

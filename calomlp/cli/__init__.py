@@ -11,7 +11,7 @@ from typing import NoReturn
 import typer
 
 from calomlp import __version__
-from calomlp.cli import evaluate, inspect, plot, simulate, train
+from calomlp.cli import evaluate, export, inspect, plot, simulate, train
 from calomlp.cli.console import wrapped
 from calomlp.cli.options import TABLES, register
 from calomlp.errors import CalomlpError, CheckpointWritten, ExitCode, PeerFailed, ReaderGone
@@ -60,7 +60,7 @@ def _calomlp(
     """Options that belong to no command."""
 
 
-for _module in (simulate, train, evaluate, plot, inspect):
+for _module in (simulate, train, evaluate, plot, export, inspect):
     register(app, _module.SETTINGS, _module.run)
 
 

@@ -14,7 +14,9 @@ from calomlp.progress import Progress
 if TYPE_CHECKING:
     from rich.progress import Progress as Display
 
+    from calomlp.plotting.page import Page
     from calomlp.plotting.tables import Table
+    from calomlp.streams import Streams
 
 _SECONDS_BETWEEN_LINES = 10.0
 _LEAST_NAME, _WIDE_NAME = 10, 24  # columns of a terminal
@@ -121,6 +123,15 @@ class TerminalProgress(Progress):
         if self._display is not None:
             self._display.stop()
             self._display = None
+
+
+def print_page(page: Page, streams: Streams) -> None:
+    """Write text and draw tables on standard output, in their order."""
+    for block in page:
+        if isinstance(block, str):
+            streams.print_line(block)
+        else:
+            print_tables([block], [])
 
 
 def print_tables(tables: Sequence[tuple[str, Table]], notes: Sequence[str]) -> None:

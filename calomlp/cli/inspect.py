@@ -186,10 +186,6 @@ def _answer(session: Session, record: str, page: Page) -> None:
     if session.json:
         session.streams.print_line(record)
         return
-    from calomlp.cli.console import print_tables
+    from calomlp.cli.console import print_page
 
-    for block in page:
-        if isinstance(block, str):
-            session.streams.print_line(block)
-        else:
-            print_tables([block], [])
+    print_page(page, session.streams)

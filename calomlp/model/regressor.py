@@ -28,11 +28,11 @@ TARGETS = ("ratio", "direct", "log")
 _STANDARD_FLOOR = 1e-6
 _PART = 8_192
 _DOMAIN_EVENTS = 50_000
-_WIDTH_LIMIT = 3.0
+WIDTH_LIMIT = 3.0
 """The network says how much wider or narrower an event is than others at its energy, at most by exp(3): no event can
 collapse to a spread of nothing and rule the fit."""
 
-_SOFTPLUS_ONE = math.log(math.e - 1)
+SOFTPLUS_ONE = math.log(math.e - 1)
 
 
 @dataclass(frozen=True)
@@ -274,10 +274,10 @@ class Regressor(nn.Module):
             case _:
                 energy = self.output_mean + self.output_scale * first
         if self.architecture.head == GAUSSIAN:
-            width = sigma * torch.exp(others[0].clamp(-_WIDTH_LIMIT, _WIDTH_LIMIT))
+            width = sigma * torch.exp(others[0].clamp(-WIDTH_LIMIT, WIDTH_LIMIT))
             return Prediction(energy, width, width)
         if self.architecture.head == QUANTILES:
-            below, above = (sigma * F.softplus(other + _SOFTPLUS_ONE) for other in others)
+            below, above = (sigma * F.softplus(other + SOFTPLUS_ONE) for other in others)
             return Prediction(energy, below, above)
         return Prediction(energy)
 
