@@ -10,6 +10,7 @@ from calomlp.plotting.quantity import count
 from calomlp.plotting.tables import Table
 
 _MAX_COLUMNS = 60
+_RANGE = ("low", "median", "high")
 
 
 def export_page(contract: Mapping[str, Any], path: str) -> Page:
@@ -46,6 +47,3 @@ def _columns(columns: list[Mapping[str, Any]]) -> Table:
         for number, column in enumerate(columns)
     ]
     return Table(("feature", "column", "energy", "0.1 %", "median", "99.9 %"), first_rows(rows, _MAX_COLUMNS))
-
-
-_RANGE = ("low", "median", "high")
