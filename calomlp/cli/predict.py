@@ -125,7 +125,7 @@ def _run(session: Session, settings: PredictSettings, _: Processes) -> None:
     recipe = _recipe(models[""], settings)
     request = Request(models, recipe, keep, settings.container, settings.on_bad_file == SKIP)
     found = predict(request, outputs, session.streams.artefact, progress=session.progress, interrupt=session.interrupt)
-    _report(session, settings, found, recipe.cut.text if recipe.cut else "", list(outputs) if in_folder else [])
+    _report(session, settings, found, recipe.cut.text if recipe.cut else "", in_folder=in_folder)
 
 
 def _is_model(name: str) -> bool:
@@ -188,7 +188,7 @@ def _in_folder(folder: str, sources: Sequence[Source]) -> dict[str, list[Source]
     return outputs
 
 
-def _report(session: Session, settings: PredictSettings, found: Predicted, cut: str, files: list[str]) -> None:
+def _report(session: Session, settings: PredictSettings, found: Predicted, cut: str, *, in_folder: bool) -> None:
     """Say what was done, and what has no energy or one that cannot be trusted."""
     for sentence in found.losses():
         logger.warning("%s", sentence)
@@ -207,8 +207,8 @@ def _report(session: Session, settings: PredictSettings, found: Predicted, cut: 
     }
     if others := {name: found.counts(name) for name in found.of_models if name}:
         summary["models"] = others
-    if files:
-        summary["files"] = files
+    if in_folder:
+        summary["files"] = found.outputs
     counts = found.counts("")
     session.finish(
         Record("predict", "dataset", settings.output, summary),

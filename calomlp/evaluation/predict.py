@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -78,12 +78,14 @@ class Predicted:
     """What a prediction came to.
 
     Attributes:
+        outputs: What was written.
         entries: Entries that were written.
         tally: Events that were read, those that do not pass the cut, and files that were left out.
         of_models: By the name of the model, bad values and the events that have no energy because of them.
         outside: By the name of the model, events that are measured, but unlike those of its training.
     """
 
+    outputs: list[str] = field(default_factory=list)
     entries: int = 0
     tally: Tally = field(default_factory=Tally)
     of_models: dict[str, Tally] = field(default_factory=dict)
@@ -96,6 +98,7 @@ class Predicted:
 
     def add(self, other: Predicted) -> None:
         """Add what another output came to."""
+        self.outputs += other.outputs
         self.entries += other.entries
         self.tally.add(other.tally)
         for name, tally in other.of_models.items():
@@ -164,7 +167,7 @@ def predict(
         except InputError as error:
             found.tally.skip(sources[0], error, allowed=request.skip_bad_files)
         else:
-            found.add(own)
+            found.add(replace(own, outputs=[output]))
     progress.finish()
     return found
 
@@ -321,14 +324,15 @@ def _said(model: Model, matrix: Floats, tally: Tally) -> tuple[dict[str, NDArray
         matrix: Features of the events, shape [events, columns].
         tally: Counts energies that are no finite number.
     """
+    some = matrix if len(matrix) else np.zeros((1, matrix.shape[1]), dtype=np.float32)  # of none, spreads are undefined
     with threads(1):
-        found = model.regressor.estimates(matrix)
+        found = model.regressor.estimates(some)
     said = {"energy": found.regressor, "anchor": found.anchor, "in_domain": found.in_domain}
     if found.below is not None and found.above is not None:
         said["sigma"] = (found.below + found.above) / 2
         if model.regressor.architecture.head == QUANTILES:
             said |= {"sigma_below": found.below, "sigma_above": found.above}
-    arrays = {name: values.cpu().numpy() for name, values in said.items()}
+    arrays = {name: values.cpu().numpy()[: len(matrix)] for name, values in said.items()}
     finite = np.isfinite(arrays["energy"])
     if finite.all():
         return arrays, slice(None)
