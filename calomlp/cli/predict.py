@@ -192,10 +192,8 @@ def _report(session: Session, settings: PredictSettings, found: Predicted, cut: 
     """Say what was done, and what has no energy or one that cannot be trusted."""
     for sentence in found.losses():
         logger.warning("%s", sentence)
-    for name in found.of_models:
-        if number := found.outside[name]:
-            whose = f" of {name}" if name else ""
-            logger.info("%d events are unlike those of the training%s: calo_in_domain is false", number, whose)
+    for sentence in found.doubts():
+        logger.warning("%s", sentence)
     if found.tally.cut:
         logger.info("%d events do not pass the cut %s: their energy is NaN", found.tally.cut, cut)
     summary: dict[str, Any] = {

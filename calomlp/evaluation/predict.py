@@ -37,6 +37,9 @@ _FILE, _ENTRY = f"{_OURS}_file", f"{_OURS}_entry"
 _Selected = tuple[NDArray[np.int64], Mapping[str, Any]]
 """Places of events among those of a piece, and their branches by name."""
 
+_MANY_OUTSIDE = 0.1
+"""Of the events of the training, one in a thousand is outside of the domain."""
+
 Artefact = Callable[[str], AbstractContextManager[Path]]
 """Gives a temporary path for a name, and puts the file in place if the block ends well."""
 
@@ -118,6 +121,17 @@ class Predicted:
             if tally.replaced:
                 yield f"{tally.replaced} events have a bad value, which counts as zero{of}: {tally.culprits()}"
         yield from self.tally.losses()
+
+    def doubts(self) -> Iterator[str]:
+        """Say which energies should not be trusted, a sentence for each model that has many of them."""
+        for name, tally in self.of_models.items():
+            measured, outside = self.tally.events - self.tally.cut - tally.left_out, self.outside[name]
+            of = f" of {name}" if name else ""
+            if outside > _MANY_OUTSIDE * measured:
+                yield (
+                    f"{outside} of {measured} measured events are unlike those of the training{of}, "
+                    f"{_OURS}_in_domain is false: are features in the units of the training?"
+                )
 
 
 def predict(

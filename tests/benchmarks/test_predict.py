@@ -66,7 +66,7 @@ def test_rate_beside_the_bare_chain(events_folder: Path, tmp_path: Path) -> None
     with uproot.open(tmp_path / "bare.root") as one, uproot.open(tmp_path / "ours.root") as other:
         expected, found = (file["events"]["calo_energy"].array(library="np") for file in (one, other))
     assert found == pytest.approx(expected, rel=1e-5)
-    assert np.median(ratios) > RATIO
+    assert rates["ours"] > RATIO * rates["bare"]  # of the best times, as others may use the machine
 
 
 def showers(path: Path, events: int) -> Source:

@@ -180,6 +180,18 @@ def test_the_tree_of_several_files_goes_on_like_a_chain(
     assert origin["models"][""]["weights"] == models["huber"].weights_mark()
 
 
+def test_features_in_another_unit_are_doubted(models: dict[str, Model], make_root: Make, tmp_path: Path) -> None:
+    data = of_data(1000)
+    two = {"": models["huber"], "other": models["quantiles"]}
+    found, _ = predicted(two, make_root(data), tmp_path / "e.root")
+    assert not [*found.doubts()]
+    data["layer_energy"] *= 1000
+    found, _ = predicted(two, make_root(data, name="MeV.root"), tmp_path / "f.root")
+    first, second = found.doubts()
+    assert first.startswith("1000 of 1000 measured events are unlike those of the training, calo_in_domain is false")
+    assert "training of other, calo_in_domain" in second
+
+
 def test_equal_requests_make_equal_bytes(models: dict[str, Model], make_root: Make, tmp_path: Path) -> None:
     source = make_root(of_data(300))
     for name in ("a", "b"):
