@@ -52,7 +52,7 @@ def test_the_core_neither_prints_nor_exits_nor_executes(path: Path) -> None:
             assert node.value.id != "sys" or path.parent.name == "cli"
 
 
-@pytest.mark.parametrize("command", ["", "simulate", "train", "evaluate", "plot", "export", "inspect"])
+@pytest.mark.parametrize("command", ["", "simulate", "train", "evaluate", "plot", "predict", "export", "inspect"])
 def test_help_imports_nothing_heavy(command: str) -> None:
     code = (
         "import sys\nfrom calomlp.cli import run\n"

@@ -11,7 +11,7 @@ from typing import NoReturn
 import typer
 
 from calomlp import __version__
-from calomlp.cli import evaluate, export, inspect, plot, simulate, train
+from calomlp.cli import evaluate, export, inspect, plot, predict, simulate, train
 from calomlp.cli.console import wrapped
 from calomlp.cli.options import TABLES, register
 from calomlp.errors import CalomlpError, CheckpointWritten, ExitCode, PeerFailed, ReaderGone
@@ -28,7 +28,9 @@ calomlp evaluate model.safetensors -o report.json
 
 calomlp plot report.json -o figures/
 
-Each command makes one artefact; '-' reads from and writes to a pipe, so that the four can be chained:
+calomlp predict model.safetensors data.root -o energies.root
+
+Each command makes one artefact; '-' reads from and writes to a pipe, so that they can be chained:
 
 calomlp simulate siw-ecal | calomlp train - | calomlp evaluate - showers.root
 """
@@ -60,7 +62,7 @@ def _calomlp(
     """Options that belong to no command."""
 
 
-for _module in (simulate, train, evaluate, plot, export, inspect):
+for _module in (simulate, train, evaluate, plot, predict, export, inspect):
     register(app, _module.SETTINGS, _module.run)
 
 

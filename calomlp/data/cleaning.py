@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import reduce
 from typing import Any
 
@@ -12,6 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calomlp.data.tally import Tally
+from calomlp.errors import BadValueError
+
+Floats = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+Bad = tuple[str, str, Mask, Floats]
+"""What is wrong, of what, in which events, and the values, the last two of shape [events]."""
 
 
 def mark_missing(branches: Mapping[str, Any], marks: Sequence[float], tally: Tally) -> dict[str, Any]:
@@ -57,3 +64,73 @@ def bad_events(values: Any) -> NDArray[np.bool_]:
             bad = ak.flatten(bad, axis=2)
         return np.asarray(ak.any(bad, axis=1))
     return np.asarray(bad.reshape(len(bad), -1).any(axis=1))
+
+
+def zero_features(names: Sequence[str], matrix: Floats, bad: Mask, touched: Any, tally: Tally) -> None:
+    """Put zero in the place of every feature that is not finite.
+
+    Args:
+        names: Of the columns.
+        matrix: Features, shape [events, columns].
+        bad: Which of them are not finite, of the same shape.
+        touched: Events in which a branch has been set to zero already.
+        tally: Counts the events.
+    """
+    for column in np.flatnonzero(bad.any(axis=0)).tolist():
+        tally.count_bad(names[column], int(np.count_nonzero(bad[:, column])))
+    tally.replaced += int(np.count_nonzero(touched | bad.any(axis=1)))
+    matrix[bad] = 0
+
+
+def bad_columns(names: Sequence[str], matrix: Floats, bad: Mask) -> list[Bad]:
+    """Return what is wrong with features.
+
+    Args:
+        names: Of the columns.
+        matrix: Features, shape [events, columns].
+        bad: Which of them are not finite, of the same shape.
+    """
+    return [
+        (f"feature {names[column]!r} is not finite", names[column], bad[:, column], matrix[:, column])
+        for column in np.flatnonzero(bad.any(axis=0)).tolist()
+    ]
+
+
+def refusal(source: str, found: Bad, entries: NDArray[np.int64], way_out: str) -> BadValueError:
+    """Return the error that says where a bad value is.
+
+    Args:
+        source: The file.
+        found: What is wrong.
+        entries: Numbers of the entries that were looked at.
+        way_out: What else could be done.
+    """
+    problem, _, bad, values = found
+    first = np.argmax(bad)
+    hint = ": is a hit outside of the layers?" if "layers(" in problem else ""
+    return BadValueError(
+        f"{source}: {problem} in {np.count_nonzero(bad)} of events {entries[0]} to {entries[-1]}, first in "
+        f"event {entries[first]} ({values[first]:g}){hint}; {way_out}"
+    )
+
+
+def culprits(
+    read: Iterable[str], branches: Mapping[str, Any], found: Sequence[tuple[str, NDArray[np.bool_]]]
+) -> Iterator[tuple[str, int]]:
+    """Yield in how many events which branches are bad, and features that are though their branches are not.
+
+    Args:
+        read: Branches that features are made of.
+        branches: Branches by name.
+        found: Names of features, true energy and weight, and in which events they are bad.
+    """
+    explained = np.zeros(len(found[0][1]), dtype=np.bool_)
+    for name in sorted(read):
+        bad = bad_events(branches[name])
+        explained |= bad
+        if bad.any():
+            yield name, int(np.count_nonzero(bad))
+    for name, bad in found:
+        if (left := bad & ~explained).any():
+            yield name, int(np.count_nonzero(left))
+            explained |= left

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from calomlp.data.columns import Column
 from calomlp.data.reader import Table, open_table
-from calomlp.data.rows import TRUE_ENERGY, Chunk, Layout, Rows
+from calomlp.data.rows import TRUE_ENERGY, Chunk, Layout, Piece, Rows
 from calomlp.data.sources import Source
 from calomlp.errors import BadValueError, InputError, did_you_mean
 
@@ -58,6 +58,20 @@ class Exploded(Rows):
         Raises:
             InputError: If the members of the collection have not the same number of objects.
         """
+        for piece in self.pieces(names):
+            yield np.repeat(piece.entries, np.asarray(piece.counts)), dict(piece.events)
+
+    @property
+    def whole(self) -> Rows:
+        """The entries."""
+        return self._rows
+
+    def pieces(self, names: Iterable[str]) -> Iterator[Piece]:
+        """Read columns, as :meth:`Rows.pieces` does; entries without objects are there, too.
+
+        Raises:
+            InputError: If the members of the collection have not the same number of objects.
+        """
         wanted = sorted(names)
         for entries, columns in self._rows.chunks({*wanted, self._ruler}):
             counts = np.asarray(ak.num(columns[self._ruler]))
@@ -71,7 +85,7 @@ class Exploded(Rows):
                     raise InputError(f"{self.source}: {name} and {self._ruler} have not the same number of objects")
                 flat = ak.flatten(columns[name], axis=1)
                 exploded[name] = flat if self.columns[name].jagged else ak.to_numpy(flat)
-            yield entries[owner], exploded
+            yield Piece(entries, columns, counts, exploded)
 
 
 class Grouped(Rows):

@@ -40,6 +40,23 @@ class Layout:
     tree: str = ""
 
 
+@dataclass(frozen=True)
+class Piece:
+    """Some entries, and the events in them.
+
+    Attributes:
+        entries: Their numbers, shape [entries].
+        columns: Of the entries, by name.
+        counts: Number of events in each entry, shape [entries]; ``None`` if each entry is one.
+        events: Columns of the events, by name.
+    """
+
+    entries: NDArray[np.int64]
+    columns: Mapping[str, Any]
+    counts: NDArray[np.int64] | None
+    events: Mapping[str, Any]
+
+
 class Rows:
     """The entries of a table, one event each, with the columns of its friends and what is known of the file.
 
@@ -131,6 +148,23 @@ class Rows:
             if self._is_constant(TRUE_ENERGY):
                 columns[TRUE_ENERGY] = np.full(stop - start, self.source.true_energy)
             yield np.arange(start, stop), columns
+
+    @property
+    def whole(self) -> Rows:
+        """What the events are in: these rows themselves, unless an entry may hold several events, or none."""
+        return self
+
+    def pieces(self, names: Iterable[str]) -> Iterator[Piece]:
+        """Read columns in chunks of bounded memory, of the events and of the entries that they are in.
+
+        Args:
+            names: Some of :attr:`columns`.
+
+        Raises:
+            InputError: If the file is damaged, or changes while it is read.
+        """
+        for entries, columns in self.chunks(names):
+            yield Piece(entries, columns, None, columns)
 
     def _check_order(self, columns: Mapping[str, Any], start: int, stop: int) -> None:
         """Refuse friends whose entries are numbered in another way."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from calomlp.data.cleaning import bad_events, mark_missing, zero_bad
+from calomlp.data.cleaning import bad_columns, culprits, mark_missing, refusal, zero_bad, zero_features
 from calomlp.data.expressions import Expression
 from calomlp.data.features import FeatureSet, per_event
 from calomlp.data.reader import Table
@@ -260,18 +260,25 @@ def selected(
     Raises:
         InputError: If the cut is not true or false in each event.
     """
-    cut = recipe.cut
     for entries, read in rows.chunks(names):
         branches = mark_missing(read, recipe.missing, tally) if recipe.missing else read
-        if cut is None:
+        if recipe.cut is None:
             yield len(entries), entries, branches
             continue
-        passes = per_event(cut, branches, len(entries))
-        if passes.ndim != 1 or passes.dtype.kind != "b":
-            raise BadValueError(
-                f"{rows.source}: cut {cut.text!r} is not one condition in each event, such as e_sum > 1"
-            )
-        yield len(entries), entries[passes], {name: values[passes] for name, values in branches.items()}
+        good = passes(rows, recipe.cut, branches, len(entries))
+        yield len(entries), entries[good], {name: values[good] for name, values in branches.items()}
+
+
+def passes(rows: Rows, cut: Expression, branches: Mapping[str, Any], events: int) -> NDArray[np.bool_]:
+    """Return which events of a chunk pass a cut, shape [events].
+
+    Raises:
+        InputError: If the cut is not true or false in each event.
+    """
+    found = per_event(cut, branches, events)
+    if found.ndim != 1 or found.dtype.kind != "b":
+        raise BadValueError(f"{rows.source}: cut {cut.text!r} is not one condition in each event, such as e_sum > 1")
+    return found
 
 
 def read_target(rows: Rows, target: Expression, branches: Mapping[str, Any], events: int) -> NDArray[np.float32]:
@@ -329,15 +336,9 @@ def _good(
     """
     bad_features = ~np.isfinite(sample.features)
     if recipe.on_bad == ZERO and (bad_features.any() or np.any(touched)):
-        for column in np.flatnonzero(bad_features.any(axis=0)):
-            tally.count_bad(recipe.features.columns[column], int(np.count_nonzero(bad_features[:, column])))
-        tally.replaced += int(np.count_nonzero(touched | bad_features.any(axis=1)))
-        sample.features[bad_features] = 0
+        zero_features(recipe.features.columns, sample.features, bad_features, touched, tally)
         bad_features[:] = False
-    found = []  # what is wrong, of what, where, and the values
-    for column in np.flatnonzero(bad_features.any(axis=0)):
-        name = recipe.features.columns[column]
-        found.append((f"feature {name!r} is not finite", name, bad_features[:, column], sample.features[:, column]))
+    found = bad_columns(recipe.features.columns, sample.features, bad_features)
     for what, expression, values, least in (
         ("true energy {!r} is not finite and above zero", recipe.target, sample.true_energy, np.nextafter(0, 1)),
         ("weight {!r} is not finite and at least zero", recipe.weight, sample.weight, 0),
@@ -350,37 +351,9 @@ def _good(
     if not found:
         return np.ones(len(sample), dtype=np.bool_)
     if recipe.on_bad != SKIP:
-        problem, _, bad, values = found[0]
-        first = np.argmax(bad)
-        hint = ": is a hit outside of the layers?" if "layers(" in problem else ""
-        raise BadValueError(
-            f"{rows.source}: {problem} in {np.count_nonzero(bad)} of events {entries[0]} to {entries[-1]}, first in "
-            f"event {entries[first]} ({values[first]:g}){hint}; --on-bad skip leaves such events out"
-        )
-    for name, number in _culprits(recipe, branches, [(name, bad) for _, name, bad, _ in found]):
+        raise refusal(str(rows.source), found[0], entries, "--on-bad skip leaves such events out")
+    for name, number in culprits(recipe.features.branches, branches, [(name, bad) for _, name, bad, _ in found]):
         tally.count_bad(name, number)
     good: NDArray[np.bool_] = ~np.logical_or.reduce([bad for _, _, bad, _ in found])
     tally.left_out += int(np.count_nonzero(~good))
     return good
-
-
-def _culprits(
-    recipe: Recipe, branches: Mapping[str, Any], found: Sequence[tuple[str, NDArray[np.bool_]]]
-) -> Iterator[tuple[str, int]]:
-    """Yield in how many events which branches are bad, and features that are though their branches are not.
-
-    Args:
-        recipe: What is made of the branches.
-        branches: Branches by name.
-        found: Names of features, true energy and weight, and in which events they are bad.
-    """
-    explained = np.zeros(len(found[0][1]), dtype=np.bool_)
-    for name in sorted(recipe.features.branches):
-        bad = bad_events(branches[name])
-        explained |= bad
-        if bad.any():
-            yield name, int(np.count_nonzero(bad))
-    for name, bad in found:
-        if (left := bad & ~explained).any():
-            yield name, int(np.count_nonzero(left))
-            explained |= left

@@ -15,8 +15,8 @@ ON_BAD_FILE = (REFUSE, SKIP)
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataSettings:
-    """How files are opened, and where their true energy is."""
+class FileSettings:
+    """How files are opened, whether they hold a truth or not."""
 
     tree: str | None = setting(
         None, "Tree or RNTuple to read. Default: events, or the only one with the branches.", panel=DATA
@@ -27,6 +27,18 @@ class DataSettings:
         panel=DATA,
         metavar="TREE",
     )
+    missing: tuple[float, ...] = setting(
+        (), "Value that stands for a missing one, such as -999; repeatable.", panel=DATA, metavar="X"
+    )
+    on_bad_file: str = setting(
+        REFUSE, "A file that cannot be read: stop, or go on without it and say so.", choices=ON_BAD_FILE, panel=DATA
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSettings(FileSettings):
+    """How files are opened, and where their true energy is."""
+
     unit: str | None = setting(
         None, "Unit of the target: GeV, MeV, keV, TeV. Default: GeV, or as in training.", panel=DATA, metavar="UNIT"
     )
@@ -35,10 +47,4 @@ class DataSettings:
         "Take the true energy from the file's name: '_([0-9.]+)GeV'; a group named MeV, keV or TeV says the unit.",
         panel=DATA,
         metavar="REGEX",
-    )
-    missing: tuple[float, ...] = setting(
-        (), "Value that stands for a missing one, such as -999; repeatable.", panel=DATA, metavar="X"
-    )
-    on_bad_file: str = setting(
-        REFUSE, "A file that cannot be read: stop, or go on without it and say so.", choices=ON_BAD_FILE, panel=DATA
     )

@@ -80,12 +80,13 @@ class Tally:
     def losses(self) -> Iterator[str]:
         """Say what else was left out."""
         if self.left_out:
-            yield f"{self.left_out} of {self.events} events have a bad value and are left out: {self._bad()}"
+            yield f"{self.left_out} of {self.events} events have a bad value and are left out: {self.culprits()}"
         if self.replaced:
-            yield f"{self.replaced} of {self.events} events have a bad value, which counts as zero: {self._bad()}"
+            yield f"{self.replaced} of {self.events} events have a bad value, which counts as zero: {self.culprits()}"
         for path, reason in self.files.items():
             yield f"{path} is left out: {reason}"
 
-    def _bad(self) -> str:
+    def culprits(self) -> str:
+        """Return what is bad, and in how many events."""
         by_number = sorted(self.bad.items(), key=lambda item: -item[1])
         return listed([f"{name} in {number}" for name, number in by_number])

@@ -40,7 +40,7 @@ def predictions(path: Path, sources: Sequence[Source], marks: Sequence[str]) -> 
                 "file": np.full(len(chunk), number, dtype=np.int32),
                 "entry": chunk.entries,
                 "true_energy": chunk.sample.true_energy,
-                **{_branch(name): energy.astype(np.float32) for name, energy in measured.curves.items()},
+                **{branch_of(name): energy.astype(np.float32) for name, energy in measured.curves.items()},
             }
             widths = {"sigma_below": measured.below, "sigma_above": measured.above}
             columns |= {name: width.astype(np.float32) for name, width in widths.items() if width is not None}
@@ -51,6 +51,6 @@ def predictions(path: Path, sources: Sequence[Source], marks: Sequence[str]) -> 
         yield keep
 
 
-def _branch(curve: str) -> str:
-    """Return the name of a curve as ROOT takes it for a branch."""
+def branch_of(curve: str) -> str:
+    """Return the name of a curve, or of a column, as ROOT takes it for a branch."""
     return re.sub(r"\W", "_", curve)
