@@ -229,6 +229,12 @@ def test_objects_of_a_collection_have_lists_of_energies(make_root: Make, tmp_pat
     assert np.isnan(flat).tolist() == (raw <= 5).tolist()
     assert flat[raw > 5] == pytest.approx(model.regressor.energies(raw[raw > 5][:, None]), rel=1e-5)
     assert (found.entries, found.tally.events) == (2000, len(raw))
+    for events in (0, 5):  # without an object in any of them
+        none = ak.unflatten(np.empty(0, np.float32), np.zeros(events, int))
+        data = make_root({"Photon_raw": none, "run": np.arange(events)}, name=f"{events}.root")
+        found, energies = predicted(model, data, tmp_path / f"{events}-{container}", container=container, keep=("run",))
+        assert [len(each) for each in energies["calo_energy"]] == [0] * events
+        assert (found.entries, found.tally.events) == (events, 0)
     with pytest.raises(UsageError, match="--keep Photon_raw: it is not one number in each entry"):
         predicted(model, source, tmp_path / "f.root", keep=("Photon_raw",))
 
