@@ -144,7 +144,7 @@ SETTINGS = PlotSettings
 def run(session: Session, settings: PlotSettings) -> None:
     """Read what was named, draw the figures, write them, report."""
     from calomlp.data.sources import resolve
-    from calomlp.plotting.drawing import check_mathematics
+    from calomlp.plotting.labels import check_mathematics
     from calomlp.plotting.references import Reference
 
     if not settings.input:
@@ -214,7 +214,7 @@ def _is_data(source: Source) -> bool:
 def _reports(settings: PlotSettings, sources: Sequence[Source], references: Sequence[Reference]) -> Subject:
     from calomlp.evaluation.report import read_report
     from calomlp.plotting.chart import literal
-    from calomlp.plotting.drawing import parse_labels
+    from calomlp.plotting.labels import parse_labels
     from calomlp.plotting.subjects import of_scan, of_search, of_view
     from calomlp.plotting.view import View
 

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
+MANY_POINTS = 60
+"""More points than this on a curve are drawn small and pale, and fitted curves over them, which they would hide."""
+
 EDGE_NOTE = "open markers: at an edge of the training range"
 LEFT_OUT_NOTE = f"{EDGE_NOTE}, left out of the numbers above"
 OUTSIDE_NOTE = "triangles at the frame: points beyond it"

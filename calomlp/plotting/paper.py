@@ -11,7 +11,21 @@ from matplotlib.collections import QuadMesh
 from matplotlib.colors import LogNorm, to_rgba
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
-from calomlp.plotting.chart import Axis, Band, Bars, Cells, Chart, Item, Line, Marks, Panel, Rule, Shade, Steps
+from calomlp.plotting.chart import (
+    MANY_POINTS,
+    Axis,
+    Band,
+    Bars,
+    Cells,
+    Chart,
+    Item,
+    Line,
+    Marks,
+    Panel,
+    Rule,
+    Shade,
+    Steps,
+)
 from calomlp.plotting.frame import framed, settle
 from calomlp.plotting.style import CANVASES, SMALL, style
 
@@ -20,9 +34,6 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-MANY_POINTS = 60
-"""More points than this on a curve are drawn small and pale."""
 
 _FEW_POINTS = 30
 """Up to this many points on a line are marked each, of more some that are equally far apart."""
@@ -164,9 +175,9 @@ def _written(value: float, _place: int | None = None) -> str:
 
 
 @singledispatch
-def _draw(item: Item, axes: Axes, zorder: float) -> None:
+def _draw(item: Item, axes: Axes, zorder: float) -> None:  # noqa: ARG001 - the kinds below take them
     """Draw an item at a height above the paper."""
-    raise NotImplementedError(type(item).__name__)
+    raise TypeError(f"{type(item).__name__} is not an item of a panel")
 
 
 @_draw.register(Marks)

@@ -14,7 +14,6 @@ from calomlp.plotting.charts import REPORT_CHARTS, SHOWER_CHARTS
 from calomlp.plotting.charts.learning import Training, learning_curve, rates, training
 from calomlp.plotting.charts.scan import scan
 from calomlp.plotting.charts.showers import event, hits
-from calomlp.plotting.html import html_report
 from calomlp.plotting.names import OF_HITS, ON_REQUEST
 
 if TYPE_CHECKING:
@@ -88,7 +87,7 @@ def of_view(view: View, label: str = "") -> Subject:
     report = view.report
     metadata = _metadata(f"{report.events} events", report.context.provenance)
     what = "comparison of reports" if view.several else "report"
-    page = None if view.several else partial(html_report, report, label)
+    page = None if view.several else partial(_page, report, label)
     return Subject(what, builders, metadata, ("resolution", "linearity"), ON_REQUEST, page)
 
 
@@ -168,6 +167,12 @@ def of_showers(
     return Subject(
         "data set", builders, _metadata("data set", {"calomlp": version}), ("longitudinal", "radial"), on_request
     )
+
+
+def _page(report: Report, label: str, pictures: Sequence[Picture]) -> str:
+    from calomlp.plotting.html import html_report  # noqa: PLC0415 - it needs matplotlib, and a terminal does not
+
+    return html_report(report, label, pictures)
 
 
 def _of_profiles(builder: Callable[[ShowerProfiles], Chart], profiles: Callable[[], ShowerProfiles]) -> Chart:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from calomlp.evaluation.estimators import WIDTHS
-from calomlp.plotting.chart import Axis, Chart, Heading, Item, Line, Marks, Panel, Row, Rule, Shade
+from calomlp.plotting.chart import MANY_POINTS, Axis, Chart, Heading, Item, Line, Marks, Panel, Row, Rule, Shade
 from calomlp.plotting.look import published_looks
 from calomlp.plotting.points import BANDS, PERCENT, Points, deviation_points, limits, resolution_points
 from calomlp.plotting.references import fitted_energies
@@ -35,9 +35,6 @@ _FAR = 20.0
 
 _TWICE, _ENOUGH = 2.0, 0.3
 """Ratios above this do not widen their axis, which would flatten the others, if these are more than such a share."""
-
-_MANY_POINTS = 60
-"""Fitted curves lie under the points, unless these are so many that they would hide them."""
 
 _LONGEST_REFERENCE = 66
 """Characters that fit into a row of the legend, for label and formula of a published curve."""
@@ -111,7 +108,7 @@ def _resolution(view: View, name: str, axis: Axis, abscissa: Callable[[Array], A
     span = (low / 1.15, high * 1.15) if log else (0, 1.1 * high or 1)
     drawn = marks(view.shown, points, abscissa)
     lines = [*(line for shown in view.shown for line in _fitted(shown, abscissa)), *published]
-    items: list[Item] = [*lines, *drawn] if max(map(len, points)) > _MANY_POINTS else [*drawn, *lines]
+    items: list[Item] = [*lines, *drawn] if max(map(len, points)) > MANY_POINTS else [*drawn, *lines]
     label = f"{width_name(view.report)} of {RESPONSE} [%]"
     upper = Panel(
         axis, Axis(label, span[0], span[1], log), tuple(items), share=2.4, empty="" if any(map(len, points)) else EMPTY
