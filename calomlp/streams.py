@@ -240,12 +240,7 @@ def kind_of_file(path: str) -> str:
 @contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
     """Give a temporary path beside ``target``, and rename it to ``target`` if the block ends well."""
-    _sweep(target)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
-    temporary = Path(name)
-    try:
-        with suppress(OSError):
-            _lock(handle)
+    with temporary_beside(target) as temporary:
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
@@ -253,8 +248,19 @@ def atomic_path(target: Path) -> Iterator[Path]:
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)  # mkstemp makes private files, an artefact is for the whole group
         temporary.replace(target)
+
+
+@contextmanager
+def temporary_beside(target: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``target``, which is gone when the block ends."""
+    _sweep(target)
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+    try:
+        with suppress(OSError):
+            _lock(handle)
+        yield Path(name)
     finally:
-        temporary.unlink(missing_ok=True)
+        Path(name).unlink(missing_ok=True)
         os.close(handle)
 
 

@@ -19,6 +19,8 @@ Several files: into a folder, one file for each, with the same name; or into one
 file as a TChain does, with calo_file and calo_entry to tell where an entry is from. A model that was trained with
 --explode makes lists, one energy for each object; one that was trained with --group-by makes one entry for each run of
 entries with the same number, which is kept. More models in the place of data: their branches end in _NAME.
+
+Processes that torchrun or srun starts predict together, each its share of the files.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
     from calomlp.cli.session import Session
     from calomlp.data.sample import Recipe
     from calomlp.data.sources import Source
-    from calomlp.evaluation.predict import Predicted
+    from calomlp.evaluation.predicted import Predicted
     from calomlp.model.file import Model
     from calomlp.processes import Processes
 
@@ -94,11 +96,12 @@ SETTINGS = PredictSettings
 
 
 def run(session: Session, settings: PredictSettings) -> None:
-    """Refuse several processes, which would all write the same file, and predict."""
-    together(session, "cpu", partial(_run, session, settings), "calomlp predict is")
+    """Predict, together with other processes if there are any."""
+    streams = "-" in (settings.output, settings.model, *settings.data)
+    together(session, "cpu", partial(_run, session, settings), "standard input and output are" if streams else "")
 
 
-def _run(session: Session, settings: PredictSettings, _: Processes) -> None:
+def _run(session: Session, settings: PredictSettings, processes: Processes) -> None:
     """Read the models, find the files, predict, report."""
     in_folder = settings.output.endswith("/") or Path(settings.output).is_dir()
     if not in_folder:
@@ -124,7 +127,16 @@ def _run(session: Session, settings: PredictSettings, _: Processes) -> None:
     keep = tuple(name.strip() for text in settings.keep for name in text.split(",") if name.strip())
     recipe = _recipe(models[""], settings)
     request = Request(models, recipe, keep, settings.container, settings.on_bad_file == SKIP)
-    found = predict(request, outputs, session.streams.artefact, progress=session.progress, interrupt=session.interrupt)
+    found = predict(
+        request,
+        outputs,
+        session.streams.artefact,
+        progress=session.progress,
+        interrupt=session.interrupt,
+        processes=processes,
+    )
+    if processes.rank:
+        return
     _report(session, settings, found, recipe.cut.text if recipe.cut else "", in_folder=in_folder)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +22,13 @@ from calomlp.data.sources import Source
 from calomlp.data.tally import Tally
 from calomlp.data.writer import DatasetWriter
 from calomlp.errors import InputError, UsageError
+from calomlp.evaluation.predicted import Predicted
 from calomlp.evaluation.predictions import branch_of
+from calomlp.evaluation.spool import read_spool, spooled
 from calomlp.interrupt import Interrupt
 from calomlp.model.file import Model
 from calomlp.model.losses import QUANTILES
+from calomlp.processes import ALONE, Processes
 from calomlp.progress import Progress
 from calomlp.provenance import fingerprint, provenance
 
@@ -36,9 +39,6 @@ _FILE, _ENTRY = f"{_OURS}_file", f"{_OURS}_entry"
 
 _Selected = tuple[NDArray[np.int64], Mapping[str, Any]]
 """Places of events among those of a piece, and their branches by name."""
-
-_MANY_OUTSIDE = 0.1
-"""Of the events of the training, one in a thousand is outside of the domain."""
 
 Artefact = Callable[[str], AbstractContextManager[Path]]
 """Gives a temporary path for a name, and puts the file in place if the block ends well."""
@@ -76,64 +76,6 @@ class Request:
         return frozenset().union(cut, self.keep, *(model.recipe.features.branches for model in self.models.values()))
 
 
-@dataclass
-class Predicted:
-    """What a prediction came to.
-
-    Attributes:
-        outputs: What was written.
-        entries: Entries that were written.
-        tally: Events that were read, those that do not pass the cut, and files that were left out.
-        of_models: By the name of the model, bad values and the events that have no energy because of them.
-        outside: By the name of the model, events that are measured, but unlike those of its training.
-    """
-
-    outputs: list[str] = field(default_factory=list)
-    entries: int = 0
-    tally: Tally = field(default_factory=Tally)
-    of_models: dict[str, Tally] = field(default_factory=dict)
-    outside: Counter[str] = field(default_factory=Counter)
-
-    @classmethod
-    def by(cls, models: Iterable[str]) -> Self:
-        """Return what is known before the first event, of models by their names."""
-        return cls(of_models={name: Tally() for name in models})
-
-    def add(self, other: Predicted) -> None:
-        """Add what another output came to."""
-        self.outputs += other.outputs
-        self.entries += other.entries
-        self.tally.add(other.tally)
-        for name, tally in other.of_models.items():
-            self.of_models[name].add(tally)
-        self.outside.update(other.outside)
-
-    def counts(self, name: str) -> dict[str, int]:
-        """Return how many events that pass the cut have no energy from a model, or one that cannot be trusted."""
-        return {"not_measured": self.of_models[name].left_out, "outside_domain": self.outside[name]}
-
-    def losses(self) -> Iterator[str]:
-        """Say what was left out though the user did not ask for it, a sentence each."""
-        for name, tally in self.of_models.items():
-            of = f" of {name}" if name else ""
-            if tally.left_out:
-                yield f"{tally.left_out} events have a bad value, and NaN as energy{of}: {tally.culprits()}"
-            if tally.replaced:
-                yield f"{tally.replaced} events have a bad value, which counts as zero{of}: {tally.culprits()}"
-        yield from self.tally.losses()
-
-    def doubts(self) -> Iterator[str]:
-        """Say which energies should not be trusted, a sentence for each model that has many of them."""
-        for name, tally in self.of_models.items():
-            measured, outside = self.tally.events - self.tally.cut - tally.left_out, self.outside[name]
-            of = f" of {name}" if name else ""
-            if outside > _MANY_OUTSIDE * measured:
-                yield (
-                    f"{outside} of {measured} measured events are unlike those of the training{of}, "
-                    f"{_OURS}_in_domain is false: are features in the units of the training?"
-                )
-
-
 def predict(
     request: Request,
     outputs: Mapping[str, Sequence[Source]],
@@ -141,6 +83,7 @@ def predict(
     *,
     progress: Progress,
     interrupt: Interrupt,
+    processes: Processes = ALONE,
 ) -> Predicted:
     """Write the energies of files: a tree ``events`` with an entry for each of theirs, in the same order.
 
@@ -155,52 +98,116 @@ def predict(
         artefact: Where outputs are written.
         progress: Told of every chunk.
         interrupt: Looked at after every chunk.
+        processes: Those that predict together: each writes its share of the outputs, or reads its share of the files of
+            a single one. All return the same.
 
     Raises:
         InputError: If a file cannot be used.
         ArtefactError: If a file lacks a branch of a model.
         UsageError: If a branch that is to be kept is not one number in each entry.
     """
-    found = Predicted.by(request.models)
-    identities, entries = _check(request, outputs, found.tally)
-    progress.start("predicting", entries, "entries")
-    for output, sources in outputs.items():
-        known = [identities[source] for source in sources if source in identities]
-        if len(known) < len(sources):
-            continue
-        own = Predicted.by(request.models)
-        try:
-            with artefact(output) as path, _writer(request, path, sources, known) as writer:
-                for number, source in enumerate(sources):
-                    origin = number if len(sources) > 1 else None
-                    with open_rows(source, request.recipe.layout, request.branches) as rows:
-                        for piece in _pieces(request, rows):
-                            writer.extend(_block(request, rows, piece, origin, own))
-                            progress.advance(len(piece.entries))
-                            interrupt.check()
-        except InputError as error:
-            found.tally.skip(sources[0], error, allowed=request.skip_bad_files)
-        else:
-            found.add(replace(own, outputs=[output]))
+    work = _Work(request, outputs, artefact, progress, interrupt, processes)
+    found = _check(work)
+    processes.gather(None)  # nobody writes before all have looked at what is there
+    if processes.rank:
+        found = Predicted.by(request.models)  # the first one counts the files that cannot be read
+    good = {output: sources for output, sources in outputs.items() if all(source in work.known for source in sources)}
+    if processes.size > 1 and len(good) == 1:
+        _write_together(work, *good.popitem(), found)
+    else:
+        own = [list(good.items())[place] for place in processes.own(len(good))]
+        progress.start("predicting", work.entries([source for _, sources in own for source in sources]), "entries")
+        for output, sources in own:
+            one = Predicted.by(request.models)
+            try:
+                _write(work, output, sources, one)
+            except InputError as error:
+                found.tally.skip(sources[0], error, allowed=request.skip_bad_files)
+            else:
+                found.add(one)
     progress.finish()
+    whole = Predicted.by(request.models)
+    for share in processes.gather(found):
+        whole.add(share)
+    written = set(whole.outputs)
+    return replace(whole, outputs=[output for output in outputs if output in written])
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What every step of a prediction needs.
+
+    Attributes:
+        request: What is to be predicted.
+        outputs: By the name of the output, the files whose entries follow each other in it.
+        artefact: Where outputs are written.
+        progress: Told of every chunk.
+        interrupt: Looked at after every chunk.
+        processes: Those that work together.
+        known: Identity and entries of the files that can be read.
+    """
+
+    request: Request
+    outputs: Mapping[str, Sequence[Source]]
+    artefact: Artefact
+    progress: Progress
+    interrupt: Interrupt
+    processes: Processes
+    known: dict[Source, tuple[str, int]] = field(default_factory=dict)
+
+    def entries(self, sources: Iterable[Source]) -> int:
+        """Return how many entries some files have together."""
+        return sum(self.known[source][1] for source in sources)
+
+
+def _check(work: _Work) -> Predicted:
+    """Open every file before long work begins; return which cannot be read."""
+    found = Predicted.by(work.request.models)
+    for source in (source for sources in work.outputs.values() for source in sources):
+        try:
+            with open_rows(source, work.request.recipe.layout, work.request.branches) as rows:
+                _check_branches(work.request, rows)
+                work.known[source] = rows.identity, rows.whole.entries
+        except InputError as error:
+            found.tally.skip(source, error, allowed=work.request.skip_bad_files)
+    if not work.known:
+        files = found.tally.files
+        raise InputError(f"none of {len(files)} files can be read: {next(iter(files.values()))}")
     return found
 
 
-def _check(request: Request, outputs: Mapping[str, Sequence[Source]], tally: Tally) -> tuple[dict[Source, str], int]:
-    """Open every file before long work begins; return the identities of those that are used, and their entries."""
-    identities: dict[Source, str] = {}
-    entries = 0
-    for source in (source for sources in outputs.values() for source in sources):
-        try:
-            with open_rows(source, request.recipe.layout, request.branches) as rows:
-                _check_branches(request, rows)
-                identities[source] = rows.identity
-                entries += rows.whole.entries
-        except InputError as error:
-            tally.skip(source, error, allowed=request.skip_bad_files)
-    if not identities:
-        raise InputError(f"none of {len(tally.files)} files can be read: {next(iter(tally.files.values()))}")
-    return identities, entries
+def _write(work: _Work, output: str, sources: Sequence[Source], found: Predicted) -> None:
+    """Write an output."""
+    with work.artefact(output) as path, _writer(work, path, sources) as writer:
+        for block in _blocks(work, sources, range(len(sources)), found):
+            writer.extend(block)
+    found.outputs.append(output)
+
+
+def _write_together(work: _Work, output: str, sources: Sequence[Source], found: Predicted) -> None:
+    """Write one output with all processes: each reads a run of the files, the first one writes what all say of them.
+
+    What the others say lies beside the output until it is written, so that its bytes are those of a single process.
+    """
+    processes = work.processes
+    ends = [len(sources) * rank // processes.size for rank in range(processes.size + 1)]
+    own = range(ends[processes.rank], ends[processes.rank + 1])
+    work.progress.start("predicting", work.entries(sources[number] for number in own), "entries")
+    blocks = _blocks(work, sources, own, found)
+    if processes.rank:
+        with spooled(f"{output}.{processes.rank}", blocks) as spool:
+            processes.gather(spool)
+            processes.gather(None)  # it is read
+        return
+    with work.artefact(output) as path, _writer(work, path, sources) as writer:
+        for block in blocks:
+            writer.extend(block)
+        for spool in processes.gather(None)[1:]:
+            for block in read_spool(spool):
+                writer.extend(block)
+                work.interrupt.check()
+    processes.gather(None)
+    found.outputs.append(output)
 
 
 def _check_branches(request: Request, rows: Rows) -> None:
@@ -221,8 +228,9 @@ def _check_branches(request: Request, rows: Rows) -> None:
         raise UsageError(f"--keep {wrong[0]}: its name is taken in the output by another branch")
 
 
-def _writer(request: Request, path: Path, sources: Sequence[Source], identities: Sequence[str]) -> DatasetWriter:
+def _writer(work: _Work, path: Path, sources: Sequence[Source]) -> DatasetWriter:
     """Open an output, whose identity follows from the files and from what is done with them."""
+    request, identities = work.request, [work.known[source][0] for source in sources]
     marks = {name: model.weights_mark() for name, model in request.models.items()}
     cut = request.recipe.cut.text if request.recipe.cut else ""
     asked = [cut, request.recipe.missing, request.recipe.on_bad, request.keep]
@@ -238,6 +246,24 @@ def _writer(request: Request, path: Path, sources: Sequence[Source], identities:
             **provenance(),
         },
     )
+
+
+def _blocks(work: _Work, sources: Sequence[Source], own: range, found: Predicted) -> Iterator[dict[str, Any]]:
+    """Yield what is written of some of the files of an output.
+
+    Args:
+        work: What is to be done.
+        sources: All files of the output.
+        own: Numbers of the files that are read.
+        found: Counts what becomes of the events.
+    """
+    for number in own:
+        origin = number if len(sources) > 1 else None
+        with open_rows(sources[number], work.request.recipe.layout, work.request.branches) as rows:
+            for piece in _pieces(work.request, rows):
+                yield _block(work.request, rows, piece, origin, found)
+                work.progress.advance(len(piece.entries))
+                work.interrupt.check()
 
 
 def _pieces(request: Request, rows: Rows) -> Iterator[Piece]:

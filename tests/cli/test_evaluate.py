@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import socket
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 
@@ -18,6 +14,7 @@ import uproot
 from calomlp.cli import run
 from calomlp.errors import ExitCode
 from tests.conftest import Run, linear_showers
+from tests.processes import ends, srun
 
 
 @pytest.fixture
@@ -205,23 +202,9 @@ def test_what_makes_no_sense_is_one_line(
 def test_two_processes_make_the_report_of_one(calomlp: Run, clusters: list[str], tmp_path: Path) -> None:
     command = (*ESTIMATE, *clusters, "--by", "run", "--worst", "4", "-o")
     assert calomlp(*command, "one.json").returncode == 0
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    processes = []
-    for rank in "01":
-        place = {
-            "RANK": rank,
-            "WORLD_SIZE": "2",
-            "LOCAL_RANK": rank,
-            "MASTER_ADDR": "localhost",
-            "MASTER_PORT": str(port),
-        }
-        words = [sys.executable, "-m", "calomlp", *command, "two.json"]
-        processes.append(subprocess.Popen(words, cwd=tmp_path, env=os.environ | place, stdout=subprocess.PIPE))
-    outputs = [process.communicate(timeout=120)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0]
-    assert not outputs[1]
+    (first, second) = ends(srun(tmp_path, 2, *command, "two.json"))
+    assert first[0] == second[0] == 0
+    assert not second[1]
     one, two = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("one", "two"))
     for name in ("curves", "dependences", "notes", "bins"):
         assert json.dumps(one[name]) == json.dumps(two[name])

@@ -19,6 +19,7 @@ from calomlp.interrupt import Interrupt
 from calomlp.model.file import read_model, write_model
 from calomlp.training.settings import TrainingSettings
 from tests.conftest import Run, fitted, linear_showers
+from tests.processes import ends, srun
 
 MODEL, WIDE, GROUPED = "m.safetensors", "wide.safetensors", "grouped.safetensors"
 FILES = {"a.root": 300, "b.root": 200}
@@ -228,3 +229,18 @@ def test_a_signal_leaves_nothing_half_written(
     assert run(["predict", MODEL, "a.root", "b.root", "-o", "e.root"]) == ExitCode.SIGTERM
     assert "interrupted by SIGTERM, nothing was written" in capfd.readouterr().err
     assert not [*folder.glob("*e.root*")]
+
+
+def test_two_processes_share_the_files(folder: Path) -> None:
+    for output in ("e.root", "out/"):
+        first, second = ends(srun(folder, 2, "predict", MODEL, "[ab].root", "-o", output))
+        assert (first[0], second[0]) == (0, 0), first[2] + second[2]
+        assert json.loads(first[1])["entries"] == 500
+        assert not second[1]
+    assert json.loads(first[1])["files"] == ["out/a.root", "out/b.root"]
+    assert energies(folder / "e.root") == pytest.approx(np.concatenate([expected(name) for name in FILES]), rel=1e-5)
+    for name in FILES:
+        assert energies(folder / "out" / name) == pytest.approx(expected(name), rel=1e-5)
+    first, second = ends(srun(folder, 2, "predict", MODEL, "[ab].root", "-o", "-"))
+    assert (first[0], second[0]) == (ExitCode.USAGE, ExitCode.USAGE)
+    assert "standard input and output are for one process" in first[2] + second[2]

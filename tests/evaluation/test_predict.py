@@ -21,7 +21,8 @@ from calomlp.data.sample import parse_cut
 from calomlp.data.sources import Source
 from calomlp.errors import ArtefactError, BadValueError, InputError, UsageError
 from calomlp.evaluation.evaluate import Wishes, evaluate
-from calomlp.evaluation.predict import Predicted, Request, predict
+from calomlp.evaluation.predict import Request, predict
+from calomlp.evaluation.predicted import Predicted
 from calomlp.evaluation.predictions import predictions
 from calomlp.evaluation.subjects import Trained
 from calomlp.evaluation.summary import REGRESSOR
@@ -31,6 +32,7 @@ from calomlp.progress import Progress
 from calomlp.streams import Streams
 from calomlp.training.settings import TrainingSettings
 from tests.conftest import damage, fitted, linear_showers
+from tests.processes import in_threads
 
 Make = Callable[..., Source]
 QUICK: Mapping[str, Any] = {"epochs": 2, "ensemble": 1, "features": ("layer_energy",)}
@@ -237,6 +239,41 @@ def test_objects_of_a_collection_have_lists_of_energies(make_root: Make, tmp_pat
         assert (found.entries, found.tally.events) == (events, 0)
     with pytest.raises(UsageError, match="--keep Photon_raw: it is not one number in each entry"):
         predicted(model, source, tmp_path / "f.root", keep=("Photon_raw",))
+
+
+@pytest.mark.parametrize("size", [2, 3, 5])
+def test_processes_write_one_output_together_with_the_bytes_of_one(
+    models: dict[str, Model], make_root: Make, tmp_path: Path, size: int
+) -> None:
+    sources = [make_root(of_data(n, n), name=f"{n}.root") for n in (300, 0, 200, 50)]
+    request = Request({"": models["quantiles"]}, models["quantiles"].recipe, ("event",))
+    one, together = ({str(tmp_path / name): sources} for name in ("one.root", "e.root"))
+    quiet: dict[str, Any] = {"progress": Progress(), "interrupt": Interrupt()}
+    whole = predict(request, one, Streams().artefact, **quiet)
+    shares = in_threads(size, lambda ranked: predict(request, together, Streams().artefact, **quiet, processes=ranked))
+    assert (tmp_path / "e.root").read_bytes() == (tmp_path / "one.root").read_bytes()
+    assert all(replace(share, outputs=whole.outputs) == whole for share in shares)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_objects_that_another_process_has_read(make_root: Make, tmp_path: Path) -> None:
+    photons = ak.Array([[{"raw": 1.0}, {"raw": 2.0}], [], [{"raw": 3.0}]] * 100)
+    data = {"Photon": ak.zip({"raw": photons.raw, "true": 2 * photons.raw})}
+    settings = TrainingSettings(
+        explode="Photon", target="Photon_true", features=("Photon_raw",), energies=("Photon_raw",), epochs=1, ensemble=1
+    )
+    sources = [make_root(data, name=f"{number}.root") for number in range(3)]
+    model = fitted(sources[0], settings)
+    output = {str(tmp_path / "e.root"): sources}
+    quiet: dict[str, Any] = {"progress": Progress(), "interrupt": Interrupt()}
+    request = Request({"": model}, model.recipe)
+    in_threads(3, lambda ranked: predict(request, output, Streams().artefact, **quiet, processes=ranked))
+    with uproot.open(tmp_path / "e.root") as file:
+        found = file["events"].arrays()
+    assert ak.num(found.calo_energy).tolist() == 3 * ak.num(photons).tolist()
+    assert found.calo_file.tolist() == [0] * 300 + [1] * 300 + [2] * 300
+    energies = model.regressor.energies(ak.to_numpy(ak.flatten(photons.raw)).astype(np.float32)[:, None])
+    assert ak.flatten(found.calo_energy).to_numpy() == pytest.approx(np.tile(energies, 3), rel=1e-5)
 
 
 def test_a_group_of_entries_has_one_energy_and_its_number(make_root: Make, tmp_path: Path) -> None:

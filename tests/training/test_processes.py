@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-import sys
-import threading
-import uuid
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +18,7 @@ from calomlp.data.store import Room
 from calomlp.errors import ArtefactError, CheckpointWritten, InputError, UsageError
 from calomlp.interrupt import Interrupt
 from calomlp.model.file import Model, read_model, write_model
-from calomlp.processes import Meeting, Numbers, Processes, find_meeting
+from calomlp.processes import Meeting, Processes, find_meeting
 from calomlp.progress import Progress
 from calomlp.training import events, reading
 from calomlp.training.settings import TrainingSettings
@@ -32,18 +26,11 @@ from calomlp.training.train import train
 from calomlp.training.watch import Watch
 from tests.conftest import ROOM, fitted, linear_showers, read
 from tests.conftest import together as in_one_piece
+from tests.processes import SRUN, ends, in_threads, srun, torchrun
 
 Make = Callable[..., Source]
 
 TORCHRUN = {"RANK": "1", "WORLD_SIZE": "4", "LOCAL_RANK": "0", "MASTER_ADDR": "head", "MASTER_PORT": "29500"}
-SRUN = {
-    "SLURM_PROCID": "3",
-    "SLURM_STEP_NUM_TASKS": "4",
-    "SLURM_LOCALID": "1",
-    "SLURM_STEP_NODELIST": "node[03-07,9],other",
-    "SLURM_JOB_ID": "1234567",
-    "SLURM_STEP_ID": "2",
-}
 QUICK = TrainingSettings(features=("layer_energy",), hidden="16", epochs=3, threads=1)
 
 
@@ -95,45 +82,6 @@ def test_a_variable_that_makes_no_sense_is_named(wrong: dict[str, str]) -> None:
     ((name, value),) = wrong.items()
     with pytest.raises(UsageError, match=f"^{name} is '{value}': it must be a whole number from"):
         find_meeting(TORCHRUN | wrong)
-
-
-@dataclass(frozen=True)
-class Threads(Processes):
-    """Threads in the place of processes, which share memory and hand things over there."""
-
-    barrier: threading.Barrier = threading.Barrier(1)  # noqa: RUF009 - each test gives its own
-    said: tuple[list[Any], ...] = ()
-
-    def gather(self, value: Any) -> list[Any]:
-        self.said[0][self.rank] = value
-        self.barrier.wait(timeout=60)
-        found = list(self.said[0])
-        self.barrier.wait(timeout=60)
-        return found
-
-    def sum(self, numbers: Numbers) -> Numbers:
-        tensor = torch.as_tensor(numbers)
-        shares = self.gather(tensor.clone())
-        tensor.copy_(torch.stack(shares).sum(dim=0, dtype=tensor.dtype))
-        return numbers
-
-
-def in_threads(size: int, work: Callable[[Processes], Any]) -> list[Any]:
-    barrier, said = threading.Barrier(size), [None] * size
-
-    def one(rank: int) -> Any:
-        try:
-            return work(Threads(rank, size, rank, size, barrier, (said,)))
-        except BaseException:
-            barrier.abort()
-            raise
-
-    with ThreadPoolExecutor(size) as pool:
-        futures = [pool.submit(one, rank) for rank in range(size)]
-    errors = [error for future in futures if (error := future.exception())]
-    for error in sorted(errors, key=lambda error: isinstance(error, threading.BrokenBarrierError)):
-        raise error
-    return [future.result() for future in futures]
 
 
 def together(
@@ -301,45 +249,6 @@ TRAIN = ("train", "electrons.root", "--threads", "1", "-o", "m.safetensors")
 def folder(tmp_path: Path, electrons: Path) -> Path:
     (tmp_path / "electrons.root").write_bytes(electrons.read_bytes())
     return tmp_path
-
-
-def start(folder: Path, program: tuple[str, ...], **environment: str) -> subprocess.Popen[str]:
-    known = {name: value for name, value in os.environ.items() if not name.startswith(("CALOMLP_", "SLURM_"))}
-    return subprocess.Popen(
-        [sys.executable, *program],
-        cwd=folder,
-        env=known | environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def torchrun(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    launcher = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "calomlp")
-    return start(folder, (*launcher, *arguments), OMP_NUM_THREADS="1")
-
-
-def srun(
-    folder: Path, size: int, *arguments: str, program: tuple[str, ...] = ("-m", "calomlp")
-) -> list[subprocess.Popen[str]]:
-    """Start processes with what ``srun`` tells them."""
-    step = SRUN | {
-        "SLURM_STEP_NUM_TASKS": str(size),
-        "SLURM_STEP_NODELIST": "localhost",
-        "SLURM_JOB_ID": str(uuid.uuid4().int % 10_000_000),  # decides the port
-    }
-    return [
-        start(folder, (*program, *arguments), **step | {"SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank)})
-        for rank in range(size)
-    ]
-
-
-def ends(processes: list[subprocess.Popen[str]]) -> list[tuple[int, str, str]]:
-    """Wait for the end of all; return exit codes, and what is on standard output and standard error."""
-    said = [process.communicate(timeout=90) for process in processes]
-    return [(process.returncode, *streams) for process, streams in zip(processes, said, strict=True)]
 
 
 def wait_for(process: subprocess.Popen[str], word: str) -> None:
