@@ -125,6 +125,10 @@ def _meet(meeting: Meeting) -> Store:
     """Wait for the others, and return what all can write to and read from."""
     place = f"{meeting.host}:{meeting.port}"
     try:
+        socket.getaddrinfo(meeting.host, meeting.port)  # or they would wait for long
+    except OSError as error:
+        raise UsageError(f"{meeting.host}: no such host is known here; MASTER_ADDR names another one") from error
+    try:
         store: Store = next(rendezvous(f"tcp://{place}", meeting.rank, meeting.size, timeout=_MEETING))[0]
     except RuntimeError as error:
         raise UsageError(

@@ -199,6 +199,7 @@ def _check(node: ast.expr, text: str) -> set[str]:
         case _:
             part = ast.unparse(node)
             hint = ": use & | ~ and parentheses" if isinstance(node, _SPOKEN) else ""
+            hint = ": it is one expression, name others by themselves" if isinstance(node, ast.Tuple) else hint
             raise UsageError(f"expression {text!r}: {part!r} is not in the feature language{hint}")
     return set().union(*(_check(child, text) for child in children)) if children else set()
 

@@ -1,4 +1,6 @@
-"""A Slurm cluster of one node, this machine, with a configuration, a key and ports of its own.
+"""A Slurm cluster of two nodes, both this machine, with a configuration, a key and ports of its own.
+
+The partition ``preemptible`` gives way to all others.
 
 It needs Debian's packages, ``apt install slurm-wlm munge``, and the rights of root.
 """
@@ -19,6 +21,7 @@ from typing import Self
 PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch")
 _PATIENCE = 60.0  # s, for daemons and decisions; jobs have longer
 _AFTER = 0.5  # s
+_NODES = 2
 
 
 def available() -> bool:
@@ -43,10 +46,12 @@ class Cluster:
         self.folder = Path(tempfile.mkdtemp(prefix="slurm-"))
         self.folder.chmod(0o755)
         self._host = socket.gethostname().partition(".")[0]
+        self._nodes = [f"node{number}" for number in range(1, 1 + _NODES)]
         self._daemons: list[subprocess.Popen[bytes]] = []
         python = str(Path(sys.executable).parent)
         self.environment = os.environ | {
             "SLURM_CONF": str(self.folder / "slurm.conf"),
+            "MASTER_ADDR": "127.0.0.1",  # no network knows these nodes by their names
             "PATH": os.pathsep.join([python, os.environ["PATH"]]),
         }
         self._configure()
@@ -60,34 +65,39 @@ class Cluster:
             shutil.chown(path, "munge", "munge")
         for name in ("state", "spool"):
             (self.folder / name).mkdir()
-        controller, daemon = _free_ports(2)
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
+        controller, *daemons = _free_ports(1 + _NODES)
+        memory = (os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20) * 9 // 10 // _NODES
         lines = {
             "ClusterName": "test",
             "SlurmctldHost": f"{self._host}(127.0.0.1)",
             "SlurmctldPort": controller,
-            "SlurmdPort": daemon,
             "SlurmUser": "root",
             "AuthType": "auth/munge",
             "AuthInfo": f"socket={munge / 'socket'}",
             "CredType": "cred/munge",
             "StateSaveLocation": self.folder / "state",
-            "SlurmdSpoolDir": self.folder / "spool",
+            "SlurmdSpoolDir": self.folder / "spool" / "%n",
             "SlurmctldPidFile": self.folder / "slurmctld.pid",
-            "SlurmdPidFile": self.folder / "slurmd.pid",
+            "SlurmdPidFile": self.folder / "slurmd-%n.pid",
             "ProctrackType": "proctrack/linuxproc",
             "TaskPlugin": "task/none",
             "JobAcctGatherType": "jobacct_gather/none",
             "SelectType": "select/cons_tres",
             "SelectTypeParameters": "CR_CPU",
+            "PreemptType": "preempt/partition_prio",
+            "PreemptMode": "REQUEUE",
             "MpiDefault": "none",
             "ReturnToService": 2,
             "SchedulerParameters": "sched_interval=2,bf_interval=2",
             "KillWait": 10,
         }
         text = "".join(f"{key}={value}\n" for key, value in lines.items())
-        text += f"NodeName={self._host} NodeAddr=127.0.0.1 CPUs={os.cpu_count()} RealMemory={memory * 9 // 10}\n"
-        text += f"PartitionName=all Nodes={self._host} Default=YES MaxTime=INFINITE State=UP\n"
+        for node, port in zip(self._nodes, daemons, strict=True):
+            place = f"NodeHostname={self._host} NodeAddr=127.0.0.1 Port={port}"
+            text += f"NodeName={node} {place} CPUs={os.cpu_count()} RealMemory={memory}\n"
+        common = "Nodes=ALL MaxTime=INFINITE State=UP"
+        text += f"PartitionName=all {common} Default=YES PriorityTier=2 PreemptMode=OFF\n"
+        text += f"PartitionName=preemptible {common} PriorityTier=1 GraceTime=60\n"
         (self.folder / "slurm.conf").write_text(text)
 
     def _start(self, *command: object) -> None:
@@ -105,8 +115,9 @@ class Cluster:
         self._start("runuser", "-u", "munge", "--", "munged", "--foreground", *files, log)
         self.wait_for((munge / "socket").exists, "munged")
         self._start("slurmctld", "-D")
-        self._start("slurmd", "-D", "-N", self._host)
-        self.wait_for(lambda: "idle" in self.run("sinfo", "-h", "-o", "%T", check=False), "an idle node")
+        for node in self._nodes:
+            self._start("slurmd", "-D", "-N", node)
+        self.wait_for(self.idle, "idle nodes")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -115,6 +126,10 @@ class Cluster:
             daemon.terminate()
             daemon.wait(_PATIENCE)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def idle(self) -> bool:
+        """Whether all nodes are there, and do nothing."""
+        return self.run("sinfo", "-hN", "-p", "all", "-o", "%T", check=False).split() == ["idle"] * _NODES
 
     def run(self, *command: object, check: bool = True, cwd: Path | None = None) -> str:
         """Run a command of Slurm and return what it prints."""

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from calomlp import group
 from calomlp.data.sources import Source
 from calomlp.data.store import Room
 from calomlp.errors import ArtefactError, CheckpointWritten, InputError, UsageError
@@ -373,3 +374,9 @@ def test_a_process_that_is_killed_ends_the_others(folder: Path) -> None:
         "calomlp train: error: another process of this run has ended without a word: killed, or out of memory?"
     )
     assert names(folder) == {"electrons.root"}
+
+
+def test_a_meeting_place_that_nobody_knows_is_named() -> None:
+    with pytest.raises(UsageError, match=r"^nowhere\.invalid: no such host is known here; MASTER_ADDR names another"):
+        with group.together(Meeting(1, 2, 0, "nowhere.invalid", 29500), "cpu"):
+            pass
