@@ -1,4 +1,4 @@
-"""What LIMITS.md beside the command line says: `python -m tests.benchmarks.limits > FILE`, in five minutes.
+"""What LIMITS.md beside the command line says: `python -m tests.benchmarks.limits > FILE`, in ten minutes.
 
 Rates are slopes between two sizes of the same work, in time of the processor, so that neither imports nor other
 programs count much.
@@ -26,8 +26,8 @@ SHOWERS, ROWS, FILES = 1e9, 1e10, 1e5
 HEADER = 1e8
 """Bytes that a reader of safetensors takes as a header."""
 
-SMALL, LARGE, EPOCHS = 2_000_000, 6_000_000, 3
-FEW, MANY, TINY = 100, 600, 50  # files, and the events of each
+SMALL, LARGE, EPOCHS = 6_000_000, 20_000_000, 3
+FEW, MANY, TINY = 500, 2000, 50  # files, and the events of each
 QUIET = ("-q", "--force")
 DISK = ("--batch-size", 1024, "--features", "layer_energy", "--cache", "cache", "--memory", "256MB")
 HOUR, GIGA, TERA = 3600, 1e9, 1e12
@@ -68,7 +68,7 @@ class Found:
         cache: Bytes of a row in the cache.
         asked: Bytes of a row that a training wants to have free on the disk: the cache, and its own table.
         sent: Bytes of a row over a network.
-        file: For each more file in a training.
+        file: For each more file in an evaluation.
         header: Bytes of a file in the header of a model.
         requests: For a file over a network.
         overhead: Bytes of a file over a network beside its rows.
@@ -135,13 +135,13 @@ def simulating(folder: Path, beam: Beam) -> tuple[Slope, float]:
 def of_files(folder: Path) -> tuple[Slope, float]:
     """Return what each more file takes, and its bytes in the header of the model."""
     names = [ELECTRONS.simulated(folder, TINY, 1000 + number).path for number in range(MANY)]
-    used, sizes = [], []
+    used, headers = [], []
     for number in (FEW, MANY):
         (folder / "files.txt").write_text("\n".join(names[:number]))
-        words = ("--epochs", 1, "--ensemble", 1, "-o", "f.safetensors", *QUIET)
-        used.append(run(folder, "train", "@files.txt", *words))
-        sizes.append(int.from_bytes((folder / "f.safetensors").read_bytes()[:8], "little"))
-    return Slope.between(used[0], used[1], FEW, MANY), (sizes[1] - sizes[0]) / (MANY - FEW)
+        run(folder, "train", "@files.txt", "--epochs", 1, "--ensemble", 1, "-o", "f.safetensors", *QUIET)
+        headers.append(int.from_bytes((folder / "f.safetensors").read_bytes()[:8], "little"))
+        used.append(run(folder, "evaluate", "f.safetensors", "@files.txt", "--all", "-o", "f.json", *QUIET))
+    return Slope.between(used[0], used[1], FEW, MANY), (headers[1] - headers[0]) / (MANY - FEW)
 
 
 def over_a_network(folder: Path) -> tuple[float, float, float]:

@@ -153,12 +153,15 @@ class Cluster:
         """Wait until a job has ended well."""
         over = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL"}
         self.wait_for(lambda: self.state(job) <= over, f"the end of job {job}", timeout)
-        assert self.state(job) <= {"COMPLETED"}, self.run("scontrol", "show", "job", job, check=False)
+        assert self.state(job) <= {"COMPLETED"}, self.run("scontrol", "show", "job", job, check=False) + self._logs()
 
     def wait_for(self, met: Callable[[], bool], what: str, timeout: float = _PATIENCE) -> None:
         """Wait until something is met."""
         end = time.monotonic() + timeout
         while not met():
-            logs = "\n".join(path.read_text(errors="replace")[-800:] for path in self.folder.glob("*.log"))
-            assert time.monotonic() < end, f"no {what} after {timeout:g} s\n{logs}"
+            assert time.monotonic() < end, f"no {what} after {timeout:g} s\n{self._logs()}"
             time.sleep(_AFTER)
+
+    def _logs(self) -> str:
+        """Return the ends of what the daemons have said."""
+        return "\n".join(path.read_text(errors="replace")[-2000:] for path in self.folder.glob("*.log"))
