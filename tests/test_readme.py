@@ -15,9 +15,10 @@ from tests.conftest import ROOT
 
 LANGUAGE = (ROOT / "calomlp/data/README.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text()
+BATCH = (ROOT / "calomlp/cli/BATCH.md").read_text()
 COMMON = {"if_needed", "force", "json", "quiet", "config", "dump_config", "debug", "help"}
 ELSEWHERE = {"quiet", "upgrade", "editable", "group", "array", "cpus_per_task", "mem", "time", "requeue", "signal"}
-ELSEWHERE |= {"nodes", "ntasks_per_node", "nproc_per_node"}
+ELSEWHERE |= {"nodes", "ntasks_per_node", "nproc_per_node", "partition", "open_mode", "parsable", "dependency"}
 
 
 def test_the_exit_codes_are_all_there() -> None:
@@ -55,10 +56,15 @@ def test_every_flag_that_is_named_exists() -> None:
     settings = [item for table in TABLES.values() for item in declared(table).items()]
     other = {flag.removeprefix("--") for _, declaration in settings for flag in declaration.flags}
     known = COMMON | ELSEWHERE | other | {name for name, _ in settings}
-    for flag in re.findall(r"(?<![\w-])--([a-z][a-z-]+)", README + LANGUAGE):
+    for flag in re.findall(r"(?<![\w-])--([a-z][a-z-]+)", README + LANGUAGE + BATCH):
         assert flag.replace("-", "_") in known, flag
 
 
 @pytest.mark.parametrize("command", TABLES)
 def test_every_command_is_shown(command: str) -> None:
     assert re.search(rf"calomlp {command}\b", README)
+
+
+def test_the_script_of_the_readme_is_one_of_those_that_are_run() -> None:
+    (script,) = re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)
+    assert script in BATCH

@@ -25,6 +25,7 @@ pytestmark = [
 
 SCRIPTS = re.findall(r"```bash\n(.*?)```", (ROOT / "calomlp/cli/BATCH.md").read_text(), flags=re.DOTALL)
 ELECTRONS = SAMPLE_DATA / "electrons.root"
+FIRST = "calomlp train: features"  # what a training begins with
 LONG = "--epochs 400 --hidden 32,32 --patience 400"
 
 
@@ -60,14 +61,12 @@ def in_training(cluster: Cluster, job: str, log: Path, number: int) -> None:
     """Wait until a training has been started so often, and is at an epoch."""
     cluster.wait_for(lambda: cluster.state(job) == {"RUNNING"}, "running training", 200)
     cluster.wait_for(
-        lambda: "epoch" in log.read_text().split("calomlp train: features")[-1] and starts(log) == number,
-        f"epoch after start {number}",
-        200,
+        lambda: starts(log) == number and "epoch" in log.read_text().split(FIRST)[-1], f"epoch, start {number}", 200
     )
 
 
 def starts(log: Path) -> int:
-    return log.read_text().count("calomlp train: features")
+    return log.read_text().count(FIRST) if log.exists() else 0
 
 
 def test_an_array_simulates_the_shards_of_a_data_set(cluster: Cluster, calomlp: Run, tmp_path: Path) -> None:

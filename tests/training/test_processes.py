@@ -377,6 +377,6 @@ def test_a_process_that_is_killed_ends_the_others(folder: Path) -> None:
 
 
 def test_a_meeting_place_that_nobody_knows_is_named() -> None:
-    with pytest.raises(UsageError, match=r"^nowhere\.invalid: no such host is known here; MASTER_ADDR names another"):
-        with group.together(Meeting(1, 2, 0, "nowhere.invalid", 29500), "cpu"):
-            pass
+    wrong = r"^nowhere\.invalid: no such host is known here; MASTER_ADDR names another"
+    with pytest.raises(UsageError, match=wrong), group.together(Meeting(1, 2, 0, "nowhere.invalid", 29500), "cpu"):
+        pass
