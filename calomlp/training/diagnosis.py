@@ -20,6 +20,9 @@ CURVE = (8, 4, 2)
 SIGMA_68_ERROR = 1.3
 """The standard error of half the distance of two quantiles of a Gaussian, 15.87 and 84.13 %, is 1.3 sigma/sqrt(2 n)."""
 
+WIDTH_EVENTS = 1 << 20
+"""A width is that of at most so many events, evenly taken, which leave it uncertain by a per mille."""
+
 Sides = Mapping[str, Mapping[str, float]]
 
 
@@ -33,7 +36,8 @@ def overtraining(sides: Sides) -> tuple[bool, str]:
     name = "test" if "test" in sides else "validation"
     seen, unseen = sides["training"], sides[name]
     excess = unseen["pull"] / seen["pull"] - 1 if seen["pull"] else 0.0  # of events without a spread
-    error = SIGMA_68_ERROR * math.sqrt(1 / (2 * seen["events"]) + 1 / (2 * unseen["events"]))
+    measured = (min(side["events"], WIDTH_EVENTS) for side in (seen, unseen))
+    error = SIGMA_68_ERROR * math.sqrt(sum(1 / (2 * events) for events in measured))
     signs = excess / error if excess > OVERTRAINED else 0.0
     verdict = "overtrained" if signs > SIGNIFICANT else "perhaps overtrained" if signs > DOUBTFUL else NO_SIGN
     remedy = "; more events, fewer units, --weight-decay or --dropout help" if signs > SIGNIFICANT else ""

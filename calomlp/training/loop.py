@@ -19,6 +19,7 @@ from calomlp.model.losses import HIGH, LOSSES, LOW, Prediction
 from calomlp.model.regressor import Regressor
 from calomlp.provenance import fingerprint
 from calomlp.training.blame import explain
+from calomlp.training.diagnosis import WIDTH_EVENTS
 from calomlp.training.events import FOLDS, Events, Table
 from calomlp.training.faster import Forward
 from calomlp.training.optimiser import Optimiser, plateau_factor, rate_factor
@@ -221,8 +222,9 @@ class Performance(NamedTuple):
 
 @torch.inference_mode()
 def validate(regressor: Regressor, events: Table, loss: str) -> Performance:
-    """Return how a network does on the events of all processes."""
+    """Return how a network does on the events of all processes; the widths are those of some of them, evenly taken."""
     regressor.network.train(mode=False)
+    stride, seen = math.ceil(len(events) / WIDTH_EVENTS), 0
     total, found = 0.0, []
     for part in events.parts():
         prediction = regressor.predict(regressor.network(part.inputs).mean(dim=0), part.anchor, part.sigma)
@@ -230,7 +232,8 @@ def validate(regressor: Regressor, events: Table, loss: str) -> Performance:
             (part.weight * LOSSES[loss].per_event(prediction, part.true_energy, part.sigma)).sum(dtype=torch.float64)
         )
         energy, truth = prediction.energy, part.true_energy
-        found.append(torch.stack([energy / truth, (energy - truth) / part.sigma]))
+        found.append(torch.stack([energy / truth, (energy - truth) / part.sigma])[:, -seen % stride :: stride])
+        seen += len(part)
     value = sum(events.processes.gather(total)) / len(events)
     ordered = torch.cat(events.processes.gather(torch.cat(found, dim=1)), dim=1).sort(dim=1).values
     low, high = (ordered[:, min(int(share * ordered.shape[1]), ordered.shape[1] - 1)] for share in (LOW, HIGH))

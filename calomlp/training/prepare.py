@@ -28,7 +28,7 @@ from calomlp.training.faster import forward_of
 from calomlp.training.loop import State
 from calomlp.training.optimiser import Optimiser
 from calomlp.training.plan import parse_hidden
-from calomlp.training.reading import MIN_EVENTS
+from calomlp.training.reading import MIN_EVENTS, evenly
 from calomlp.training.settings import TrainingSettings
 
 logger = logging.getLogger(__name__)
@@ -251,7 +251,8 @@ def close(regressor: Regressor, anchor: Anchor, data: Data, sample: Sample) -> l
     used = inside(sample)
     if len(used) < MIN_BIN_EVENTS:
         return []
-    validation = [inside(part[data.side[rows] == Side.VALIDATION]) for rows, part in data.parts()]
+    taken = evenly(data.side == Side.VALIDATION)
+    validation = [inside(part[taken[rows]]) for rows, part in data.parts()]
     before, truth = responses(validation)
     regressor.closure.fit(*responses([used[data.processes.rank :: data.processes.size]]))
     energies, medians = median_responses(before, truth)
@@ -287,9 +288,9 @@ def resolutions(
         sigma_68 of the response by name, and the number of events.
     """
     low, high = anchor.spread.inner_range(float(sample.true_energy.min()), float(sample.true_energy.max()))
-    found = [np.empty((3, 0))]
+    found, taken = [np.empty((3, 0))], evenly(data.side == side)
     for rows, part in data.parts():
-        some = part[(data.side[rows] == side) & (part.true_energy > low) & (part.true_energy < high)]
+        some = part[taken[rows] & (part.true_energy > low) & (part.true_energy < high)]
         if len(some):
             estimates = regressor.estimates(some.features)
             energies = torch.stack([estimates.regressor, estimates.anchor, estimates.sum]).cpu().numpy()

@@ -115,8 +115,7 @@ def load_data(sources: Sequence[Source], recipe: Recipe, reading: Reading) -> Da
 
 def calibration_sample(data: Data) -> Sample:
     """Return training events, evenly taken from those of all processes, that fit into memory."""
-    train = data.side == Side.TRAIN
-    taken = _every(math.ceil(np.count_nonzero(train) / CALIBRATION_EVENTS), train)
+    taken = evenly(data.side == Side.TRAIN)
     own = _in_one_piece([part[taken[rows]] for rows, part in data.parts()])
     if data.processes.size == 1:
         return own
@@ -124,8 +123,9 @@ def calibration_sample(data: Data) -> Sample:
     return _in_one_piece(data.processes.gather(own))[np.argsort(np.argsort(owner, kind="stable"))]
 
 
-def _every(stride: int, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Choose every so many-th of the chosen events, shape [events]."""
+def evenly(chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Choose so many of the chosen events that their features fit into memory, evenly, shape [events]."""
+    stride = max(1, math.ceil(np.count_nonzero(chosen) / CALIBRATION_EVENTS))
     taken = np.zeros_like(chosen)
     seen = 0
     for start in range(0, len(chosen), PART):

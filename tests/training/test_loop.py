@@ -11,8 +11,9 @@ from calomlp.data.sources import Source
 from calomlp.model.anchor import Anchor
 from calomlp.model.regressor import Architecture, Regressor
 from calomlp.model.spread import Spread
+from calomlp.training import loop
 from calomlp.training.events import FOLDS, Events
-from calomlp.training.loop import State, run, summed_loss
+from calomlp.training.loop import State, run, summed_loss, validate
 from calomlp.training.optimiser import Optimiser, plateau_factor
 from calomlp.training.plan import make_plan
 from calomlp.training.settings import TrainingSettings
@@ -198,3 +199,15 @@ def test_the_loss_of_an_ensemble_is_told_as_a_mean(make_root: Callable[..., Sour
     settings = TrainingSettings(hidden="16", epochs=1, optimiser="sgd", learning_rate=1e-9, regress="direct")
     alone, three = (fitted(source, replace(settings, ensemble=members)) for members in (1, 3))
     assert three.history[0]["train_loss"] == pytest.approx(alone.history[0]["train_loss"], rel=0.5)
+
+
+def test_widths_of_many_events_are_those_of_some_evenly_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    state, events = prepared(LINEAR)
+    whole = validate(state.regressor, events, "mse")
+    monkeypatch.setattr(loop, "WIDTH_EVENTS", 512)
+    monkeypatch.setattr("calomlp.training.events._PART", 100)
+    some = validate(state.regressor, events, "mse")
+    taken = Events(events.table[::4])
+    assert some[1:] == pytest.approx(validate(state.regressor, taken, "mse")[1:], rel=1e-6)
+    assert some.loss == pytest.approx(whole.loss, rel=1e-6)
+    assert some != whole
