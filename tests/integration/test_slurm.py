@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -121,7 +122,8 @@ def requeued(cluster: Cluster, job: str, folder: Path) -> None:
     cluster.wait_for(lambda: cluster.state(job) == {"PENDING"}, "requeued job", 100)
     assert (folder / "model.safetensors.checkpoint").exists()
     assert not (folder / "model.safetensors").exists()
-    cluster.wait_for(cluster.idle, "idle nodes")  # a job that starts where it has just ended is refused
+    cluster.wait_for(cluster.idle, "idle nodes")
+    time.sleep(3)  # Slurm tells starts of a job apart by the second
     cluster.run("scontrol", "update", f"jobid={job}", "starttime=now")
 
 
