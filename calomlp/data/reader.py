@@ -24,8 +24,6 @@ from calomlp.data.ttree import TTree
 from calomlp.errors import CalomlpError, InputError, MissingDependencyError, did_you_mean
 from calomlp.units import listed
 
-__all__ = ["DEFAULT_TREE", "Column", "RootFile", "Table", "open_file", "open_table"]
-
 logger = logging.getLogger(__name__)
 
 DEFAULT_TREE = "events"

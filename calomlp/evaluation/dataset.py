@@ -10,8 +10,9 @@ import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
+from calomlp.data.columns import Column
 from calomlp.data.origin import read_origin
-from calomlp.data.reader import Column, Table, open_table
+from calomlp.data.reader import Table, open_table
 from calomlp.data.record import FileRecord
 from calomlp.data.sample import describe, remember
 from calomlp.data.sources import Source
