@@ -53,6 +53,9 @@ logger = logging.getLogger(__name__)
 _NOTHING = 0.005
 """Of a correction of which less is kept, nothing is left."""
 
+_PLANNED = ("parameters", "batch_size", "learning_rate", "schedule", "threads", "processes")
+"""Numbers of the plan that a model remembers."""
+
 FINE_TUNING = 0.3
 """The learning rate of a training that starts from a model is so much of the usual one."""
 
@@ -332,12 +335,7 @@ def _model(
         "kept": state.kept,
         "validation_loss": state.best_loss,
         "ended": reason,
-        "parameters": plan.parameters,
-        "batch_size": plan.batch_size,
-        "learning_rate": plan.learning_rate,
-        "schedule": plan.schedule,
-        "threads": plan.threads,
-        "processes": plan.processes,
+        **{name: getattr(plan, name) for name in _PLANNED},
         "sum_scale": anchor.sum_scale,
         "anchor_spread": asdict(anchor.spread),
         "data": data.tally.as_dict(),
