@@ -106,7 +106,7 @@ def load(sources: Sequence[Source], recipe: Recipe, reading: Reading) -> Data:
     for sentence in tally.losses():
         logger.warning("%s", sentence)
     used = [(record, count) for record, count in zip(records, counts, strict=True) if count is not None]
-    if len(set(reading.processes.gather(fingerprint([used, tally.as_dict()])))) > 1:
+    if len(set(reading.processes.gather(fingerprint([used, asdict(tally)])))) > 1:
         raise InputError("the processes have not read the same events: do all see the same files?")
     if (left := sum(count for _, count in used)) < reading.processes.size:
         few = f"{left} events are too few for {reading.processes.size} processes" if left else "no event is left"
@@ -217,7 +217,7 @@ def _fill(
     try:
         cache.check_space(size)
         counts = _read(sources, records, recipe, reading, tally, keeper)
-        keeper.keep({"counts": counts, "tally": tally.as_dict()})
+        keeper.keep({"counts": counts, "tally": asdict(tally)})
     finally:
         keeper.discard()
 

@@ -338,7 +338,7 @@ def _model(
         **{name: getattr(plan, name) for name in _PLANNED},
         "sum_scale": anchor.sum_scale,
         "anchor_spread": asdict(anchor.spread),
-        "data": data.tally.as_dict(),
+        "data": asdict(data.tally),
         **findings,
     }
     if state.corrects and state.kept >= _NOTHING:
