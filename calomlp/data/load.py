@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calomlp.data.layouts import open_rows
-from calomlp.data.record import FileRecord
 from calomlp.data.rows import Rows
 from calomlp.data.sample import BY_ENERGY, MAX_BEAM_ENERGIES, Recipe, Sample, describe, read_chunks, remember
-from calomlp.data.sources import Source, stamp
+from calomlp.data.sources import FileRecord, Source, stamp
 from calomlp.data.store import Cache, InMemory, Keeper, Kept, OnDisk, Room, Share, writing
 from calomlp.data.tally import Tally
 from calomlp.errors import InputError, OutputError

@@ -13,9 +13,9 @@ from calomlp.data.cleaning import bad_columns, culprits, mark_missing, refusal, 
 from calomlp.data.expressions import Expression
 from calomlp.data.features import FeatureSet, per_event
 from calomlp.data.reader import Table
-from calomlp.data.record import FileRecord
 from calomlp.data.rows import Layout, Rows
 from calomlp.data.settings import REFUSE, SKIP, ZERO
+from calomlp.data.sources import FileRecord
 from calomlp.data.split import Split
 from calomlp.data.tally import Tally
 from calomlp.errors import ArtefactError, BadValueError, InputError, UsageError

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from calomlp.data.expressions import Expression
 from calomlp.data.features import Feature, FeatureSet
-from calomlp.data.record import FileRecord
 from calomlp.data.rows import Layout
 from calomlp.data.sample import Recipe, parse_cut
+from calomlp.data.sources import FileRecord
 from calomlp.data.split import Split
 from calomlp.errors import ArtefactError, InputError
 from calomlp.model.envelope import Envelope
