@@ -40,6 +40,17 @@ _MAX_LISTED, _MAX_NAME = 12, 60
 _MAX_THREADS = 8  # unpack several gigabytes a second, beyond what else is done with them
 
 
+@contextmanager
+def _naming(what: str) -> Iterator[None]:
+    """Say what it was that uproot, which has no common error for damage, could not read inside the block."""
+    try:
+        yield
+    except CalomlpError:
+        raise
+    except Exception as error:
+        raise InputError(f"{what} cannot be read: {brief(error)}") from error
+
+
 class Table:
     """A TTree or RNTuple that is open for reading.
 
@@ -70,12 +81,8 @@ class Table:
         Raises:
             InputError: If the description of the tree is damaged.
         """
-        try:
+        with _naming(f"{self.source}:"):
             return self._reader.branches
-        except CalomlpError:
-            raise
-        except Exception as error:
-            raise InputError(f"{self.source}: cannot be read: {brief(error)}") from error
 
     @cached_property
     def columns(self) -> dict[str, Column]:
@@ -99,12 +106,8 @@ class Table:
         for name in sorted(names):
             if name not in self.columns:
                 raise InputError(f"{self.source}: {self._refusal(name, alternatives)}")
-            try:
+            with _naming(f"{self.source}: branch {name!r}"):
                 self._reader.check(self.columns[name])
-            except CalomlpError:
-                raise
-            except Exception as error:
-                raise InputError(f"{self.source}: branch {name!r} cannot be read: {brief(error)}") from error
 
     def _refusal(self, name: str, alternatives: Iterable[str]) -> str:
         for branch in self.branches:
@@ -157,12 +160,8 @@ class Table:
         Raises:
             InputError: If it is damaged.
         """
-        try:
+        with _naming(f"{self.source}: branch {name!r}"):
             values = self._reader.read(self.columns[name], start, min(stop, self.entries))
-        except CalomlpError:
-            raise
-        except Exception as error:
-            raise InputError(f"{self.source}: branch {name!r} cannot be read: {brief(error)}") from error
         self._unchanged()
         return values
 
@@ -173,12 +172,8 @@ class Table:
             InputError: If the description of the tree is damaged.
         """
         numbers = sum(int(np.prod(column.shape)) for column in columns if not column.jagged)
-        try:
+        with _naming(f"{self.source}:"):
             per_event = max(8 * numbers, self._reader.bytes_per_event(columns), 1)  # packed numbers take eight bytes
-        except CalomlpError:
-            raise
-        except Exception as error:
-            raise InputError(f"{self.source}: cannot be read: {brief(error)}") from error
         return max(1, int(size / per_event))
 
     def _culprit(self, columns: Sequence[Column], start: int, step: int, error: Exception) -> str:
