@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import uproot
 
-from calomlp.data.columns import Branch, Column, TreeReader
+from calomlp.data.columns import Branch, Column
 from calomlp.data.damage import brief, check_packed, check_record
 from calomlp.data.remote import Remote, RemoteSource
 from calomlp.data.rntuple import RNTuple
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_TREE = "events"
 _Look = Callable[[], tuple[int | None, Any]]
-_READERS: dict[str, Callable[[Any, int | None], TreeReader]] = {
+_READERS: dict[str, type[TTree | RNTuple]] = {
     **dict.fromkeys(("TTree", "TNtuple", "TNtupleD"), TTree),
     "ROOT::RNTuple": RNTuple,
 }
@@ -66,7 +66,7 @@ class Table:
         unchanged: Raises an InputError if the file is not what it was.
     """
 
-    def __init__(self, source: Source, reader: TreeReader, uuid: str, unchanged: Callable[[], None]) -> None:
+    def __init__(self, source: Source, reader: TTree | RNTuple, uuid: str, unchanged: Callable[[], None]) -> None:
         self.source = source
         self.entries = reader.entries
         known = int(uuid.replace("-", ""), 16) != 0  # some writers leave it out
