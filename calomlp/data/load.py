@@ -15,7 +15,7 @@ from calomlp.data.layouts import open_rows
 from calomlp.data.rows import Rows
 from calomlp.data.sample import BY_ENERGY, MAX_BEAM_ENERGIES, Recipe, Sample, describe, read_chunks, remember
 from calomlp.data.sources import FileRecord, Source, stamp
-from calomlp.data.store import Cache, InMemory, Keeper, Kept, OnDisk, Room, Share, writing
+from calomlp.data.store import Cache, InMemory, Kept, OnDisk, Room, writing
 from calomlp.data.tally import Tally
 from calomlp.errors import InputError, OutputError
 from calomlp.interrupt import Interrupt
@@ -142,28 +142,31 @@ def _read(
     recipe: Recipe,
     reading: Reading,
     tally: Tally,
-    keeper: Keeper,
+    keeper: InMemory | OnDisk,
 ) -> list[int | None]:
     """Read files one after the other; return how many events were kept of each, ``None`` if it could not be read."""
-    keeper = Share(keeper, reading.processes)
+    processes = reading.processes
     reading.progress.start("reading", sum(record.events for record in records), "events")
     counts: list[int | None] = []
+    seen = 0  # events of all processes
     for source, record in zip(sources, records, strict=True):
-        before, of_file = keeper.events, Tally()
+        before, of_file = seen, Tally()
         try:
             with open_rows(source, recipe.layout, recipe.branches) as rows:
                 _check_unchanged(rows, record)
                 for events, chunk in read_chunks(rows, recipe, of_file):
-                    keeper.add(chunk)
+                    keeper.add(chunk[(processes.rank - seen) % processes.size :: processes.size])
+                    seen += len(chunk)
                     reading.progress.advance(events)
                     reading.interrupt.check()
         except InputError as error:
             tally.skip(source, error, allowed=reading.skip_bad_files)
-            keeper.shorten(before)
+            seen = before
+            keeper.shorten(len(processes.own(seen)))
             counts.append(None)
             continue
         tally.add(of_file)
-        counts.append(keeper.events - before)
+        counts.append(seen - before)
     reading.progress.finish()
     return counts
 

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
 import numpy as np
 import xxhash
@@ -27,7 +27,6 @@ from numpy.typing import NDArray
 
 from calomlp.data.sample import Sample
 from calomlp.errors import OutputError
-from calomlp.processes import Processes
 from calomlp.provenance import canonical_json, fingerprint
 from calomlp.units import format_size
 
@@ -103,41 +102,6 @@ class Kept:
             columns: Which to keep, shape [columns].
         """
         self._columns = columns
-
-
-class Keeper(Protocol):
-    """Takes events one chunk after the other."""
-
-    events: int
-
-    def add(self, chunk: Sample) -> None:
-        """Keep some more events."""
-
-    def shorten(self, events: int) -> None:
-        """Forget all but the first events."""
-
-
-class Share:
-    """Passes this process's share of events on, and counts those of all.
-
-    Args:
-        keeper: Takes them.
-        processes: Those that share the events.
-    """
-
-    def __init__(self, keeper: Keeper, processes: Processes) -> None:
-        self.events = 0
-        self._keeper, self._processes = keeper, processes
-
-    def add(self, chunk: Sample) -> None:
-        """Keep a share of some more events."""
-        self._keeper.add(chunk[(self._processes.rank - self.events) % self._processes.size :: self._processes.size])
-        self.events += len(chunk)
-
-    def shorten(self, events: int) -> None:
-        """Forget all but the first events."""
-        self._keeper.shorten(len(self._processes.own(events)))
-        self.events = events
 
 
 class InMemory:
