@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from calomlp.data.layouts import open_rows
 from calomlp.data.rows import Rows
-from calomlp.data.sample import BY_ENERGY, MAX_BEAM_ENERGIES, Recipe, Sample, describe, read_chunks, remember
+from calomlp.data.sample import BY_ENERGY, MAX_BEAM_ENERGIES, Recipe, Sample, describe, read_events, remember
 from calomlp.data.sources import FileRecord, Source, stamp
 from calomlp.data.store import Cache, InMemory, Kept, OnDisk, Room, writing
 from calomlp.data.tally import Tally
@@ -154,10 +154,10 @@ def _read(
         try:
             with open_rows(source, recipe.layout, recipe.branches) as rows:
                 _check_unchanged(rows, record)
-                for events, chunk in read_chunks(rows, recipe, of_file):
-                    keeper.add(chunk[(processes.rank - seen) % processes.size :: processes.size])
+                for chunk in read_events(rows, recipe, of_file):
+                    keeper.add(chunk.sample[(processes.rank - seen) % processes.size :: processes.size])
                     seen += len(chunk)
-                    reading.progress.advance(events)
+                    reading.progress.advance(chunk.read)
                     reading.interrupt.check()
         except InputError as error:
             tally.skip(source, error, allowed=reading.skip_bad_files)

@@ -170,15 +170,6 @@ class Chunk:
         return Chunk(self.read, self.entries[rows], branches, self.sample[rows])
 
 
-def read_chunks(rows: Rows, recipe: Recipe, tally: Tally) -> Iterator[tuple[int, Sample]]:
-    """Read a file chunk by chunk, as :func:`read_events` does.
-
-    Yields:
-        The number of events that were read, and those of them that are used.
-    """
-    yield from ((chunk.read, chunk.sample) for chunk in read_events(rows, recipe, tally))
-
-
 def read_events(rows: Rows, recipe: Recipe, tally: Tally, more: frozenset[str] = frozenset()) -> Iterator[Chunk]:
     """Read a file chunk by chunk.
 
