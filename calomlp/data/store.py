@@ -54,22 +54,6 @@ class Room:
     folder: Path
 
 
-class MappedFile:
-    """A file of numbers that is mapped into memory.
-
-    Attributes:
-        array: The numbers.
-    """
-
-    def __init__(self, file: IO[bytes], kind: Any, shape: tuple[int, ...]) -> None:
-        self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-        self.array: NDArray[Any] = np.frombuffer(self._map, dtype=kind).reshape(shape)
-
-    def release(self) -> None:
-        """Give back the memory that reading has filled; the file stays mapped."""
-        self._map.madvise(mmap.MADV_DONTNEED)
-
-
 class Kept:
     """Events of all files, in the order in which they were read.
 
@@ -77,7 +61,7 @@ class Kept:
         on_disk: Whether they are in mapped files.
     """
 
-    def __init__(self, sample: Sample, files: tuple[MappedFile, ...] = ()) -> None:
+    def __init__(self, sample: Sample, files: tuple[mmap.mmap, ...] = ()) -> None:
         self.on_disk = bool(files)
         self._sample = sample
         self._files = files
@@ -93,7 +77,7 @@ class Kept:
             part = self._sample[rows]
             yield rows, part if self._columns is None else replace(part, features=part.features[:, self._columns])
             for file in self._files:
-                file.release()
+                file.madvise(mmap.MADV_DONTNEED)  # gives back the memory that reading has filled
 
     def narrow(self, columns: NDArray[np.bool_]) -> None:
         """Leave columns of the features out from now on.
@@ -213,15 +197,13 @@ class Cache:
             if {name: _checksum(self.entry / name) for name in _TYPES} != manifest["checksums"]:
                 logger.warning("%s is damaged and made anew", self.entry)
                 return None
-            events = manifest["events"]
-            files = [
-                _map(self.entry / name, kind, (events, manifest["columns"]) if name == "features" else (events,))
-                for name, kind in _TYPES.items()
-            ]
+            files = {name: _map(self.entry / name) for name in _TYPES}
+            arrays = {name: np.frombuffer(files[name], kind) for name, kind in _TYPES.items()}
+            arrays["features"] = arrays["features"].reshape(manifest["events"], manifest["columns"])
             os.utime(self.entry / _MANIFEST)
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        return Kept(Sample(*(file.array for file in files)), tuple(files)), manifest["details"]
+        return Kept(Sample(**arrays), tuple(files.values())), manifest["details"]
 
     def make_room(self) -> None:
         """Make the folder, and remove entries that nobody has used for a month."""
@@ -264,9 +246,9 @@ def scratch(folder: Path) -> IO[bytes]:
     return tempfile.TemporaryFile(dir=folder)
 
 
-def _map(path: Path, kind: Any, shape: tuple[int, ...]) -> MappedFile:
+def _map(path: Path) -> mmap.mmap:
     with path.open("rb") as file:
-        return MappedFile(file, kind, shape)
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
 
 
 def _checksum(path: Path) -> str:
