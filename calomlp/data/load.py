@@ -29,6 +29,9 @@ logger = logging.getLogger(__name__)
 _CACHE_SCHEMA = "calomlp.events/1"
 
 
+_Files = Sequence[tuple[Source, FileRecord]]
+
+
 @dataclass(frozen=True)
 class Data:
     """Everything that was read.
@@ -87,36 +90,34 @@ def load(sources: Sequence[Source], recipe: Recipe, reading: Reading) -> Data:
         OutputError: If events do not fit into memory, and there is no place for them on the disk.
     """
     tally = Tally()
-    good, records = _check(sources, recipe, reading, tally)
-    total = sum(record.events for record in records)
+    files = _check(sources, recipe, reading, tally)
+    total = sum(record.events for _, record in files)
     if not total:
-        raise InputError(f"{', '.join(record.path for record in records)}: no events")
+        raise InputError(f"{', '.join(record.path for _, record in files)}: no events")
     columns = len(recipe.features.columns)
     most = len(reading.processes.own(total))
     size = most * 4 * (2 * columns + 12)  # features and what the network sees of them, both with a few numbers beside
     if size <= reading.room.memory:
         keeper = InMemory(most, columns)
-        counts = _read(good, records, recipe, reading, tally, keeper)
+        counts = _read(files, recipe, reading, tally, keeper)
         kept = keeper.kept()
     else:
-        kept, counts, tally = _through_cache(good, records, recipe, reading, tally, size)
+        kept, counts, tally = _through_cache(files, recipe, reading, tally, size)
     for sentence in tally.selection(recipe.cut.text if recipe.cut else ""):
         logger.info("%s", sentence)
     for sentence in tally.losses():
         logger.warning("%s", sentence)
-    used = [(record, count) for record, count in zip(records, counts, strict=True) if count is not None]
+    used = [(record, count) for (_, record), count in zip(files, counts, strict=True) if count is not None]
     if len(set(reading.processes.gather(fingerprint([used, asdict(tally)])))) > 1:
         raise InputError("the processes have not read the same events: do all see the same files?")
     if (left := sum(count for _, count in used)) < reading.processes.size:
         few = f"{left} events are too few for {reading.processes.size} processes" if left else "no event is left"
-        raise InputError(f"{', '.join(record.path for record in records)}: {few}")
+        raise InputError(f"{', '.join(record.path for _, record in files)}: {few}")
     recipe, side = _sides(recipe, kept, used, reading.processes)
     return Data(kept, side, recipe, tuple(record for record, _ in used), tally, reading.processes)
 
 
-def _check(
-    sources: Sequence[Source], recipe: Recipe, reading: Reading, tally: Tally
-) -> tuple[list[Source], list[FileRecord]]:
+def _check(sources: Sequence[Source], recipe: Recipe, reading: Reading, tally: Tally) -> _Files:
     """Open and check every file before the first is read."""
     good: list[Source] = []
     records: list[FileRecord] = []
@@ -133,23 +134,18 @@ def _check(
         reading.interrupt.check()
     if not good:
         raise InputError(f"none of {len(sources)} files can be read: {next(iter(tally.files.values()))}")
-    return good, records
+    return list(zip(good, records, strict=True))
 
 
 def _read(
-    sources: Sequence[Source],
-    records: Sequence[FileRecord],
-    recipe: Recipe,
-    reading: Reading,
-    tally: Tally,
-    keeper: InMemory | OnDisk,
+    files: _Files, recipe: Recipe, reading: Reading, tally: Tally, keeper: InMemory | OnDisk
 ) -> list[int | None]:
     """Read files one after the other; return how many events were kept of each, ``None`` if it could not be read."""
     processes = reading.processes
-    reading.progress.start("reading", sum(record.events for record in records), "events")
+    reading.progress.start("reading", sum(record.events for _, record in files), "events")
     counts: list[int | None] = []
     seen = 0  # events of all processes
-    for source, record in zip(sources, records, strict=True):
+    for source, record in files:
         before, of_file = seen, Tally()
         try:
             with open_rows(source, recipe.layout, recipe.branches) as rows:
@@ -177,16 +173,11 @@ def _check_unchanged(rows: Rows, record: FileRecord) -> None:
 
 
 def _through_cache(
-    sources: Sequence[Source],
-    records: Sequence[FileRecord],
-    recipe: Recipe,
-    reading: Reading,
-    tally: Tally,
-    size: int,
+    files: _Files, recipe: Recipe, reading: Reading, tally: Tally, size: int
 ) -> tuple[Kept, list[int | None], Tally]:
     """Take events from the cache, or put them there."""
     share = (reading.processes.rank, reading.processes.size)
-    cache = Cache(reading.room.folder, [_identity(sources, records, recipe, tally), share])
+    cache = Cache(reading.room.folder, [_identity(files, recipe, tally), share])
     if (found := cache.read()) is None:
         logger.info(
             "%s do not fit into %s of memory: they are kept in %s",
@@ -195,7 +186,12 @@ def _through_cache(
             cache.entry,
         )
         with writing(cache.folder):
-            _fill(cache, sources, records, recipe, reading, tally, size)
+            keeper = OnDisk(cache, len(recipe.features.columns))
+            try:
+                cache.check_space(size)
+                keeper.keep({"counts": _read(files, recipe, reading, tally, keeper), "tally": asdict(tally)})
+            finally:
+                keeper.discard()
         found = cache.read()
     else:
         logger.info("%d events are taken from %s", len(found[0]), cache.entry)
@@ -205,30 +201,11 @@ def _through_cache(
     return kept, details["counts"], Tally(**details["tally"])
 
 
-def _fill(
-    cache: Cache,
-    sources: Sequence[Source],
-    records: Sequence[FileRecord],
-    recipe: Recipe,
-    reading: Reading,
-    tally: Tally,
-    size: int,
-) -> None:
-    """Read files into the cache."""
-    keeper = OnDisk(cache, len(recipe.features.columns))
-    try:
-        cache.check_space(size)
-        counts = _read(sources, records, recipe, reading, tally, keeper)
-        keeper.keep({"counts": counts, "tally": asdict(tally)})
-    finally:
-        keeper.discard()
-
-
-def _identity(sources: Sequence[Source], records: Sequence[FileRecord], recipe: Recipe, tally: Tally) -> Any:
+def _identity(files: _Files, recipe: Recipe, tally: Tally) -> Any:
     """Return all that decides which events are read."""
     return [
         _CACHE_SCHEMA,
-        [(asdict(record) | {"path": ""}, stamp(source)) for source, record in zip(sources, records, strict=True)],
+        [(asdict(record) | {"path": ""}, stamp(source)) for source, record in files],
         [(feature.expression, feature.shape) for feature in recipe.features],
         [part.text if part else None for part in (recipe.target, recipe.cut, recipe.weight)],
         [recipe.split_by, asdict(recipe.layout), recipe.missing, recipe.on_bad],
