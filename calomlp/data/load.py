@@ -137,9 +137,7 @@ def _check(sources: Sequence[Source], recipe: Recipe, reading: Reading, tally: T
     return list(zip(good, records, strict=True))
 
 
-def _read(
-    files: _Files, recipe: Recipe, reading: Reading, tally: Tally, keeper: InMemory | OnDisk
-) -> list[int | None]:
+def _read(files: _Files, recipe: Recipe, reading: Reading, tally: Tally, keeper: InMemory | OnDisk) -> list[int | None]:
     """Read files one after the other; return how many events were kept of each, ``None`` if it could not be read."""
     processes = reading.processes
     reading.progress.start("reading", sum(record.events for _, record in files), "events")
