@@ -159,9 +159,9 @@ def _train(session: Session, settings: TrainSettings, processes: Processes) -> N
     from calomlp.data.sources import befriend, energies_from_names, resolve
     from calomlp.data.store import Room
     from calomlp.model.file import read_model, write_model
+    from calomlp.training.checkpoint import Watch
     from calomlp.training.reporter import reporter
     from calomlp.training.train import train
-    from calomlp.training.watch import Watch
 
     hyperparameters = TrainingSettings(**{item.name: getattr(settings, item.name) for item in fields(TrainingSettings)})
     sources = befriend(resolve(settings.data, session.streams, tree=settings.tree), settings.friend, session.streams)

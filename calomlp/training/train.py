@@ -30,7 +30,7 @@ from calomlp.progress import Progress
 from calomlp.provenance import provenance
 from calomlp.streams import atomic_path, discard
 from calomlp.training.blame import explain
-from calomlp.training.checkpoint import load_checkpoint
+from calomlp.training.checkpoint import Watch, load_checkpoint
 from calomlp.training.diagnosis import CURVE, more_data, overtraining, worse
 from calomlp.training.loop import State, run, validate
 from calomlp.training.plan import WHOLE_SET, Plan, check_settings, make_plan
@@ -46,7 +46,6 @@ from calomlp.training.reading import (
 from calomlp.training.reporter import Tell
 from calomlp.training.settings import TrainingSettings
 from calomlp.training.suspicions import look_at
-from calomlp.training.watch import Watch
 
 logger = logging.getLogger(__name__)
 

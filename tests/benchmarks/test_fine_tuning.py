@@ -13,9 +13,9 @@ from calomlp.evaluation.report import Report
 from calomlp.interrupt import Interrupt
 from calomlp.model.file import Model
 from calomlp.progress import Progress
+from calomlp.training.checkpoint import Watch
 from calomlp.training.settings import TrainingSettings
 from calomlp.training.train import train
-from calomlp.training.watch import Watch
 from tests.benchmarks.showers import PIONS
 from tests.conftest import ROOM, evaluated
 

@@ -16,12 +16,12 @@ from calomlp.errors import TrainingError
 from calomlp.interrupt import Interrupt
 from calomlp.progress import Progress
 from calomlp.training import loop
+from calomlp.training.checkpoint import Watch
 from calomlp.training.events import Events
 from calomlp.training.loop import run
 from calomlp.training.plan import make_plan
 from calomlp.training.settings import TrainingSettings
 from calomlp.training.train import train
-from calomlp.training.watch import Watch
 from tests.conftest import ROOM, Run, fitted, linear_showers, read
 from tests.training.test_loop import LINEAR, prepared
 from tests.training.test_train import Make

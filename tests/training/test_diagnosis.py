@@ -16,11 +16,11 @@ from calomlp.errors import CheckpointWritten
 from calomlp.interrupt import Interrupt
 from calomlp.progress import Progress
 from calomlp.training import loop
+from calomlp.training.checkpoint import Watch
 from calomlp.training.diagnosis import more_data, overtraining, worse
 from calomlp.training.reporter import reporter
 from calomlp.training.settings import TrainingSettings
 from calomlp.training.train import train
-from calomlp.training.watch import Watch
 from tests.conftest import ROOM, fitted, linear_showers
 
 Make = Callable[..., Source]

@@ -22,9 +22,9 @@ from calomlp.model.file import Model, read_model, write_model
 from calomlp.processes import Meeting, Processes, find_meeting
 from calomlp.progress import Progress
 from calomlp.training import events, reading
+from calomlp.training.checkpoint import Watch
 from calomlp.training.settings import TrainingSettings
 from calomlp.training.train import train
-from calomlp.training.watch import Watch
 from tests.conftest import ROOM, fitted, linear_showers, read
 from tests.conftest import together as in_one_piece
 from tests.processes import SRUN, ends, in_threads, srun, torchrun

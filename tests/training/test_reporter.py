@@ -14,10 +14,10 @@ from calomlp.cli import run
 from calomlp.errors import CheckpointWritten, OutputError
 from calomlp.interrupt import Interrupt
 from calomlp.progress import Progress
+from calomlp.training.checkpoint import Watch
 from calomlp.training.reporter import reporter
 from calomlp.training.settings import TrainingSettings
 from calomlp.training.train import train
-from calomlp.training.watch import Watch
 from tests.conftest import ROOM, linear_showers
 from tests.training.test_train import Make, Trigger
 

@@ -18,9 +18,9 @@ from calomlp.interrupt import Interrupt
 from calomlp.model.file import Model, read_model, write_model
 from calomlp.progress import Progress
 from calomlp.training import loop
+from calomlp.training.checkpoint import Watch
 from calomlp.training.settings import TrainingSettings
 from calomlp.training.train import train
-from calomlp.training.watch import Watch
 from tests.conftest import ROOM, fitted, linear_showers
 
 Make = Callable[..., Source]
