@@ -23,7 +23,7 @@ from calomlp.model.closure import median_responses
 from calomlp.model.file import Model
 from calomlp.model.losses import HIGH, LOSSES, LOW
 from calomlp.model.regressor import Architecture, Regressor, picker
-from calomlp.training.events import FOLDS, Events, EventsInMemory, EventsOnDisk, SharedEvents, Table
+from calomlp.training.events import FOLDS, Events, EventsInFile, EventsInMemory, SharedEvents, Table
 from calomlp.training.faster import forward_of
 from calomlp.training.loop import State
 from calomlp.training.optimiser import Optimiser
@@ -134,7 +134,7 @@ def prepare(
 
     def table(side: Side) -> Table:
         own = int(np.count_nonzero(data.side[processes.rank :: processes.size] == side))
-        collector = EventsOnDisk(room.folder) if data.events.on_disk else EventsInMemory(own, device)
+        collector = EventsInFile(room.folder) if data.events.on_disk else EventsInMemory(own, device)
         kept = np.zeros(len(data.side), np.uint8)
         for rows, part in data.parts():
             on_side = np.flatnonzero(data.side[rows] == side)
