@@ -22,7 +22,7 @@ from calomlp.model.file import Model
 from calomlp.progress import Progress
 from calomlp.training.loop import State, run, validate
 from calomlp.training.plan import Plan
-from calomlp.training.prepare import SIDES, Prepared, prepare
+from calomlp.training.prepare import SIDES, Prepared, at_edges, prepare
 from calomlp.training.settings import TrainingSettings
 from calomlp.training.train import arrange
 
@@ -120,11 +120,12 @@ def rehearse(
         reading_seconds = time.monotonic() - began
         step, validation = _seconds(prepared, settings, plan, interrupt, progress)
     steps_per_epoch = math.ceil(len(prepared.train) / plan.batch_size)
+    edges = (at_edges(data, prepared.train, Side.TRAIN), at_edges(data, prepared.validation, Side.VALIDATION))
     return Rehearsal(
         files=len(data.files),
         read=len(data.events),
         events={name: int(np.count_nonzero(data.side == side)) for side, name in SIDES.items()},
-        left_out=(*data.tally.selection(), *data.tally.losses(), *_at_edges(data, prepared)),
+        left_out=(*data.tally.selection(), *data.tally.losses(), *filter(None, edges)),
         features=tuple(feature.expression for feature in data.recipe.features),
         columns=len(data.recipe.features.columns),
         inputs=prepared.state.inputs,
@@ -189,13 +190,3 @@ def _seconds(
         run(state, train, validation, forever, plan, after_step=after_step, after_epoch=after_epoch)
     progress.finish()
     return statistics.median(steps[_WARM_UP:] or steps), start - began
-
-
-def _at_edges(data: Data, prepared: Prepared) -> list[str]:
-    """Say how many events are outside the region in which the network learns."""
-    sentences = []
-    for side, table in ((Side.TRAIN, prepared.train), (Side.VALIDATION, prepared.validation)):
-        count = int(np.count_nonzero(data.side == side))
-        if left_out := count - len(table):
-            sentences.append(f"{left_out} of {count} {SIDES[side]} events are near the edges of the range")
-    return sentences
