@@ -65,7 +65,7 @@ class Reading:
     Attributes:
         room: What may be used to keep events.
         skip_bad_files: Whether to go on without a file that cannot be read.
-        progress: Told of every chunk.
+        progress: Told of every chunk, and of what is done with the events.
         interrupt: Looked at after every chunk.
         processes: All of them read everything, and each keeps its share.
     """

@@ -84,7 +84,7 @@ def _pinball(prediction: Prediction, y: Tensor, sigma: Tensor) -> Tensor:
 
 LOSSES = {
     "huber": Loss(lambda p, y, sigma: _huber((p.energy - y) / sigma)),  # between mean and median of y
-    "chi2": Loss(lambda p, y, sigma: ((p.energy - y) / sigma) ** 2),  # mean of y; sigma at the anchor stays where it is
+    "chi2": Loss(lambda p, y, sigma: ((p.energy - y) / sigma) ** 2),  # mean of y: sigma does not move with p
     "mse": Loss(lambda p, y, _: (p.energy - y) ** 2),  # mean of y; the highest energies dominate
     "stochastic": Loss(lambda p, y, _: (p.energy - y) ** 2 / y),  # 1 / mean of 1/y
     "relative": Loss(lambda p, y, _: (p.energy / y - 1) ** 2),  # mean of 1/y over mean of 1/y^2
