@@ -14,6 +14,7 @@ import uproot
 
 from calomlp.data.load import Data, Reading, load
 from calomlp.data.sample import Recipe, Sample
+from calomlp.data.settings import SKIP
 from calomlp.data.sources import Source
 from calomlp.data.store import Room
 from calomlp.evaluation.evaluate import Wishes, evaluate
@@ -22,10 +23,11 @@ from calomlp.evaluation.subjects import Subject, Trained
 from calomlp.evaluation.summary import REGRESSOR
 from calomlp.interrupt import Interrupt
 from calomlp.model.file import Model
+from calomlp.processes import ALONE, Processes
 from calomlp.progress import Progress
+from calomlp.training.checkpoint import Watch
 from calomlp.training.settings import TrainingSettings
 from calomlp.training.train import train
-from calomlp.training.watch import Watch
 
 ROOT = Path(__file__).parents[1]
 SAMPLE_DATA = ROOT / "sample_data"
@@ -83,17 +85,30 @@ ROOM = Room(1 << 30, Path("/nonexistent"))
 """Enough memory for any test, and no disk."""
 
 
+def quietly(
+    room: Room = ROOM,
+    interrupt: Interrupt | None = None,
+    processes: Processes = ALONE,
+    *,
+    skip_bad_files: bool = False,
+) -> Reading:
+    """Read without a word."""
+    return Reading(room, skip_bad_files, Progress(), interrupt or Interrupt(), processes)
+
+
 def fitted(
     sources: Source | list[Source], settings: TrainingSettings, watch: Watch | None = None, room: Room = ROOM
 ) -> Model:
     """Train without a word."""
     sources = [sources] if isinstance(sources, Source) else sources
-    return train(sources, settings, room=room, watch=watch or Watch(Interrupt()), progress=Progress())
+    watch = watch or Watch(Interrupt())
+    reading = quietly(room, watch.interrupt, skip_bad_files=settings.on_bad_file == SKIP)
+    return train(sources, settings, reading, watch=watch)
 
 
 def read(sources: list[Source], recipe: Recipe, *, room: Room = ROOM, skip_bad_files: bool = False) -> Data:
     """Read files without a word."""
-    return load(sources, recipe, Reading(room, skip_bad_files, Progress(), Interrupt()))
+    return load(sources, recipe, quietly(room, skip_bad_files=skip_bad_files))
 
 
 def evaluated(model: Model, sources: list[Source], *subjects: Subject, **wishes: Any) -> Report:

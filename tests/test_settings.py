@@ -10,7 +10,6 @@ from calomlp.cli.options import TABLES
 from calomlp.errors import UsageError
 from calomlp.model.losses import LOSSES
 from calomlp.model.network import ACTIVATIONS
-from calomlp.model.regressor import TARGETS
 from calomlp.plotting.charts import REPORT_CHARTS
 from calomlp.plotting.names import DESCRIPTIONS
 from calomlp.settings import declared, dump_config, load_config, setting
@@ -60,7 +59,6 @@ def test_a_configuration_that_is_not_there(tmp_path: Path) -> None:
 def test_choices_in_help_are_those_of_the_core() -> None:
     assert set(training.LOSSES) == set(LOSSES)
     assert set(training.ACTIVATIONS) == set(ACTIVATIONS)
-    assert set(training.REGRESS) == set(TARGETS)
     assert list(DESCRIPTIONS) == list(REPORT_CHARTS)
 
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,7 +108,7 @@ def _inspect_data(session: Session, source: Source) -> None:
     suggestions = suggest(trees, _argument(source), named=source.tree is not None)
     summary = {
         "trees": [tree.as_dict() for tree in trees],
-        "suggestions": suggestions.as_dict() if suggestions else None,
+        "suggestions": asdict(suggestions) if suggestions else None,
     }
     page: Page = [source.label, ("", tree_table(trees)), *branch_tables(trees)]
     if suggestions is not None:

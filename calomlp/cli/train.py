@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from calomlp.cli.together import together
-from calomlp.data.settings import DATA
+from calomlp.data.settings import DATA, SKIP
 from calomlp.errors import UsageError
 from calomlp.memory import default_memory
 from calomlp.processes import Processes
@@ -45,8 +45,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from calomlp.cli.session import Session
+    from calomlp.data.load import Reading
     from calomlp.data.sources import Source
-    from calomlp.data.store import Room
     from calomlp.model.file import Model
 
 STOPPING = "Stopping and going on"
@@ -156,12 +156,13 @@ def _train(session: Session, settings: TrainSettings, processes: Processes) -> N
     if not (settings.find_lr or settings.dry_run):
         _check_outputs(session, settings, checkpoint, last_good)
 
+    from calomlp.data.load import Reading
     from calomlp.data.sources import befriend, energies_from_names, resolve
     from calomlp.data.store import Room
     from calomlp.model.file import read_model, write_model
+    from calomlp.training.checkpoint import Watch
     from calomlp.training.reporter import reporter
     from calomlp.training.train import train
-    from calomlp.training.watch import Watch
 
     hyperparameters = TrainingSettings(**{item.name: getattr(settings, item.name) for item in fields(TrainingSettings)})
     sources = befriend(resolve(settings.data, session.streams, tree=settings.tree), settings.friend, session.streams)
@@ -169,9 +170,10 @@ def _train(session: Session, settings: TrainSettings, processes: Processes) -> N
         sources = energies_from_names(sources, settings.target_from_name)
     memory = settings.memory or default_memory() // processes.local_size
     room = Room(memory, Path(settings.cache) if settings.cache else _default_cache())
+    reading = Reading(room, settings.on_bad_file == SKIP, session.progress, session.interrupt, processes)
     init = read_model(settings.init, settings.init) if settings.init else None
     if settings.find_lr or settings.dry_run:
-        (_find_rate if settings.find_lr else _rehearse)(session, sources, hyperparameters, room, init)
+        (_find_rate if settings.find_lr else _rehearse)(session, sources, hyperparameters, reading, init)
         return
     files = [place.path for source in sources for place in (source, *source.friends)]
     outputs = (settings.output, settings.history)
@@ -180,16 +182,7 @@ def _train(session: Session, settings: TrainSettings, processes: Processes) -> N
     watch = Watch(session.interrupt, checkpoint, settings.checkpoint_every, settings.max_time, last_good)
     told = (Path(name) if name and not processes.rank else None for name in (settings.history, settings.tensorboard))
     with reporter(*told) as tell:
-        model = train(
-            sources,
-            hyperparameters,
-            room=room,
-            watch=watch,
-            progress=session.progress,
-            init=init,
-            tell=tell,
-            processes=processes,
-        )
+        model = train(sources, hyperparameters, reading, watch=watch, init=init, tell=tell)
     if processes.rank:
         return
     with session.streams.artefact(settings.output) as path:
@@ -233,12 +226,12 @@ def _check_outputs(session: Session, settings: TrainSettings, checkpoint: Path |
 
 
 def _find_rate(
-    session: Session, sources: Sequence[Source], settings: TrainingSettings, room: Room, init: Model | None
+    session: Session, sources: Sequence[Source], settings: TrainingSettings, reading: Reading, init: Model | None
 ) -> None:
     """Try learning rates, and show what the loss says to them."""
     from calomlp.training.finder import find_rate
 
-    found = find_rate(sources, settings, room=room, interrupt=session.interrupt, progress=session.progress, init=init)
+    found = find_rate(sources, settings, reading, init)
     if session.json:
         details = {**asdict(found), "seconds": round(session.seconds, 3)}
         session.streams.print_line(Record("train", "learning-rate", "", details).to_json())
@@ -255,12 +248,12 @@ def _find_rate(
 
 
 def _rehearse(
-    session: Session, sources: Sequence[Source], settings: TrainingSettings, room: Room, init: Model | None
+    session: Session, sources: Sequence[Source], settings: TrainingSettings, reading: Reading, init: Model | None
 ) -> None:
     """Say what the training would do."""
     from calomlp.training.rehearsal import rehearse
 
-    found = rehearse(sources, settings, room=room, interrupt=session.interrupt, progress=session.progress, init=init)
+    found = rehearse(sources, settings, reading, init)
     if session.json:
         session.streams.print_line(Record("train", "plan", "", asdict(found)).to_json())
         return

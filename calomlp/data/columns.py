@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import awkward as ak
 import numpy as np
@@ -81,30 +80,6 @@ class Branch:
         for leaf in _leaves(self.form) if self.form is not None else ():
             name = ".".join((self.name, *leaf.members))
             yield Column(name, leaf.shape, leaf.lists > 0, leaf.lists > 1, leaf.kind, self.path, leaf.keys)
-
-
-class TreeReader(Protocol):
-    """What a TTree and an RNTuple have in common."""
-
-    entries: int
-
-    @property
-    def branches(self) -> list[Branch]:
-        """All branches that hold data themselves."""
-
-    def check(self, column: Column) -> None:
-        """Refuse a column that is damaged, as far as that can be told without reading it."""
-
-    def bytes_per_event(self, columns: Sequence[Column]) -> float:
-        """Return how much memory an event takes on average."""
-
-    def read(self, column: Column, start: int, stop: int) -> Any:
-        """Return one column of the events from ``start`` to ``stop``."""
-
-    def iterate(
-        self, columns: Sequence[Column], start: int, stop: int, step: int, pool: Executor
-    ) -> Iterator[dict[str, Any]]:
-        """Yield columns by name, for ``step`` events at a time; the threads of a pool may help."""
 
 
 @dataclass(frozen=True)

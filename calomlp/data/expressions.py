@@ -1,29 +1,6 @@
 """The feature language: arithmetic over branches, parsed by a whitelist and never executed as code.
 
-====================================  =======================================================================
-``layer_energy``                      a branch; a fixed array expands to one column per element
-``branch('Muon/pt[3]')``              a branch whose name is not an identifier; ``Muon.pt`` needs no quotes
-``+ - * / ** %``, ``< <= > >= == !=``  arithmetic and comparisons, event by event and element by element
-``a & b``, ``a | b``, ``~a``          boolean masks
-``layer_energy[3]``, ``[:5]``         element or slice of an array
-``hit_energy[hit_layer == 3]``        elements that pass a mask
-``gen_pt[match]``                     the element with the number that another branch gives; NaN where there is none
-``sum mean std min max count``        reductions of everything inside an event; ``count`` is the number of elements
-``mean(x, w)``, ``std(x, w)``         the same with weights
-``moment(x, n)``, ``moment(x, n, w)``  central moment of order n from 2 on
-``quantile(x, 0.9)``, ``top(x, 5)``   a quantile; the largest elements in descending order, 0 where there are fewer
-``sqrt log log1p exp abs``            functions of one argument
-``hypot(a, b)``, ``where(c, a, b)``   functions of several
-``layers(e, layer, n)``               sums of hit energies in layers 0 to n - 1; ``layers(e, z, n, low, high)`` the same
-                                      in n equal bins of a position
-``depth depth_rms depth_skewness``    of the layer number, weighted with layer energies ``p``; ``depth(p, 0.9)``: depth
-                                      that holds a share of the energy
-``shower_start(p, threshold)``        first layer from which three add up to more than a threshold
-``share(a, b)``                       sum of a over sum of b, 0 where b is empty
-``spectrum(e, 1, 2, 5)``              shares of the energy in bins of hit energy with these inner edges
-``lateral_rms(e, x, y)``              rms distance of the energy from its centre
-``radius(e, x, y, 0.9)``              radius around the centre that holds a share of the energy
-====================================  =======================================================================
+README.md beside this file has every operator and function.
 """
 
 from __future__ import annotations

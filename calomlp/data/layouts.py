@@ -225,14 +225,8 @@ class Joined(Rows):
             order = np.argsort(numbers, kind="stable")
             self._places[str(friend.source)] = numbers[order], order
 
-    def require(self, names: Iterable[str]) -> None:
-        """Refuse branches that are not there, as :meth:`Rows.require` does."""
-        for name in sorted(names):
-            if name in self._friends:
-                friend, theirs = self._friends[name]
-                friend.require([theirs])
-            else:
-                self._rows.require([name])
+    def _require_own(self, name: str) -> None:
+        self._rows.require([name])
 
     def chunks(self, names: Iterable[str]) -> Iterator[Chunk]:
         """Read columns, as :meth:`Rows.chunks` does; those of friends are kept in memory, a number for each event.

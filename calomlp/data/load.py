@@ -12,11 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calomlp.data.layouts import open_rows
-from calomlp.data.record import FileRecord
 from calomlp.data.rows import Rows
-from calomlp.data.sample import BY_ENERGY, MAX_BEAM_ENERGIES, Recipe, Sample, describe, read_chunks, remember
-from calomlp.data.sources import Source, stamp
-from calomlp.data.store import Cache, InMemory, Keeper, Kept, OnDisk, Room, Share, writing
+from calomlp.data.sample import BY_ENERGY, MAX_BEAM_ENERGIES, Recipe, Sample, describe, read_events, remember
+from calomlp.data.sources import FileRecord, Source, stamp
+from calomlp.data.store import Cache, InMemory, Kept, OnDisk, Room, writing
 from calomlp.data.tally import Tally
 from calomlp.errors import InputError, OutputError
 from calomlp.interrupt import Interrupt
@@ -28,6 +27,9 @@ from calomlp.units import format_size
 logger = logging.getLogger(__name__)
 
 _CACHE_SCHEMA = "calomlp.events/1"
+
+
+_Files = Sequence[tuple[Source, FileRecord]]
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Reading:
     Attributes:
         room: What may be used to keep events.
         skip_bad_files: Whether to go on without a file that cannot be read.
-        progress: Told of every chunk.
+        progress: Told of every chunk, and of what is done with the events.
         interrupt: Looked at after every chunk.
         processes: All of them read everything, and each keeps its share.
     """
@@ -88,36 +90,34 @@ def load(sources: Sequence[Source], recipe: Recipe, reading: Reading) -> Data:
         OutputError: If events do not fit into memory, and there is no place for them on the disk.
     """
     tally = Tally()
-    good, records = _check(sources, recipe, reading, tally)
-    total = sum(record.events for record in records)
+    files = _check(sources, recipe, reading, tally)
+    total = sum(record.events for _, record in files)
     if not total:
-        raise InputError(f"{', '.join(record.path for record in records)}: no events")
+        raise InputError(f"{', '.join(record.path for _, record in files)}: no events")
     columns = len(recipe.features.columns)
     most = len(reading.processes.own(total))
     size = most * 4 * (2 * columns + 12)  # features and what the network sees of them, both with a few numbers beside
     if size <= reading.room.memory:
         keeper = InMemory(most, columns)
-        counts = _read(good, records, recipe, reading, tally, keeper)
+        counts = _read(files, recipe, reading, tally, keeper)
         kept = keeper.kept()
     else:
-        kept, counts, tally = _through_cache(good, records, recipe, reading, tally, size)
+        kept, counts, tally = _through_cache(files, recipe, reading, tally, size)
     for sentence in tally.selection(recipe.cut.text if recipe.cut else ""):
         logger.info("%s", sentence)
     for sentence in tally.losses():
         logger.warning("%s", sentence)
-    used = [(record, count) for record, count in zip(records, counts, strict=True) if count is not None]
-    if len(set(reading.processes.gather(fingerprint([used, tally.as_dict()])))) > 1:
+    used = [(record, count) for (_, record), count in zip(files, counts, strict=True) if count is not None]
+    if len(set(reading.processes.gather(fingerprint([used, asdict(tally)])))) > 1:
         raise InputError("the processes have not read the same events: do all see the same files?")
     if (left := sum(count for _, count in used)) < reading.processes.size:
         few = f"{left} events are too few for {reading.processes.size} processes" if left else "no event is left"
-        raise InputError(f"{', '.join(record.path for record in records)}: {few}")
+        raise InputError(f"{', '.join(record.path for _, record in files)}: {few}")
     recipe, side = _sides(recipe, kept, used, reading.processes)
     return Data(kept, side, recipe, tuple(record for record, _ in used), tally, reading.processes)
 
 
-def _check(
-    sources: Sequence[Source], recipe: Recipe, reading: Reading, tally: Tally
-) -> tuple[list[Source], list[FileRecord]]:
+def _check(sources: Sequence[Source], recipe: Recipe, reading: Reading, tally: Tally) -> _Files:
     """Open and check every file before the first is read."""
     good: list[Source] = []
     records: list[FileRecord] = []
@@ -134,37 +134,33 @@ def _check(
         reading.interrupt.check()
     if not good:
         raise InputError(f"none of {len(sources)} files can be read: {next(iter(tally.files.values()))}")
-    return good, records
+    return list(zip(good, records, strict=True))
 
 
-def _read(
-    sources: Sequence[Source],
-    records: Sequence[FileRecord],
-    recipe: Recipe,
-    reading: Reading,
-    tally: Tally,
-    keeper: Keeper,
-) -> list[int | None]:
+def _read(files: _Files, recipe: Recipe, reading: Reading, tally: Tally, keeper: InMemory | OnDisk) -> list[int | None]:
     """Read files one after the other; return how many events were kept of each, ``None`` if it could not be read."""
-    keeper = Share(keeper, reading.processes)
-    reading.progress.start("reading", sum(record.events for record in records), "events")
+    processes = reading.processes
+    reading.progress.start("reading", sum(record.events for _, record in files), "events")
     counts: list[int | None] = []
-    for source, record in zip(sources, records, strict=True):
-        before, of_file = keeper.events, Tally()
+    seen = 0  # events of all processes
+    for source, record in files:
+        before, of_file = seen, Tally()
         try:
             with open_rows(source, recipe.layout, recipe.branches) as rows:
                 _check_unchanged(rows, record)
-                for events, chunk in read_chunks(rows, recipe, of_file):
-                    keeper.add(chunk)
-                    reading.progress.advance(events)
+                for chunk in read_events(rows, recipe, of_file):
+                    keeper.add(chunk.sample[(processes.rank - seen) % processes.size :: processes.size])
+                    seen += len(chunk)
+                    reading.progress.advance(chunk.read)
                     reading.interrupt.check()
         except InputError as error:
             tally.skip(source, error, allowed=reading.skip_bad_files)
-            keeper.shorten(before)
+            seen = before
+            keeper.shorten(len(processes.own(seen)))
             counts.append(None)
             continue
         tally.add(of_file)
-        counts.append(keeper.events - before)
+        counts.append(seen - before)
     reading.progress.finish()
     return counts
 
@@ -175,16 +171,11 @@ def _check_unchanged(rows: Rows, record: FileRecord) -> None:
 
 
 def _through_cache(
-    sources: Sequence[Source],
-    records: Sequence[FileRecord],
-    recipe: Recipe,
-    reading: Reading,
-    tally: Tally,
-    size: int,
+    files: _Files, recipe: Recipe, reading: Reading, tally: Tally, size: int
 ) -> tuple[Kept, list[int | None], Tally]:
     """Take events from the cache, or put them there."""
     share = (reading.processes.rank, reading.processes.size)
-    cache = Cache(reading.room.folder, [_identity(sources, records, recipe, tally), share])
+    cache = Cache(reading.room.folder, [_identity(files, recipe, tally), share])
     if (found := cache.read()) is None:
         logger.info(
             "%s do not fit into %s of memory: they are kept in %s",
@@ -193,7 +184,12 @@ def _through_cache(
             cache.entry,
         )
         with writing(cache.folder):
-            _fill(cache, sources, records, recipe, reading, tally, size)
+            keeper = OnDisk(cache, len(recipe.features.columns))
+            try:
+                cache.check_space(size)
+                keeper.keep({"counts": _read(files, recipe, reading, tally, keeper), "tally": asdict(tally)})
+            finally:
+                keeper.discard()
         found = cache.read()
     else:
         logger.info("%d events are taken from %s", len(found[0]), cache.entry)
@@ -203,30 +199,11 @@ def _through_cache(
     return kept, details["counts"], Tally(**details["tally"])
 
 
-def _fill(
-    cache: Cache,
-    sources: Sequence[Source],
-    records: Sequence[FileRecord],
-    recipe: Recipe,
-    reading: Reading,
-    tally: Tally,
-    size: int,
-) -> None:
-    """Read files into the cache."""
-    keeper = OnDisk(cache, len(recipe.features.columns))
-    try:
-        cache.check_space(size)
-        counts = _read(sources, records, recipe, reading, tally, keeper)
-        keeper.keep({"counts": counts, "tally": tally.as_dict()})
-    finally:
-        keeper.discard()
-
-
-def _identity(sources: Sequence[Source], records: Sequence[FileRecord], recipe: Recipe, tally: Tally) -> Any:
+def _identity(files: _Files, recipe: Recipe, tally: Tally) -> Any:
     """Return all that decides which events are read."""
     return [
         _CACHE_SCHEMA,
-        [(asdict(record) | {"path": ""}, stamp(source)) for source, record in zip(sources, records, strict=True)],
+        [(asdict(record) | {"path": ""}, stamp(source)) for source, record in files],
         [(feature.expression, feature.shape) for feature in recipe.features],
         [part.text if part else None for part in (recipe.target, recipe.cut, recipe.weight)],
         [recipe.split_by, asdict(recipe.layout), recipe.missing, recipe.on_bad],

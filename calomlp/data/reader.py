@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import uproot
 
-from calomlp.data.columns import Branch, Column, TreeReader
+from calomlp.data.columns import Branch, Column
 from calomlp.data.damage import brief, check_packed, check_record
 from calomlp.data.remote import Remote, RemoteSource
 from calomlp.data.rntuple import RNTuple
@@ -24,13 +24,11 @@ from calomlp.data.ttree import TTree
 from calomlp.errors import CalomlpError, InputError, MissingDependencyError, did_you_mean
 from calomlp.units import listed
 
-__all__ = ["DEFAULT_TREE", "Column", "RootFile", "Table", "open_file", "open_table"]
-
 logger = logging.getLogger(__name__)
 
 DEFAULT_TREE = "events"
 _Look = Callable[[], tuple[int | None, Any]]
-_READERS: dict[str, Callable[[Any, int | None], TreeReader]] = {
+_READERS: dict[str, type[TTree | RNTuple]] = {
     **dict.fromkeys(("TTree", "TNtuple", "TNtupleD"), TTree),
     "ROOT::RNTuple": RNTuple,
 }
@@ -40,6 +38,17 @@ _MAGIC = b"root"
 _FOLDERS = ("TDirectory", "TDirectoryFile")
 _MAX_LISTED, _MAX_NAME = 12, 60
 _MAX_THREADS = 8  # unpack several gigabytes a second, beyond what else is done with them
+
+
+@contextmanager
+def _naming(what: str) -> Iterator[None]:
+    """Say what it was that uproot, which has no common error for damage, could not read inside the block."""
+    try:
+        yield
+    except CalomlpError:
+        raise
+    except Exception as error:
+        raise InputError(f"{what} cannot be read: {brief(error)}") from error
 
 
 class Table:
@@ -57,7 +66,7 @@ class Table:
         unchanged: Raises an InputError if the file is not what it was.
     """
 
-    def __init__(self, source: Source, reader: TreeReader, uuid: str, unchanged: Callable[[], None]) -> None:
+    def __init__(self, source: Source, reader: TTree | RNTuple, uuid: str, unchanged: Callable[[], None]) -> None:
         self.source = source
         self.entries = reader.entries
         known = int(uuid.replace("-", ""), 16) != 0  # some writers leave it out
@@ -72,12 +81,8 @@ class Table:
         Raises:
             InputError: If the description of the tree is damaged.
         """
-        try:
+        with _naming(f"{self.source}:"):
             return self._reader.branches
-        except CalomlpError:
-            raise
-        except Exception as error:
-            raise InputError(f"{self.source}: cannot be read: {brief(error)}") from error
 
     @cached_property
     def columns(self) -> dict[str, Column]:
@@ -101,12 +106,8 @@ class Table:
         for name in sorted(names):
             if name not in self.columns:
                 raise InputError(f"{self.source}: {self._refusal(name, alternatives)}")
-            try:
+            with _naming(f"{self.source}: branch {name!r}"):
                 self._reader.check(self.columns[name])
-            except CalomlpError:
-                raise
-            except Exception as error:
-                raise InputError(f"{self.source}: branch {name!r} cannot be read: {brief(error)}") from error
 
     def _refusal(self, name: str, alternatives: Iterable[str]) -> str:
         for branch in self.branches:
@@ -159,12 +160,8 @@ class Table:
         Raises:
             InputError: If it is damaged.
         """
-        try:
+        with _naming(f"{self.source}: branch {name!r}"):
             values = self._reader.read(self.columns[name], start, min(stop, self.entries))
-        except CalomlpError:
-            raise
-        except Exception as error:
-            raise InputError(f"{self.source}: branch {name!r} cannot be read: {brief(error)}") from error
         self._unchanged()
         return values
 
@@ -175,12 +172,8 @@ class Table:
             InputError: If the description of the tree is damaged.
         """
         numbers = sum(int(np.prod(column.shape)) for column in columns if not column.jagged)
-        try:
+        with _naming(f"{self.source}:"):
             per_event = max(8 * numbers, self._reader.bytes_per_event(columns), 1)  # packed numbers take eight bytes
-        except CalomlpError:
-            raise
-        except Exception as error:
-            raise InputError(f"{self.source}: cannot be read: {brief(error)}") from error
         return max(1, int(size / per_event))
 
     def _culprit(self, columns: Sequence[Column], start: int, step: int, error: Exception) -> str:

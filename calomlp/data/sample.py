@@ -13,9 +13,9 @@ from calomlp.data.cleaning import bad_columns, culprits, mark_missing, refusal, 
 from calomlp.data.expressions import Expression
 from calomlp.data.features import FeatureSet, per_event
 from calomlp.data.reader import Table
-from calomlp.data.record import FileRecord
 from calomlp.data.rows import Layout, Rows
 from calomlp.data.settings import REFUSE, SKIP, ZERO
+from calomlp.data.sources import FileRecord
 from calomlp.data.split import Split
 from calomlp.data.tally import Tally
 from calomlp.errors import ArtefactError, BadValueError, InputError, UsageError
@@ -168,15 +168,6 @@ class Chunk:
             return self
         branches = {name: values[rows] for name, values in self.branches.items()}
         return Chunk(self.read, self.entries[rows], branches, self.sample[rows])
-
-
-def read_chunks(rows: Rows, recipe: Recipe, tally: Tally) -> Iterator[tuple[int, Sample]]:
-    """Read a file chunk by chunk, as :func:`read_events` does.
-
-    Yields:
-        The number of events that were read, and those of them that are used.
-    """
-    yield from ((chunk.read, chunk.sample) for chunk in read_events(rows, recipe, tally))
 
 
 def read_events(rows: Rows, recipe: Recipe, tally: Tally, more: frozenset[str] = frozenset()) -> Iterator[Chunk]:

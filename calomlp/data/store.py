@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
 import numpy as np
 import xxhash
@@ -27,7 +27,6 @@ from numpy.typing import NDArray
 
 from calomlp.data.sample import Sample
 from calomlp.errors import OutputError
-from calomlp.processes import Processes
 from calomlp.provenance import canonical_json, fingerprint
 from calomlp.units import format_size
 
@@ -55,22 +54,6 @@ class Room:
     folder: Path
 
 
-class MappedFile:
-    """A file of numbers that is mapped into memory.
-
-    Attributes:
-        array: The numbers.
-    """
-
-    def __init__(self, file: IO[bytes], kind: Any, shape: tuple[int, ...]) -> None:
-        self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-        self.array: NDArray[Any] = np.frombuffer(self._map, dtype=kind).reshape(shape)
-
-    def release(self) -> None:
-        """Give back the memory that reading has filled; the file stays mapped."""
-        self._map.madvise(mmap.MADV_DONTNEED)
-
-
 class Kept:
     """Events of all files, in the order in which they were read.
 
@@ -78,7 +61,7 @@ class Kept:
         on_disk: Whether they are in mapped files.
     """
 
-    def __init__(self, sample: Sample, files: tuple[MappedFile, ...] = ()) -> None:
+    def __init__(self, sample: Sample, files: tuple[mmap.mmap, ...] = ()) -> None:
         self.on_disk = bool(files)
         self._sample = sample
         self._files = files
@@ -94,7 +77,7 @@ class Kept:
             part = self._sample[rows]
             yield rows, part if self._columns is None else replace(part, features=part.features[:, self._columns])
             for file in self._files:
-                file.release()
+                file.madvise(mmap.MADV_DONTNEED)  # gives back the memory that reading has filled
 
     def narrow(self, columns: NDArray[np.bool_]) -> None:
         """Leave columns of the features out from now on.
@@ -103,41 +86,6 @@ class Kept:
             columns: Which to keep, shape [columns].
         """
         self._columns = columns
-
-
-class Keeper(Protocol):
-    """Takes events one chunk after the other."""
-
-    events: int
-
-    def add(self, chunk: Sample) -> None:
-        """Keep some more events."""
-
-    def shorten(self, events: int) -> None:
-        """Forget all but the first events."""
-
-
-class Share:
-    """Passes this process's share of events on, and counts those of all.
-
-    Args:
-        keeper: Takes them.
-        processes: Those that share the events.
-    """
-
-    def __init__(self, keeper: Keeper, processes: Processes) -> None:
-        self.events = 0
-        self._keeper, self._processes = keeper, processes
-
-    def add(self, chunk: Sample) -> None:
-        """Keep a share of some more events."""
-        self._keeper.add(chunk[(self._processes.rank - self.events) % self._processes.size :: self._processes.size])
-        self.events += len(chunk)
-
-    def shorten(self, events: int) -> None:
-        """Forget all but the first events."""
-        self._keeper.shorten(len(self._processes.own(events)))
-        self.events = events
 
 
 class InMemory:
@@ -249,15 +197,13 @@ class Cache:
             if {name: _checksum(self.entry / name) for name in _TYPES} != manifest["checksums"]:
                 logger.warning("%s is damaged and made anew", self.entry)
                 return None
-            events = manifest["events"]
-            files = [
-                _map(self.entry / name, kind, (events, manifest["columns"]) if name == "features" else (events,))
-                for name, kind in _TYPES.items()
-            ]
+            files = {name: _map(self.entry / name) for name in _TYPES}
+            arrays = {name: np.frombuffer(files[name], kind) for name, kind in _TYPES.items()}
+            arrays["features"] = arrays["features"].reshape(manifest["events"], manifest["columns"])
             os.utime(self.entry / _MANIFEST)
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        return Kept(Sample(*(file.array for file in files)), tuple(files)), manifest["details"]
+        return Kept(Sample(**arrays), tuple(files.values())), manifest["details"]
 
     def make_room(self) -> None:
         """Make the folder, and remove entries that nobody has used for a month."""
@@ -300,9 +246,9 @@ def scratch(folder: Path) -> IO[bytes]:
     return tempfile.TemporaryFile(dir=folder)
 
 
-def _map(path: Path, kind: Any, shape: tuple[int, ...]) -> MappedFile:
+def _map(path: Path) -> mmap.mmap:
     with path.open("rb") as file:
-        return MappedFile(file, kind, shape)
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
 
 
 def _checksum(path: Path) -> str:

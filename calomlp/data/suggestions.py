@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from calomlp.data.expressions import quote_branch
 from calomlp.data.names import BOOKKEEPING, MISSING_MARKS, TRUTH_LIKE
@@ -55,10 +54,6 @@ class Suggestions:
         """All but the command, in words."""
         found = {"true energy": [self.target] if self.target else [], "layers": self.layers, "hits": self.hits}
         return [*(f"{what}: {listed(names)}" for what, names in found.items() if names), *self.notes]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it for JSON."""
-        return asdict(self)
 
 
 def suggest(trees: Sequence[TreeSummary], path: str, *, named: bool) -> Suggestions | None:

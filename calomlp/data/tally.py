@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
 from calomlp.data.sources import Source
 from calomlp.errors import BadValueError, InputError
@@ -63,10 +62,6 @@ class Tally:
         for name, number in other.bad.items():
             self.count_bad(name, number)
         self.files |= other.files
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it for JSON."""
-        return asdict(self)
 
     def selection(self, cut: str = "") -> Iterator[str]:
         """Say what the user left out.

@@ -10,11 +10,11 @@ import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
+from calomlp.data.columns import Column
 from calomlp.data.origin import read_origin
-from calomlp.data.reader import Column, Table, open_table
-from calomlp.data.record import FileRecord
+from calomlp.data.reader import Table, open_table
 from calomlp.data.sample import describe, remember
-from calomlp.data.sources import Source
+from calomlp.data.sources import FileRecord, Source
 from calomlp.errors import InputError, UsageError
 from calomlp.evaluation.names import SIMULATION
 from calomlp.interrupt import Interrupt

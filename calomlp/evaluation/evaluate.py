@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calomlp.data.layouts import open_rows
-from calomlp.data.record import FileRecord
 from calomlp.data.rows import Rows
 from calomlp.data.sample import (
     Chunk,
@@ -23,7 +22,7 @@ from calomlp.data.sample import (
     read_events,
     remember,
 )
-from calomlp.data.sources import Source
+from calomlp.data.sources import FileRecord, Source
 from calomlp.data.tally import Tally
 from calomlp.errors import InputError
 from calomlp.evaluation.binning import choose_bins

@@ -13,7 +13,7 @@ from typing import Any
 
 import jsonschema
 
-from calomlp.data.record import FileRecord
+from calomlp.data.sources import FileRecord
 from calomlp.documents import from_document, to_document
 from calomlp.errors import ArtefactError, InputError
 from calomlp.evaluation.bins import EnergyBins

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,11 +49,6 @@ class Envelope:
     n_validation: int
     n_test: int
     features: tuple[FeatureRange, ...]
-
-    @classmethod
-    def read(cls, document: Mapping[str, Any]) -> Self:
-        """Return the envelope that JSON tells of."""
-        return cls(**{**document, "features": tuple(FeatureRange(**item) for item in document["features"])})
 
     def outside(self, features: NDArray[np.float32]) -> NDArray[np.int64]:
         """Count the events that are outside the range of each column, shape [columns].

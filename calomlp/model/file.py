@@ -15,10 +15,11 @@ from torch import Tensor
 
 from calomlp.data.expressions import Expression
 from calomlp.data.features import Feature, FeatureSet
-from calomlp.data.record import FileRecord
 from calomlp.data.rows import Layout
 from calomlp.data.sample import Recipe, parse_cut
+from calomlp.data.sources import FileRecord
 from calomlp.data.split import Split
+from calomlp.documents import from_document
 from calomlp.errors import ArtefactError, InputError
 from calomlp.model.envelope import Envelope
 from calomlp.model.regressor import Architecture, Regressor
@@ -103,7 +104,7 @@ def read_model(path: str, label: str) -> Model:
         return _build(document, tensors)
     except RuntimeError as error:
         raise ArtefactError(f"{label}: this model has another form than those of this version of calomlp") from error
-    except (KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
         raise ArtefactError(f"{label}: this model is damaged: {type(error).__name__}: {error}") from error
 
 
@@ -129,32 +130,25 @@ def read_header(path: str, label: str) -> dict[str, Any]:
 
 
 def _build(document: Mapping[str, Any], tensors: Mapping[str, Any]) -> Model:
-    described = document["architecture"]
-    tuples = {name: tuple(described[name]) for name in ("energy_columns", "hidden", "spectrum")}
-    regressor = Regressor(Architecture(**{**described, **tuples}))
+    regressor = Regressor(from_document(Architecture, document["architecture"]))
     regressor.load_state_dict(dict(tensors))
     regressor.train(mode=False)
-    features = FeatureSet(
-        Feature(item["expression"], tuple(item["shape"]), item["energy"]) for item in document["features"]
-    )
-    split: dict[str, Any] = document["split"]
-    held = {name: tuple(split[name]) for name in ("validation_energies", "test_energies")}
     recipe = Recipe(
-        features,
+        FeatureSet(from_document(tuple[Feature, ...], document["features"])),
         Expression.parse(document["target"]),
-        Split(**{**split, **held}),
+        from_document(Split, document["split"]),
         document["split_by"],
         parse_cut(document["cut"]),
         Expression.parse(document["weight"]) if document["weight"] else None,
-        Layout(**document["layout"]),
+        from_document(Layout, document["layout"]),
         tuple(document["missing"]),
         document["on_bad"],
     )
     return Model(
         regressor,
         recipe,
-        tuple(FileRecord(**{**record, "friends": tuple(record["friends"])}) for record in document["files"]),
-        Envelope.read(document["envelope"]),
+        from_document(tuple[FileRecord, ...], document["files"]),
+        from_document(Envelope, document["envelope"]),
         tuple(document["history"]),
         document["summary"],
         document["settings"],

@@ -43,11 +43,11 @@ class Graph:
         self.nodes: list[onnx.NodeProto] = []
         self.numbers: list[onnx.TensorProto] = []
 
-    def constant(self, value: Tensor | float | list[int], name: str = "number") -> str:
+    def constant(self, value: Tensor | float | list[int]) -> str:
         """Keep numbers, and return their name; one number has the shape [1], and lists are of whole numbers."""
         kind = torch.int64 if isinstance(value, list) else torch.float32
         tensor = torch.as_tensor(value, dtype=kind).detach().cpu().contiguous()
-        name = f"{name}_{len(self.numbers)}"
+        name = f"number_{len(self.numbers)}"
         self.numbers.append(numpy_helper.from_array(np.atleast_1d(tensor.numpy()), name))
         return name
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -44,24 +43,17 @@ class Prediction(NamedTuple):
     above: Tensor | None = None
 
 
-@dataclass(frozen=True)
-class Loss:
+class Loss(NamedTuple):
     """A loss per event.
 
     Attributes:
-        estimates: The statistic of the true energy, given the inputs, that minimises it.
         per_event: Function of what is predicted, the true energy and the spread expected at the anchor, all in GeV;
             returns the shape of the prediction.
         head: What it needs of the network, one of :data:`HEADS`.
     """
 
-    estimates: str
     per_event: Callable[[Prediction, Tensor, Tensor], Tensor]
     head: str = ENERGY
-
-
-def _of_energy(function: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Callable[[Prediction, Tensor, Tensor], Tensor]:
-    return lambda prediction, y, sigma: function(prediction.energy, y, sigma)
 
 
 def _huber(z: Tensor) -> Tensor:
@@ -90,48 +82,16 @@ def _pinball(prediction: Prediction, y: Tensor, sigma: Tensor) -> Tensor:
     return total
 
 
-LOSSES: dict[str, Loss] = {
-    "huber": Loss(
-        "between mean and median; the mean where there are no tails beyond three sigma",
-        _of_energy(lambda p, y, sigma: _huber((p - y) / sigma)),
-    ),
-    "chi2": Loss(
-        "mean of y; every energy counts by its expected precision, taken at the anchor, so the optimum does not move",
-        _of_energy(lambda p, y, sigma: ((p - y) / sigma) ** 2),
-    ),
-    "mse": Loss(
-        "mean of y; the highest energies dominate, because sigma grows with energy",
-        _of_energy(lambda p, y, sigma: (p - y) ** 2),  # noqa: ARG005
-    ),
-    "stochastic": Loss(
-        "1 / mean of 1/y; the precision of a stochastic resolution, taken at the true energy",
-        _of_energy(lambda p, y, sigma: (p - y) ** 2 / y),  # noqa: ARG005
-    ),
-    "relative": Loss(
-        "mean of 1/y over mean of 1/y^2; right for a constant resolution only",
-        _of_energy(lambda p, y, sigma: (p / y - 1) ** 2),  # noqa: ARG005
-    ),
-    "log": Loss(
-        "exp of the mean of ln y; needs predictions above zero",
-        _of_energy(lambda p, y, sigma: (torch.log(p) - torch.log(y)) ** 2),  # noqa: ARG005
-    ),
-    "mae": Loss(
-        "median of y; robust against tails",
-        _of_energy(lambda p, y, sigma: torch.abs(p - y) / sigma),
-    ),
-    "log-cosh": Loss(
-        "between mean and median; like chi2 below one sigma and like mae beyond",
-        _of_energy(lambda p, y, sigma: _log_cosh((p - y) / sigma)),
-    ),
-    "gaussian-nll": Loss(
-        "mean and variance of y; events count by the precision that the network gives them itself",
-        _gaussian,
-        GAUSSIAN,
-    ),
-    "quantiles": Loss(
-        "median of y, and its 15.87 and 84.13 % quantiles",
-        _pinball,
-        QUANTILES,
-    ),
+LOSSES = {
+    "huber": Loss(lambda p, y, sigma: _huber((p.energy - y) / sigma)),  # between mean and median of y
+    "chi2": Loss(lambda p, y, sigma: ((p.energy - y) / sigma) ** 2),  # mean of y: sigma does not move with p
+    "mse": Loss(lambda p, y, _: (p.energy - y) ** 2),  # mean of y; the highest energies dominate
+    "stochastic": Loss(lambda p, y, _: (p.energy - y) ** 2 / y),  # 1 / mean of 1/y
+    "relative": Loss(lambda p, y, _: (p.energy / y - 1) ** 2),  # mean of 1/y over mean of 1/y^2
+    "log": Loss(lambda p, y, _: (torch.log(p.energy) - torch.log(y)) ** 2),  # exp of the mean of ln y
+    "mae": Loss(lambda p, y, sigma: torch.abs(p.energy - y) / sigma),  # median of y
+    "log-cosh": Loss(lambda p, y, sigma: _log_cosh((p.energy - y) / sigma)),  # between mean and median of y
+    "gaussian-nll": Loss(_gaussian, GAUSSIAN),  # mean and variance of y
+    "quantiles": Loss(_pinball, QUANTILES),  # median of y, and its 15.87 and 84.13 % quantiles
 }
-"""The losses by name."""
+"""The losses by name, and the statistic of the true energy, given the inputs, that minimises each."""

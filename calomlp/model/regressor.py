@@ -22,9 +22,6 @@ from calomlp.model.losses import ENERGY, GAUSSIAN, HEADS, QUANTILES, Prediction
 from calomlp.model.network import MLP
 from calomlp.model.spread import EDGE_SIGMAS
 
-TARGETS = ("ratio", "direct", "log")
-"""What the network stands for: a factor on the anchor (``exp`` of its output), the energy itself, or its logarithm."""
-
 _STANDARD_FLOOR = 1e-6
 _PART = 8_192
 _DOMAIN_EVENTS = 50_000
@@ -45,7 +42,8 @@ class Architecture:
         hidden: Width of each hidden layer.
         activation: Activation of the hidden layers.
         dropout: Probability that a hidden unit is silenced in training.
-        target: One of :data:`TARGETS`.
+        target: What the network stands for: ``ratio``, a factor on the anchor (``exp`` of its output), ``direct``, the
+            energy itself, or ``log``, its logarithm.
         shares: Whether the network sees the share of each energy column, with the target ``ratio``; if not, it sees the
             other features and the anchor, which combines the energy columns all the same.
         head: What the network says of an event, one of :data:`~calomlp.model.losses.HEADS`.

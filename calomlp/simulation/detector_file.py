@@ -1,24 +1,4 @@
-"""Detectors from TOML files; those in ``presets/`` are known by name.
-
-::
-
-    name = "stack"
-    dead_layers = [3]                      # readout layers counted from 0
-
-    [response]                             # the fields of Response, for all groups of layers
-    c_em = "del-peso-ros"                  # a number, or one of SAMPLING_FORMULAS
-
-    [readout]                              # the fields of Readout, for all groups of layers
-    noise = "0.13 MIP"
-
-    [[layers]]                             # a group of identical layers, in the order of the beam
-    name = "front"
-    repeat = 10
-    cells = 18
-    cell_size = "1 cm"
-    absorber = { material = "W", thickness = "1.4 mm" }      # tables are slices, in the order of the beam
-    sensor = { material = "Si", thickness = "0.525 mm", active = true }
-    readout = { noise = "0.1 MIP" }        # comes before what holds for all groups
+"""Detectors from TOML files, as README.md beside this file describes them; those in ``presets/`` are known by name.
 
 No tensor library is needed here, so that a command line can name, check and describe detectors without loading one.
 """

@@ -95,22 +95,36 @@ class Events:
 
 
 class EventsInFile:
-    """Events like :class:`Events`, in a file that is read with every use.
+    """Events like :class:`Events`, in a file that they are added to, and that is read with every use.
 
     A mapping of the file would be simpler, but what is read of it counts as memory of the program, and systems map far
     more around each place that is touched.
 
     Args:
-        file: Numbers of the table, event by event.
-        events: How many there are.
-        width: Numbers of each.
+        folder: Where the file is made; it vanishes with the program.
     """
 
     processes = ALONE
 
-    def __init__(self, file: IO[bytes], events: int, width: int) -> None:
-        self._file, self._events, self._width = file, events, width
-        weakref.finalize(self, file.close)
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._events = self._width = 0
+        with writing(folder):
+            self._file: IO[bytes] = scratch(folder)
+        weakref.finalize(self, self._file.close)
+
+    def add(self, events: Events) -> None:
+        """Take some more events."""
+        self._width = events.table.shape[1]
+        with writing(self._folder):
+            self._file.write(events.table.cpu().numpy().data)
+        self._events += len(events)
+
+    def collected(self) -> EventsInFile:
+        """Return all of them."""
+        with writing(self._folder):
+            self._file.flush()
+        return self
 
     @property
     def n_inputs(self) -> int:
@@ -214,33 +228,6 @@ class EventsInMemory:
     def collected(self) -> Events:
         """Return all of them."""
         return Events(self._table[: self._filled])
-
-
-class EventsOnDisk:
-    """Collects events in a file.
-
-    Args:
-        folder: Where it is made; it vanishes with the program.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        with writing(folder):
-            self._file: IO[bytes] = scratch(folder)
-        self._filled = self._width = 0
-
-    def add(self, events: Events) -> None:
-        """Take some more events."""
-        self._width = events.table.shape[1]
-        with writing(self._folder):
-            self._file.write(events.table.cpu().numpy().data)
-        self._filled += len(events)
-
-    def collected(self) -> EventsInFile:
-        """Return all of them."""
-        with writing(self._folder):
-            self._file.flush()
-        return EventsInFile(self._file, self._filled, self._width)
 
 
 def _windows(

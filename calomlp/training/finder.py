@@ -17,13 +17,9 @@ from numpy.typing import NDArray
 
 from calomlp.compute import find_device, threads
 from calomlp.data.load import Reading
-from calomlp.data.settings import SKIP
 from calomlp.data.sources import Source
-from calomlp.data.store import Room
 from calomlp.errors import TrainingError, UsageError
-from calomlp.interrupt import Interrupt
 from calomlp.model.file import Model
-from calomlp.progress import Progress
 from calomlp.training.events import Table
 from calomlp.training.loop import State, summed_loss
 from calomlp.training.plan import Plan
@@ -57,22 +53,14 @@ class Curve:
 
 
 def find_rate(
-    sources: Sequence[Source],
-    settings: TrainingSettings,
-    *,
-    room: Room,
-    interrupt: Interrupt,
-    progress: Progress,
-    init: Model | None = None,
+    sources: Sequence[Source], settings: TrainingSettings, reading: Reading, init: Model | None = None
 ) -> Curve:
     """Look for a learning rate; nothing is left of the network that was trained for it.
 
     Args:
         sources: The files.
         settings: The settings; learning rate, schedule and epochs do not matter.
-        room: What may be used to keep events.
-        interrupt: Set by signals.
-        progress: Told of chunks and steps.
+        reading: How to read; it is told of steps too.
         init: Model that the training would start from.
 
     Raises:
@@ -86,18 +74,17 @@ def find_rate(
             "--find-lr has nothing to find for --optimiser lbfgs, which looks for the length of every step"
         )
     device = find_device(settings.device)
-    reading = Reading(room, settings.on_bad_file == SKIP, progress, interrupt)
     data, sample, architecture, plan = arrange(sources, replace(settings, learning_rate=None), reading, init)
     with threads(plan.threads):
-        state, train, *_ = prepare(data, sample, settings, architecture, room, device, init)
-        progress.start("looking for a learning rate", _STEPS, "steps")
+        state, train, *_ = prepare(data, sample, settings, architecture, reading.room, device, init)
+        reading.progress.start("looking for a learning rate", _STEPS, "steps")
 
         def after_step() -> None:
-            progress.advance(1)
-            interrupt.check()
+            reading.progress.advance(1)
+            reading.interrupt.check()
 
         rates, losses = curve(state, train, settings, plan, after_step)
-        progress.finish()
+        reading.progress.finish()
     return Curve(tuple(rates), tuple(losses), suggest(rates, losses), plan.learning_rate)
 
 

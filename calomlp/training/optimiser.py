@@ -1,21 +1,8 @@
-"""Optimisers and schedules.
+"""Optimisers and schedules; the README has what a step of each is.
 
-With the gradient g of the loss, the learning rate r and the momentum m = 0.9:
-
-============  =========================================================================================================
-``gd``        w <- w - r g, with g over the whole training sample
-``sgd``       the same with g over one batch
-``momentum``  v <- m v + g,  w <- w - r v
-``nesterov``  v <- m v + g,  w <- w - r (g + m v): the gradient is followed by a look at where the momentum leads
-``adam``      w <- w - r a / (sqrt(b) + 1e-8), with a and b the running means of g and g^2, corrected for their start at
-              zero (Kingma & Ba, arXiv:1412.6980)
-``adamw``     the same; what pulls at the weights acts on them directly and is kept out of the running means (Loshchilov
-              & Hutter, arXiv:1711.05101)
-``lbfgs``     w <- w - t H g over the whole training sample, see :mod:`calomlp.training.lbfgs`; r is the first t tried
-============  =========================================================================================================
-
-Two pulls keep all parameters small, biases too: a weight decay d adds d w to g, and l adds l sign(w); for ``adamw``,
-w <- w - r (d w + l sign(w)). They are what (d w^2/2 + l abs(w)), summed over the parameters, adds to a loss.
+Two pulls keep all parameters small, biases too: a weight decay d adds d w to the gradient g, and l adds l sign(w); for
+``adamw``, w <- w - r (d w + l sign(w)) with the learning rate r. They are what (d w^2/2 + l abs(w)), summed over the
+parameters, adds to a loss.
 
 With an average X the weights that count are not the last ones but a <- X a + (1 - X) w, divided by 1 - X^steps because
 a starts at zero (Polyak & Juditsky, SIAM J. Control Optim. 30 (1992) 838, with a memory of 1 / (1 - X) steps).
@@ -49,7 +36,7 @@ class Optimiser:
     """Moves the weights of a network, all of which it keeps in one vector.
 
     Args:
-        name: See the module.
+        name: One of :data:`~calomlp.training.settings.OPTIMISERS`.
         network: Its parameters and their gradients become views of two vectors, so that a step is a few operations
             however many layers there are.
         weight_decay: Pull of the parameters towards zero that is proportional to them.
@@ -152,7 +139,7 @@ class Optimiser:
 
     def _direction(self) -> Tensor:
         mean, square = self.moments[:2]
-        if self.name in ("adam", "adamw"):
+        if self.name in ("adam", "adamw"):  # Kingma & Ba, arXiv:1412.6980; Loshchilov & Hutter, arXiv:1711.05101
             mean.lerp_(self.gradient, 1 - _BETA_MEAN)
             square.mul_(_BETA_SQUARE).addcmul_(self.gradient, self.gradient, value=1 - _BETA_SQUARE)
             mean_start = 1 - _BETA_MEAN**self.steps

@@ -10,21 +10,10 @@ import math
 from dataclasses import dataclass
 from itertools import pairwise
 
-from calomlp.data.settings import ON_BAD, ON_BAD_FILE
 from calomlp.errors import UsageError
 from calomlp.processes import ALONE, Processes
-from calomlp.settings import check_choice
-from calomlp.training.settings import (
-    ACTIVATIONS,
-    CLOSURES,
-    LOSSES,
-    OPTIMISERS,
-    PRECISIONS,
-    REGRESS,
-    SCHEDULES,
-    WEIGHTINGS,
-    TrainingSettings,
-)
+from calomlp.settings import check_choice, declared
+from calomlp.training.settings import TrainingSettings
 
 WHOLE_SET = ("gd", "lbfgs")
 """Optimisers that take all events in one step."""
@@ -147,19 +136,9 @@ def check_settings(settings: TrainingSettings) -> None:
     Raises:
         UsageError: With what would be legal.
     """
-    for name, choices in (
-        ("regress", REGRESS),
-        ("loss", LOSSES),
-        ("weighting", WEIGHTINGS),
-        ("closure", CLOSURES),
-        ("on_bad", ON_BAD),
-        ("on_bad_file", ON_BAD_FILE),
-        ("activation", ACTIVATIONS),
-        ("optimiser", OPTIMISERS),
-        ("precision", PRECISIONS),
-        ("schedule", SCHEDULES),
-    ):
-        check_choice(name, getattr(settings, name), choices)
+    for name, declaration in declared(TrainingSettings).items():
+        if declaration.choices:
+            check_choice(name, getattr(settings, name), declaration.choices)
     for name in ("batch_size", "epochs", "patience", "epsilon", "weight_decay", "l1", "threads", "seed"):
         if not (math.isfinite(value := getattr(settings, name)) and value >= 0):
             raise UsageError(f"{name} {value} is not legal: it must be zero or above")

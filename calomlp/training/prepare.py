@@ -23,7 +23,7 @@ from calomlp.model.closure import median_responses
 from calomlp.model.file import Model
 from calomlp.model.losses import HIGH, LOSSES, LOW
 from calomlp.model.regressor import Architecture, Regressor, picker
-from calomlp.training.events import FOLDS, Events, EventsInMemory, EventsOnDisk, SharedEvents, Table
+from calomlp.training.events import FOLDS, Events, EventsInFile, EventsInMemory, SharedEvents, Table
 from calomlp.training.faster import forward_of
 from calomlp.training.loop import State
 from calomlp.training.optimiser import Optimiser
@@ -134,7 +134,7 @@ def prepare(
 
     def table(side: Side) -> Table:
         own = int(np.count_nonzero(data.side[processes.rank :: processes.size] == side))
-        collector = EventsOnDisk(room.folder) if data.events.on_disk else EventsInMemory(own, device)
+        collector = EventsInFile(room.folder) if data.events.on_disk else EventsInMemory(own, device)
         kept = np.zeros(len(data.side), np.uint8)
         for rows, part in data.parts():
             on_side = np.flatnonzero(data.side[rows] == side)
@@ -151,9 +151,8 @@ def prepare(
                 f"a line through the energies brings {len(collected)} of {count} {SIDES[side]} events into the range "
                 "of the true ones: look for wild values among the energies, and leave them out with --cut"
             )
-        if side != Side.TEST and (left_out := count - len(collected)):
-            name = SIDES[side]
-            logger.info("%d of %d %s events are near the edges of the range and left out", left_out, count, name)
+        if side != Side.TEST and (sentence := at_edges(data, collected, side)):
+            logger.info("%s and left out", sentence)
         return collected
 
     pulls = {name: getattr(settings, name) for name in ("weight_decay", "l1", "average")}
@@ -170,6 +169,13 @@ def prepare(
 
 def _unweighted(true_energy: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.ones(len(true_energy))
+
+
+def at_edges(data: Data, table: Table, side: Side) -> str:
+    """Say how many events of a side the network does not learn with; nothing if there are none."""
+    count = int(np.count_nonzero(data.side == side))
+    left_out = count - len(table)
+    return f"{left_out} of {count} {SIDES[side]} events are near the edges of the range" if left_out else ""
 
 
 def learning_region(true_energy: NDArray[np.float32], anchor: Anchor) -> tuple[float, float]:

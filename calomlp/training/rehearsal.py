@@ -13,16 +13,12 @@ import numpy as np
 
 from calomlp.compute import find_device, threads
 from calomlp.data.load import Data, Reading
-from calomlp.data.settings import SKIP
 from calomlp.data.sources import Source
 from calomlp.data.split import Side
-from calomlp.data.store import Room
-from calomlp.interrupt import Interrupt
 from calomlp.model.file import Model
-from calomlp.progress import Progress
 from calomlp.training.loop import State, run, validate
 from calomlp.training.plan import Plan
-from calomlp.training.prepare import SIDES, Prepared, prepare
+from calomlp.training.prepare import SIDES, Prepared, at_edges, prepare
 from calomlp.training.settings import TrainingSettings
 from calomlp.training.train import arrange
 
@@ -87,22 +83,14 @@ class Rehearsal:
 
 
 def rehearse(
-    sources: Sequence[Source],
-    settings: TrainingSettings,
-    *,
-    room: Room,
-    interrupt: Interrupt,
-    progress: Progress,
-    init: Model | None = None,
+    sources: Sequence[Source], settings: TrainingSettings, reading: Reading, init: Model | None = None
 ) -> Rehearsal:
     """Find out what a training would do; nothing is left of it.
 
     Args:
         sources: The files.
         settings: The settings.
-        room: What may be used to keep events.
-        interrupt: Set by signals.
-        progress: Told of chunks and steps.
+        reading: How to read; it is told of steps too.
         init: Model that the training would start from.
 
     Raises:
@@ -113,18 +101,18 @@ def rehearse(
     """
     began = time.monotonic()
     device = find_device(settings.device)
-    reading = Reading(room, settings.on_bad_file == SKIP, progress, interrupt)
     data, sample, architecture, plan = arrange(sources, settings, reading, init)
     with threads(plan.threads):
-        prepared = prepare(data, sample, settings, architecture, room, device, init)
+        prepared = prepare(data, sample, settings, architecture, reading.room, device, init)
         reading_seconds = time.monotonic() - began
-        step, validation = _seconds(prepared, settings, plan, interrupt, progress)
+        step, validation = _seconds(prepared, settings, plan, reading)
     steps_per_epoch = math.ceil(len(prepared.train) / plan.batch_size)
+    edges = (at_edges(data, prepared.train, Side.TRAIN), at_edges(data, prepared.validation, Side.VALIDATION))
     return Rehearsal(
         files=len(data.files),
         read=len(data.events),
         events={name: int(np.count_nonzero(data.side == side)) for side, name in SIDES.items()},
-        left_out=(*data.tally.selection(), *data.tally.losses(), *_at_edges(data, prepared)),
+        left_out=(*data.tally.selection(), *data.tally.losses(), *filter(None, edges)),
         features=tuple(feature.expression for feature in data.recipe.features),
         columns=len(data.recipe.features.columns),
         inputs=prepared.state.inputs,
@@ -159,9 +147,7 @@ class _Enough(Exception):
     """Enough steps were timed."""
 
 
-def _seconds(
-    prepared: Prepared, settings: TrainingSettings, plan: Plan, interrupt: Interrupt, progress: Progress
-) -> tuple[float, float]:
+def _seconds(prepared: Prepared, settings: TrainingSettings, plan: Plan, reading: Reading) -> tuple[float, float]:
     """Return what a step takes, and a look at the validation side."""
     state, train, validation, *_ = prepared
     began = time.monotonic()
@@ -174,8 +160,8 @@ def _seconds(
         now = time.monotonic()
         steps.append(now - last)
         last = now
-        progress.advance(1)
-        interrupt.check()
+        reading.progress.advance(1)
+        reading.interrupt.check()
         if len(steps) == _WARM_UP + _TIMED or now - start > _LONGEST:
             raise _Enough
 
@@ -183,19 +169,9 @@ def _seconds(
         nonlocal last
         last = time.monotonic()
 
-    progress.start("timing some steps", _WARM_UP + _TIMED, "steps")
+    reading.progress.start("timing some steps", _WARM_UP + _TIMED, "steps")
     forever = replace(settings, stop_after=None, epsilon=0.0)
     with suppress(_Enough):
         run(state, train, validation, forever, plan, after_step=after_step, after_epoch=after_epoch)
-    progress.finish()
+    reading.progress.finish()
     return statistics.median(steps[_WARM_UP:] or steps), start - began
-
-
-def _at_edges(data: Data, prepared: Prepared) -> list[str]:
-    """Say how many events are outside the region in which the network learns."""
-    sentences = []
-    for side, table in ((Side.TRAIN, prepared.train), (Side.VALIDATION, prepared.validation)):
-        count = int(np.count_nonzero(data.side == side))
-        if left_out := count - len(table):
-            sentences.append(f"{left_out} of {count} {SIDES[side]} events are near the edges of the range")
-    return sentences

@@ -17,7 +17,6 @@ from calomlp import __version__
 from calomlp.compute import find_device, threads
 from calomlp.data.load import Data, Reading
 from calomlp.data.sample import Sample
-from calomlp.data.settings import SKIP
 from calomlp.data.sources import Source
 from calomlp.data.split import Side
 from calomlp.data.store import Room
@@ -25,12 +24,12 @@ from calomlp.errors import ArtefactError, CheckpointWritten, Interrupted, Traini
 from calomlp.model.envelope import Envelope, feature_ranges
 from calomlp.model.file import Model, write_model
 from calomlp.model.regressor import Architecture
-from calomlp.processes import ALONE, Processes
+from calomlp.processes import Processes
 from calomlp.progress import Progress
 from calomlp.provenance import provenance
 from calomlp.streams import atomic_path, discard
 from calomlp.training.blame import explain
-from calomlp.training.checkpoint import load_checkpoint
+from calomlp.training.checkpoint import Watch, load_checkpoint
 from calomlp.training.diagnosis import CURVE, more_data, overtraining, worse
 from calomlp.training.loop import State, run, validate
 from calomlp.training.plan import WHOLE_SET, Plan, check_settings, make_plan
@@ -46,12 +45,14 @@ from calomlp.training.reading import (
 from calomlp.training.reporter import Tell
 from calomlp.training.settings import TrainingSettings
 from calomlp.training.suspicions import look_at
-from calomlp.training.watch import Watch
 
 logger = logging.getLogger(__name__)
 
 _NOTHING = 0.005
 """Of a correction of which less is kept, nothing is left."""
+
+_PLANNED = ("parameters", "batch_size", "learning_rate", "schedule", "threads", "processes")
+"""Numbers of the plan that a model remembers."""
 
 FINE_TUNING = 0.3
 """The learning rate of a training that starts from a model is so much of the usual one."""
@@ -60,13 +61,11 @@ FINE_TUNING = 0.3
 def train(
     sources: Sequence[Source],
     settings: TrainingSettings,
+    reading: Reading,
     *,
-    room: Room,
     watch: Watch,
-    progress: Progress,
     init: Model | None = None,
     tell: Tell = lambda _: None,
-    processes: Processes = ALONE,
 ) -> Model:
     """Train a regressor on files.
 
@@ -76,12 +75,11 @@ def train(
     Args:
         sources: The files.
         settings: The settings.
-        room: What may be used to keep events; the result does not depend on it.
+        reading: How to read; the result does not depend on the room for events. Its processes train together, and all
+            return the same.
         watch: When to save and when to stop; a checkpoint that is there is gone on from.
-        progress: Told of chunks and epochs.
         init: Model to start from.
         tell: Called with all epochs so far after each of them.
-        processes: Those that train together; all return the same.
 
     Raises:
         UsageError: If the settings are not legal.
@@ -90,8 +88,8 @@ def train(
         TrainingError: If the loss becomes non-finite.
         CheckpointWritten: If the run was stopped and can go on.
     """
+    processes = reading.processes
     device = find_device(settings.device, processes.local_rank)
-    reading = Reading(room, settings.on_bad_file == SKIP, progress, watch.interrupt, processes)
     try:
         data, sample, architecture, plan = arrange(sources, settings, reading, init)
     except Interrupted as error:
@@ -101,7 +99,7 @@ def train(
             f"interrupted while reading; {watch.checkpoint} holds the state as it was: run the same command again"
         ) from error
     with threads(plan.threads):
-        prepared = prepare(data, sample, settings, architecture, room, device, init)
+        prepared = prepare(data, sample, settings, architecture, reading.room, device, init)
         state = prepared.state
         mark = {
             "calomlp": __version__,
@@ -121,7 +119,7 @@ def train(
         def model(reason: str, *, learning_curve: bool) -> Model:
             findings = _compare(prepared, data, settings)
             if learning_curve:
-                findings |= _learning_curve(data, settings, room, device, init, findings["sides"])
+                findings |= _learning_curve(data, settings, reading.room, device, init, findings["sides"])
             findings["closure"] = close(state.regressor, prepared.anchor, data, sample)
             side = Side.TEST if "test" in findings["sides"] else Side.VALIDATION
             found, events = resolutions(state.regressor, prepared.anchor, data, sample, side)
@@ -131,7 +129,7 @@ def train(
             return _model(prepared, data, sample, settings, plan, reason, findings)
 
         try:
-            reason = _run(prepared, settings, plan, watch, mark, progress, tell)
+            reason = _run(prepared, settings, plan, watch, mark, reading.progress, tell)
             return model(reason, learning_curve=settings.learning_curve)
         except TrainingError as error:
             if watch.checkpoint is not None and not processes.rank:
@@ -332,15 +330,10 @@ def _model(
         "kept": state.kept,
         "validation_loss": state.best_loss,
         "ended": reason,
-        "parameters": plan.parameters,
-        "batch_size": plan.batch_size,
-        "learning_rate": plan.learning_rate,
-        "schedule": plan.schedule,
-        "threads": plan.threads,
-        "processes": plan.processes,
+        **{name: getattr(plan, name) for name in _PLANNED},
         "sum_scale": anchor.sum_scale,
         "anchor_spread": asdict(anchor.spread),
-        "data": data.tally.as_dict(),
+        "data": asdict(data.tally),
         **findings,
     }
     if state.corrects and state.kept >= _NOTHING:

@@ -12,12 +12,11 @@ from calomlp.data.sources import Source
 from calomlp.evaluation.report import Report
 from calomlp.interrupt import Interrupt
 from calomlp.model.file import Model
-from calomlp.progress import Progress
+from calomlp.training.checkpoint import Watch
 from calomlp.training.settings import TrainingSettings
 from calomlp.training.train import train
-from calomlp.training.watch import Watch
 from tests.benchmarks.showers import PIONS
-from tests.conftest import ROOM, evaluated
+from tests.conftest import evaluated, quietly
 
 pytestmark = pytest.mark.benchmark
 
@@ -27,7 +26,7 @@ SEEDS = (1, 2, 3)
 
 def fitted(source: Source, seed: int, init: Model | None = None) -> Model:
     settings = TrainingSettings(seed=seed)
-    return train([source], settings, room=ROOM, watch=Watch(Interrupt()), progress=Progress(), init=init)
+    return train([source], settings, quietly(), watch=Watch(Interrupt()), init=init)
 
 
 def width(report: Report) -> float:

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from calomlp.model.network import ACTIVATIONS
-from calomlp.model.regressor import TARGETS
 from calomlp.simulation import PRESETS
-from calomlp.training.settings import TrainingSettings
+from calomlp.training.settings import REGRESS, TrainingSettings
 from tests.benchmarks.showers import Beam
 from tests.conftest import fitted
 
@@ -52,7 +51,7 @@ def test_the_default_model_of_every_preset(folder: Path, preset: str) -> None:
 
 CHANGES = [
     *(SimpleNamespace(activation=name, epochs=3) for name in ACTIVATIONS),
-    *(SimpleNamespace(regress=name, epochs=3) for name in TARGETS if name != "ratio"),
+    *(SimpleNamespace(regress=name, epochs=3) for name in REGRESS if name != "ratio"),
     *(SimpleNamespace(loss=name, ensemble=4, epochs=3) for name in ("gaussian-nll", "quantiles")),
 ]
 

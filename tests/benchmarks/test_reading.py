@@ -14,7 +14,7 @@ from calomlp.data.features import choose
 from calomlp.data.layouts import open_rows
 from calomlp.data.reader import open_table
 from calomlp.data.rows import Layout
-from calomlp.data.sample import Recipe, read_chunks
+from calomlp.data.sample import Recipe, read_events
 from calomlp.data.sources import Source
 from calomlp.data.split import Split
 from calomlp.data.tally import Tally
@@ -46,7 +46,7 @@ def samples(path: Path) -> int:
     target = Expression.parse("true_energy")
     with open_rows(Source(str(path), None, path.name), Layout()) as rows:
         recipe = Recipe(choose(rows, target, COLUMNS[:1], []), target, Split())
-        return sum(len(sample) for _, sample in read_chunks(rows, recipe, Tally()))
+        return sum(len(chunk) for chunk in read_events(rows, recipe, Tally()))
 
 
 READERS: dict[str, Callable[[Path], int]] = {"uproot": bare, "chunks": chunks, "samples": samples}

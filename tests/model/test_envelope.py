@@ -8,6 +8,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
+from calomlp.documents import from_document
 from calomlp.model.envelope import Envelope, feature_ranges
 
 NAMES = ["uniform", "constant", "count"]
@@ -38,4 +39,4 @@ def test_a_thousand_columns_make_no_large_file() -> None:
     ranges = feature_ranges([f"hit_energy[{i}]" for i in range(1000)], features)
     text = json.dumps(asdict(Envelope(1.0, 2.0, 1, 1, 1, ranges)))
     assert len(text) < 200_000
-    assert Envelope.read(json.loads(text)).features == ranges
+    assert from_document(Envelope, json.loads(text)).features == ranges

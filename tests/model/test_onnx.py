@@ -16,8 +16,9 @@ from calomlp.model.anchor import Anchor
 from calomlp.model.envelope import Envelope, feature_ranges
 from calomlp.model.losses import HEADS
 from calomlp.model.network import ACTIVATIONS
-from calomlp.model.regressor import TARGETS, Architecture, Regressor
+from calomlp.model.regressor import Architecture, Regressor
 from calomlp.model.spread import Spread
+from calomlp.training.settings import REGRESS
 from tests.conftest import ROOT
 
 onnx: Any = pytest.importorskip("onnx", reason="pip install '.[onnx]'")
@@ -26,7 +27,7 @@ onnxruntime: Any = pytest.importorskip("onnxruntime", reason="pip install '.[onn
 EVENTS = 4000
 CHANGES: list[dict[str, Any]] = [
     *({"activation": name} for name in ACTIVATIONS),
-    *({"target": target, "head": head, "members": m} for target in TARGETS for head in HEADS for m in (1, 3)),
+    *({"target": target, "head": head, "members": m} for target in REGRESS for head in HEADS for m in (1, 3)),
     {"shares": False},
     {"energy_columns": (1, 0)},
     {"energy_columns": (0, 1, 2, 3)},

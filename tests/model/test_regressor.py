@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from calomlp.model.anchor import Anchor
-from calomlp.model.regressor import TARGETS, Architecture, Regressor
+from calomlp.model.regressor import Architecture, Regressor
 from calomlp.model.spread import Spread
+from calomlp.training.settings import REGRESS
 
 FEATURES = torch.tensor([[1.0, 2.0, 7.0], [10.0, 20.0, 7.5], [-0.5, 0.4, 8.0]])
 TRUE_ENERGY = torch.tensor([4.0, 40.0, 1.0])
@@ -44,7 +45,7 @@ def test_far_outside_a_ratio_grows_like_the_line() -> None:
     assert ten / one == pytest.approx(10, rel=0.01)
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", REGRESS)
 def test_every_input_is_standardised(target: str) -> None:
     regressor = made(target)
     inputs = regressor.inputs(FEATURES, regressor.anchor(FEATURES))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from calomlp.data.record import FileRecord
+from calomlp.data.sources import FileRecord
 from calomlp.plotting.html import html_report
 from calomlp.plotting.picture import Picture, embedded, picture
 from calomlp.plotting.report_tables import report_tables

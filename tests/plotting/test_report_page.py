@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from calomlp.data.record import FileRecord
+from calomlp.data.sources import FileRecord
 from calomlp.evaluation.report import Report
 from calomlp.plotting.report_page import report_page, report_record
 from calomlp.plotting.report_tables import fit_table, linearity_table, ratio_table, resolution_table, verdicts

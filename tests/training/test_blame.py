@@ -14,15 +14,14 @@ from calomlp.data.sources import Source
 from calomlp.data.split import Side
 from calomlp.errors import TrainingError
 from calomlp.interrupt import Interrupt
-from calomlp.progress import Progress
 from calomlp.training import loop
+from calomlp.training.checkpoint import Watch
 from calomlp.training.events import Events
 from calomlp.training.loop import run
 from calomlp.training.plan import make_plan
 from calomlp.training.settings import TrainingSettings
 from calomlp.training.train import train
-from calomlp.training.watch import Watch
-from tests.conftest import ROOM, Run, fitted, linear_showers, read
+from tests.conftest import Run, fitted, linear_showers, quietly, read
 from tests.training.test_loop import LINEAR, prepared
 from tests.training.test_train import Make
 
@@ -205,7 +204,6 @@ def test_a_best_model_that_cannot_be_written_hides_no_failure(
         train(
             [make_root(linear_showers(2000))],
             TrainingSettings(hidden="16", epochs=4, learning_rate=1e-3, ensemble=1),
-            room=ROOM,
+            quietly(),
             watch=Watch(Interrupt(), last_good=tmp_path / "nosuch" / "m"),
-            progress=Progress(),
         )

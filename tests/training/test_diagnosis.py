@@ -14,14 +14,13 @@ import pytest
 from calomlp.data.sources import Source
 from calomlp.errors import CheckpointWritten
 from calomlp.interrupt import Interrupt
-from calomlp.progress import Progress
 from calomlp.training import loop
+from calomlp.training.checkpoint import Watch
 from calomlp.training.diagnosis import more_data, overtraining, worse
 from calomlp.training.reporter import reporter
 from calomlp.training.settings import TrainingSettings
 from calomlp.training.train import train
-from calomlp.training.watch import Watch
-from tests.conftest import ROOM, fitted, linear_showers
+from tests.conftest import fitted, linear_showers, quietly
 
 Make = Callable[..., Source]
 QUICK = TrainingSettings(hidden="16", epochs=3)
@@ -149,7 +148,7 @@ def test_the_history_is_written_while_the_training_goes_on(make_root: Make, tmp_
     def run(interrupt: Interrupt) -> list[dict[str, float]]:
         watch = Watch(interrupt, checkpoint)
         with reporter(history) as tell:
-            model = train([source], QUICK, room=ROOM, watch=watch, progress=Progress(), tell=tell)
+            model = train([source], QUICK, quietly(interrupt=interrupt), watch=watch, tell=tell)
         return list(model.history)
 
     with pytest.raises(CheckpointWritten):

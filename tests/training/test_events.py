@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from calomlp.training import events as module
-from calomlp.training.events import Events, EventsInMemory, EventsOnDisk, Table
+from calomlp.training.events import Events, EventsInFile, EventsInMemory, Table
 
 
 def table(n: int, width: int = 3) -> Events:
@@ -58,7 +58,7 @@ def test_a_batch_comes_from_many_places() -> None:
 @pytest.mark.usefixtures("small_windows")
 def test_batches_from_a_file_are_those_from_memory(tmp_path: Path) -> None:
     events = table(5000)
-    memory, disk = EventsInMemory(5000, torch.device("cpu")), EventsOnDisk(tmp_path)
+    memory, disk = EventsInMemory(5000, torch.device("cpu")), EventsInFile(tmp_path)
     for part in events.table.split(700):
         memory.add(Events(part))
         disk.add(Events(part))

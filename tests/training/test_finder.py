@@ -17,11 +17,10 @@ from calomlp.errors import Interrupted, TrainingError, UsageError
 from calomlp.interrupt import Interrupt
 from calomlp.plotting.charts.learning import rates
 from calomlp.plotting.terminal import draw
-from calomlp.progress import Progress
 from calomlp.training.finder import Curve, curve, find_rate, risen, suggest
 from calomlp.training.plan import make_plan
 from calomlp.training.settings import TrainingSettings
-from tests.conftest import ROOM, Run, fitted, linear_showers
+from tests.conftest import Run, fitted, linear_showers, quietly
 from tests.training.test_loop import LINEAR, prepared
 from tests.training.test_train import Make
 
@@ -63,9 +62,7 @@ def test_a_loss_that_is_no_number_from_the_beginning() -> None:
 def test_what_is_found_fits_the_data_and_is_the_same_again(make_root: Make) -> None:
     source = make_root(linear_showers(3000))
     settings = TrainingSettings(hidden="16", learning_rate=0.5)
-    first, again = (
-        find_rate([source], settings, room=ROOM, interrupt=Interrupt(), progress=Progress()) for _ in range(2)
-    )
+    first, again = (find_rate([source], settings, quietly()) for _ in range(2))
     assert first == again
     assert 1e-4 < first.suggestion < 0.1
     assert first.automatic == make_plan(TrainingSettings(hidden="16"), 2100, 15).learning_rate
@@ -73,22 +70,14 @@ def test_what_is_found_fits_the_data_and_is_the_same_again(make_root: Make) -> N
 
 def test_lbfgs_has_no_rate_to_find(make_root: Make) -> None:
     with pytest.raises(UsageError, match="looks for the length of every step"):
-        find_rate(
-            [make_root(linear_showers(300))],
-            TrainingSettings(optimiser="lbfgs"),
-            room=ROOM,
-            interrupt=Interrupt(),
-            progress=Progress(),
-        )
+        find_rate([make_root(linear_showers(300))], TrainingSettings(optimiser="lbfgs"), quietly())
 
 
 def test_a_signal_ends_the_search(make_root: Make) -> None:
     interrupt = Interrupt()
     interrupt.signum = 15
     with pytest.raises(Interrupted):
-        find_rate(
-            [make_root(linear_showers(300))], TrainingSettings(), room=ROOM, interrupt=interrupt, progress=Progress()
-        )
+        find_rate([make_root(linear_showers(300))], TrainingSettings(), quietly(interrupt=interrupt))
 
 
 @pytest.mark.parametrize("width", [60, 100])
@@ -138,17 +127,7 @@ def _read(terminal: int) -> bytes:
 def test_the_rate_is_looked_for_where_the_training_would_start(make_root: Make) -> None:
     source = make_root(linear_showers(4000))
     first = fitted(source, TrainingSettings(features=("layer_energy",), hidden="16", epochs=2))
-    found = [
-        find_rate([source], TrainingSettings(), room=ROOM, interrupt=Interrupt(), progress=Progress(), init=init)
-        for init in (None, first)
-    ]
+    found = [find_rate([source], TrainingSettings(), quietly(), init) for init in (None, first)]
     assert found[1].automatic < found[0].automatic  # fine-tuning takes smaller steps
     with pytest.raises(UsageError, match="--hidden 8 is not that of the model to start from"):
-        find_rate(
-            [source],
-            TrainingSettings(hidden="8"),
-            room=ROOM,
-            interrupt=Interrupt(),
-            progress=Progress(),
-            init=first,
-        )
+        find_rate([source], TrainingSettings(hidden="8"), quietly(), first)

@@ -20,12 +20,11 @@ from calomlp.errors import ArtefactError, CheckpointWritten, InputError, UsageEr
 from calomlp.interrupt import Interrupt
 from calomlp.model.file import Model, read_model, write_model
 from calomlp.processes import Meeting, Processes, find_meeting
-from calomlp.progress import Progress
 from calomlp.training import events, reading
+from calomlp.training.checkpoint import Watch
 from calomlp.training.settings import TrainingSettings
 from calomlp.training.train import train
-from calomlp.training.watch import Watch
-from tests.conftest import ROOM, fitted, linear_showers, read
+from tests.conftest import ROOM, fitted, linear_showers, quietly, read
 from tests.conftest import together as in_one_piece
 from tests.processes import SRUN, ends, in_threads, srun, torchrun
 
@@ -95,9 +94,8 @@ def together(
     sources = [sources] if isinstance(sources, Source) else sources
 
     def work(processes: Processes) -> Model:
-        return train(
-            sources, settings, room=room, watch=watch(processes.rank), progress=Progress(), processes=processes
-        )
+        own = watch(processes.rank)
+        return train(sources, settings, quietly(room, own.interrupt, processes), watch=own)
 
     return in_threads(size, work)
 
@@ -203,7 +201,7 @@ def test_processes_that_see_other_events_do_not_go_on(make_root: Make) -> None:
 
     def work(processes: Processes) -> Model:
         source = [files[processes.rank]]
-        return train(source, QUICK, room=ROOM, watch=Watch(Interrupt()), progress=Progress(), processes=processes)
+        return train(source, QUICK, quietly(processes=processes), watch=Watch(Interrupt()))
 
     with pytest.raises(InputError, match="have not read the same events"):
         in_threads(2, work)

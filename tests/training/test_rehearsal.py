@@ -12,10 +12,9 @@ from calomlp.data.store import Room
 from calomlp.errors import InputError, Interrupted, TrainingError, UsageError
 from calomlp.interrupt import Interrupt
 from calomlp.plotting.rehearsal_page import rehearsal_page
-from calomlp.progress import Progress
 from calomlp.training.rehearsal import Rehearsal, rehearse
 from calomlp.training.settings import TrainingSettings
-from tests.conftest import ROOM, Run, fitted, linear_showers
+from tests.conftest import ROOM, Run, fitted, linear_showers, quietly
 from tests.training.test_train import Make
 
 QUICK = TrainingSettings(hidden="16", epochs=4)
@@ -23,7 +22,7 @@ QUICK = TrainingSettings(hidden="16", epochs=4)
 
 def rehearsed(make_root: Make, settings: TrainingSettings = QUICK, room: Room = ROOM) -> Rehearsal:
     source = make_root(linear_showers(4000))
-    return rehearse([source], settings, room=room, interrupt=Interrupt(), progress=Progress())
+    return rehearse([source], settings, quietly(room))
 
 
 def test_it_says_what_the_training_does(make_root: Make) -> None:
@@ -79,7 +78,7 @@ def test_what_would_fail_fails(make_root: Make) -> None:
     interrupt = Interrupt()
     interrupt.signum = 15
     with pytest.raises(Interrupted):
-        rehearse([make_root(linear_showers(400))], QUICK, room=ROOM, interrupt=interrupt, progress=Progress())
+        rehearse([make_root(linear_showers(400))], QUICK, quietly(interrupt=interrupt))
 
 
 def test_a_page_of_80_columns(make_root: Make) -> None:

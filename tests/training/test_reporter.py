@@ -13,12 +13,11 @@ import pytest
 from calomlp.cli import run
 from calomlp.errors import CheckpointWritten, OutputError
 from calomlp.interrupt import Interrupt
-from calomlp.progress import Progress
+from calomlp.training.checkpoint import Watch
 from calomlp.training.reporter import reporter
 from calomlp.training.settings import TrainingSettings
 from calomlp.training.train import train
-from calomlp.training.watch import Watch
-from tests.conftest import ROOM, linear_showers
+from tests.conftest import linear_showers, quietly
 from tests.training.test_train import Make, Trigger
 
 EPOCHS = [
@@ -122,7 +121,7 @@ def test_tensorboard_reads_each_epoch_once_after_an_interruption(make_root: Make
     def trained(interrupt: Interrupt) -> Sequence[dict[str, float]]:
         watch, settings = Watch(interrupt, tmp_path / "c"), TrainingSettings(hidden="16", epochs=4)
         with reporter(tensorboard=folder) as tell:
-            return train([source], settings, room=ROOM, watch=watch, progress=Progress(), tell=tell).history
+            return train([source], settings, quietly(interrupt=interrupt), watch=watch, tell=tell).history
 
     with pytest.raises(CheckpointWritten):
         trained(Trigger(60))

@@ -16,12 +16,11 @@ from calomlp.data.sources import Source
 from calomlp.errors import ArtefactError, CheckpointWritten, InputError, TrainingError, UsageError
 from calomlp.interrupt import Interrupt
 from calomlp.model.file import Model, read_model, write_model
-from calomlp.progress import Progress
 from calomlp.training import loop
+from calomlp.training.checkpoint import Watch
 from calomlp.training.settings import TrainingSettings
 from calomlp.training.train import train
-from calomlp.training.watch import Watch
-from tests.conftest import ROOM, fitted, linear_showers
+from tests.conftest import fitted, linear_showers, quietly
 
 Make = Callable[..., Source]
 QUICK = TrainingSettings(hidden="16", epochs=4)
@@ -372,7 +371,7 @@ def test_a_training_that_starts_from_a_model(make_root: Make) -> None:
     settings = TrainingSettings(features=("layer_energy",))
     first = trained(make_root(showers, name="simulation.root"), settings)
     beam = make_root(few, name="beam.root")
-    second = train([beam], TrainingSettings(), room=ROOM, watch=Watch(Interrupt()), progress=Progress(), init=first)
+    second = train([beam], TrainingSettings(), quietly(), watch=Watch(Interrupt()), init=first)
     alone = trained(beam, settings)
     assert [feature.expression for feature in second.recipe.features] == ["layer_energy"]
     assert second.summary["sum_scale"] == pytest.approx(first.summary["sum_scale"] / 3, rel=0.1)
@@ -400,7 +399,7 @@ def test_a_start_that_contradicts_the_settings(showers: Source, wrong: dict[str,
     first = trained(showers)
     settings = replace(TrainingSettings(), **wrong)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match=message):
-        train([showers], settings, room=ROOM, watch=Watch(Interrupt()), progress=Progress(), init=first)
+        train([showers], settings, quietly(), watch=Watch(Interrupt()), init=first)
 
 
 def test_a_checkpoint_knows_what_the_training_started_from(showers: Source, tmp_path: Path) -> None:
@@ -409,7 +408,7 @@ def test_a_checkpoint_knows_what_the_training_started_from(showers: Source, tmp_
 
     def run(steps: int, init: Model) -> Model:
         watch = Watch(Trigger(steps), path)
-        return train([showers], TrainingSettings(), room=ROOM, watch=watch, progress=Progress(), init=init)
+        return train([showers], TrainingSettings(), quietly(interrupt=watch.interrupt), watch=watch, init=init)
 
     with pytest.raises(CheckpointWritten):
         run(20, models[0])
