@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from calomlp.evaluation.estimators import Measurement
+from calomlp.evaluation.report import Bin, Report
 from calomlp.evaluation.resolution import MIN_POINTS
 from calomlp.evaluation.statistics import IN_DOMAIN
 from calomlp.evaluation.summary import ORACLE, USUAL_STRANGE, is_fitted
+from calomlp.model.envelope import Envelope
 from calomlp.plotting.points import BANDS, PERCENT
 from calomlp.plotting.quantity import count, energy_range, with_error
 from calomlp.plotting.report_tables import (
@@ -22,12 +24,6 @@ from calomlp.plotting.report_tables import (
     width_name,
 )
 from calomlp.training.diagnosis import NO_SIGN
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from calomlp.evaluation.report import Bin, Report
-    from calomlp.model.envelope import Envelope
 
 GOOD, MEASURED, LOOK, UNKNOWN = "good", "measured", "look", "not known"
 """What an answer comes to. A resolution is neither good nor bad by itself: it is measured."""

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from calomlp.plotting import paper, save
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    from calomlp.plotting.chart import Chart
+from calomlp.plotting.chart import Chart
 
 
 @dataclass(frozen=True)

@@ -8,20 +8,18 @@ import tarfile
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hepdata_lib import Table, Uncertainty, Variable
 
 from calomlp.evaluation.bins import POINTS
+from calomlp.evaluation.estimators import Measurement
+from calomlp.evaluation.report import Bin, Ratio, Report
 from calomlp.evaluation.resolution import TERMS
+from calomlp.evaluation.slices import Dependence
 from calomlp.plotting.points import PERCENT
 from calomlp.plotting.quantity import with_error
 from calomlp.plotting.report_tables import formula, slice_range, width_name
-
-if TYPE_CHECKING:
-    from calomlp.evaluation.estimators import Measurement
-    from calomlp.evaluation.report import Bin, Ratio, Report
-    from calomlp.evaluation.slices import Dependence
 
 _UNITS = {"stochastic": "sqrt(GeV)", "noise": "GeV", "constant": ""}
 

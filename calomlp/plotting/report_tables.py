@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from calomlp.evaluation.estimators import MIN_QUOTED, WIDTHS, Measurement
 from calomlp.evaluation.names import MEAN, QUADRATURE
-from calomlp.evaluation.resolution import TERMS
+from calomlp.evaluation.report import Bin, Comparison, Curve, Report
+from calomlp.evaluation.resolution import TERMS, ResolutionFit
+from calomlp.evaluation.slices import Slice
 from calomlp.evaluation.summary import LABELS
+from calomlp.evaluation.uncertainty import Uncertainty
 from calomlp.plotting.points import PERCENT
 from calomlp.plotting.quantity import count, decimals_of, energy_range, with_error
 from calomlp.plotting.tables import NONE, Table
-
-if TYPE_CHECKING:
-    from calomlp.evaluation.report import Bin, Comparison, Curve, Report
-    from calomlp.evaluation.resolution import ResolutionFit
-    from calomlp.evaluation.slices import Slice
-    from calomlp.evaluation.uncertainty import Uncertainty
 
 EDGE_MARK, FEW_MARK, LIMIT_MARK = " *", " \N{DAGGER}", "< "
 MARKS = {

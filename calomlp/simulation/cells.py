@@ -11,19 +11,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from calomlp.simulation import draws
-from calomlp.simulation.layers import Span, spans, steps_per_readout
+from calomlp.simulation.deposits import Component, Showers
+from calomlp.simulation.detector import Detector
+from calomlp.simulation.layers import Layers, Span, spans, steps_per_readout
 from calomlp.simulation.sampling import InLayers, sample, share_sideways
-
-if TYPE_CHECKING:
-    from calomlp.simulation.deposits import Component, Showers
-    from calomlp.simulation.detector import Detector
-    from calomlp.simulation.layers import Layers
 
 QUANTUM_SPREAD = 0.81
 """Relative variance of the signal of one quantum; it makes quanta of e fluctuate like c^2 = (1 + 0.81) e per energy."""

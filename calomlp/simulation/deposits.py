@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import torch
+from torch import Tensor
 
+from calomlp.simulation.beam import Axes
+from calomlp.simulation.layers import Layers
 from calomlp.simulation.radial import Spread
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from calomlp.simulation.beam import Axes
-    from calomlp.simulation.layers import Layers
 
 T = TypeVar("T")
 

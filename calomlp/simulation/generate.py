@@ -6,8 +6,9 @@ on the seed and on its index, never on the number of events, shares, processes o
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,13 +23,8 @@ from calomlp.simulation.electromagnetic import electrons, photons
 from calomlp.simulation.hadronic import PION, PROTON, hadrons, muons
 from calomlp.simulation.layers import NODE_DISTANCE, Layers
 from calomlp.simulation.readout import Channels, cell_channels, layer_channels, measure_cells, measure_layers
-from calomlp.simulation.request import BLOCK
+from calomlp.simulation.request import BLOCK, Request
 from calomlp.simulation.sampling import balance, em_in_layers, sample_layers
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from calomlp.simulation.request import Request
 
 EVENTS_AT_ONCE = 128
 """Events whose cells are in memory together."""

@@ -6,13 +6,10 @@ everything is weighted with mass fractions, depths in radiation lengths add.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from calomlp.simulation.materials import Material
+from calomlp.simulation.materials import Material
 
 SCATTERING_ENERGY = 21.2e-3
 """E_s = sqrt(4 pi/alpha) m_e c2 [GeV], the scale of multiple scattering in the Moliere radius."""

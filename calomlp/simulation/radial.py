@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from calomlp.simulation.profile import Media
+from calomlp.simulation.profile import Media
 
 MAX_TAU = 10.0
 """Relative depth beyond which the profile is not wide any more but wrong; hardly any energy is left there."""

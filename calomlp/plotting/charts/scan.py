@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from calomlp.plotting.chart import Axis, Chart, Heading, Line, Marks, Panel
+from calomlp.evaluation.numbers import Number
+from calomlp.plotting.chart import Array, Axis, Chart, Heading, Item, Line, Marks, Panel
 from calomlp.plotting.look import Look
 from calomlp.plotting.points import PERCENT
 from calomlp.plotting.view import short
 from calomlp.units import listed
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from calomlp.evaluation.numbers import Number
-    from calomlp.plotting.chart import Array, Item
 
 _LOOK = Look("#0072B2", "o", (0, (1, 1)))
 _LOG_RATIO = 20.0
