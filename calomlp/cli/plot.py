@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 from calomlp import __version__
 from calomlp.errors import UsageError, did_you_mean
-from calomlp.plotting.names import DESCRIPTIONS, MODEL_KINDS, OF_HITS, ON_REQUEST, SHOWER_DESCRIPTIONS, SIZES, STYLES
+from calomlp.plotting.names import MODEL_KINDS, OF_HITS, ON_REQUEST, REPORT_KINDS, SHOWER_KINDS, SIZES, STYLES
 from calomlp.settings import check_choice, setting
 from calomlp.streams import RECORD_SCHEMA, Record, kind_of_file
 
@@ -84,8 +84,8 @@ class PlotSettings:
     )
     kind: tuple[str, ...] = setting(
         (),
-        f"Which figures; repeat the flag. Of reports: {', '.join(DESCRIPTIONS)}, {SCAN}; of a model: "
-        f"{', '.join(MODEL_KINDS)}; of a data set: {', '.join(SHOWER_DESCRIPTIONS)}. Default: all that there is "
+        f"Which figures; repeat the flag. Of reports: {', '.join(REPORT_KINDS)}, {SCAN}; of a model: "
+        f"{', '.join(MODEL_KINDS)}; of a data set: {', '.join(SHOWER_KINDS)}. Default: all that there is "
         f"something to draw in, without {' and '.join(ON_REQUEST)}.",
         "-k",
     )

@@ -33,7 +33,7 @@ REPORT_CHARTS: dict[str, Callable[[View], Chart]] = {
     "importance": importance,
     "domain": domain,
 }
-"""Of reports, in the order of :data:`calomlp.plotting.names.DESCRIPTIONS`."""
+"""Of reports, in the order of :data:`calomlp.plotting.names.REPORT_KINDS`."""
 
 SHOWER_CHARTS: dict[str, Callable[[ShowerProfiles], Chart]] = {
     "longitudinal": longitudinal,
