@@ -11,8 +11,8 @@ from calomlp.errors import UsageError
 from calomlp.model.losses import LOSSES
 from calomlp.model.network import ACTIVATIONS
 from calomlp.model.regressor import TARGETS
-from calomlp.plotting.charts import REPORT_CHARTS
 from calomlp.plotting.names import REPORT_KINDS
+from calomlp.plotting.subjects import REPORT_CHARTS
 from calomlp.settings import declared, dump_config, load_config, setting
 from calomlp.training import settings as training
 

@@ -22,9 +22,9 @@ from calomlp.errors import ArtefactError
 from calomlp.evaluation.report import Report
 from calomlp.plotting import paper
 from calomlp.plotting.chart import NothingToDraw
-from calomlp.plotting.charts import REPORT_CHARTS
 from calomlp.plotting.names import REPORT_KINDS, SIZES
 from calomlp.plotting.style import CANVASES, style
+from calomlp.plotting.subjects import REPORT_CHARTS
 from calomlp.plotting.view import View
 from tests.plotting.conftest import figure, with_context
 

@@ -16,13 +16,12 @@ from calomlp.evaluation.showers import RADII, ShowerProfiles, shower_profiles
 from calomlp.interrupt import Interrupt
 from calomlp.plotting import terminal
 from calomlp.plotting.chart import Cells, Steps
-from calomlp.plotting.charts import SHOWER_CHARTS
 from calomlp.plotting.charts.showers import density, event, hits, longitudinal, radial
 from calomlp.plotting.look import sequence
 from calomlp.plotting.names import SHOWER_KINDS
 from calomlp.plotting.paper import draw
 from calomlp.plotting.save import FORMATS, write_figures
-from calomlp.plotting.subjects import of_showers
+from calomlp.plotting.subjects import SHOWER_CHARTS, of_showers
 from calomlp.progress import Progress
 from tests.plotting.test_figures import check_layout, drawn, texts
 from tests.plotting.toy_showers import toy_profiles, toy_showers, write_showers
