@@ -345,8 +345,8 @@ def _write(
 ) -> None:
     """Write all figures and tables, or none."""
     from calomlp.plotting.chart import table
-    from calomlp.plotting.drawing import Style, write
     from calomlp.plotting.picture import picture
+    from calomlp.plotting.save import Style, write
 
     look = Style(settings.style, settings.size, settings.experiment, settings.dpi)
     by_name = {chart.name: chart for chart in charts}

@@ -10,8 +10,8 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
-from calomlp.plotting import paper, save
-from calomlp.plotting.drawing import Style
+from calomlp.plotting import paper
+from calomlp.plotting.save import Style, write_figures
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -108,7 +108,7 @@ def _rename(root: ET.Element, prefix: str) -> None:
 
 def _written(figure: Figure, file_format: str, style: Style) -> bytes:
     stream = BytesIO()
-    save.write_figures([figure], stream, file_format, {}, look=style.name)
+    write_figures([figure], stream, file_format, {}, look=style.name)
     return stream.getvalue()
 
 
