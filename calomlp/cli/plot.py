@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 from calomlp import __version__
 from calomlp.errors import UsageError, did_you_mean
-from calomlp.plotting.names import MODEL_KINDS, OF_HITS, ON_REQUEST, REPORT_KINDS, SHOWER_KINDS, SIZES, STYLES
+from calomlp.plotting.names import FORMATS, MODEL_KINDS, OF_HITS, ON_REQUEST, REPORT_KINDS, SHOWER_KINDS, SIZES, STYLES
 from calomlp.settings import check_choice, setting
 from calomlp.streams import RECORD_SCHEMA, Record, kind_of_file
 
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-FORMATS = ("pdf", "svg", "png")
 TABLE, PAGE = "tsv", "html"
 SCAN, _NUMBER = "scan", "stochastic"
 _LOOK, _SEVERAL = "Look", "Several reports"

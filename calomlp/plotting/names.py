@@ -17,6 +17,9 @@ SHOWER_KINDS = ("longitudinal", "radial", "density", "hits", "event")
 OF_HITS = ("radial", "density", "hits", "event")
 """Those that need hits."""
 
+FORMATS = ("pdf", "svg", "png")
+"""Formats that figures can be written in."""
+
 STYLES = ("calomlp", "cms", "atlas", "lhcb2", "alice")
 """Styles of figures."""
 

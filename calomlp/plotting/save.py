@@ -14,9 +14,6 @@ from calomlp.plotting import paper
 from calomlp.plotting.chart import Chart
 from calomlp.plotting.style import style
 
-FORMATS = ("pdf", "svg", "png")
-"""Formats that figures can be written in."""
-
 # matplotlib calls the same thing by different names in different formats, and stamps the date unless told not to
 _NAMES = {
     "pdf": {"Title": "Title", "Subject": "Subject", "Software": "Creator"},
@@ -49,7 +46,7 @@ def write(charts: Sequence[Chart], path: Path, file_format: str, look: Style, me
     Args:
         charts: What the figures show.
         path: The file.
-        file_format: One of :data:`FORMATS`.
+        file_format: One of :data:`calomlp.plotting.names.FORMATS`.
         look: How they look.
         metadata: Of the file: ``Subject`` and ``Software``.
     """
@@ -72,7 +69,7 @@ def write_figures(
     Args:
         figures: The figures.
         target: Path or binary stream.
-        file_format: One of :data:`FORMATS`.
+        file_format: One of :data:`calomlp.plotting.names.FORMATS`.
         metadata: ``Title``, ``Subject`` and ``Software``, each optional.
         look: Name of the style that they were made in.
         dpi: Dots per inch of pictures in pixels.

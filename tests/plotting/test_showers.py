@@ -18,9 +18,9 @@ from calomlp.plotting import terminal
 from calomlp.plotting.chart import Cells, Steps
 from calomlp.plotting.charts.showers import density, event, hits, longitudinal, radial
 from calomlp.plotting.look import sequence
-from calomlp.plotting.names import SHOWER_KINDS
+from calomlp.plotting.names import FORMATS, SHOWER_KINDS
 from calomlp.plotting.paper import draw
-from calomlp.plotting.save import FORMATS, write_figures
+from calomlp.plotting.save import write_figures
 from calomlp.plotting.subjects import SHOWER_CHARTS, of_showers
 from calomlp.progress import Progress
 from tests.plotting.test_figures import check_layout, drawn, texts
