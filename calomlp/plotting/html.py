@@ -9,8 +9,7 @@ from html import escape
 from importlib import resources
 
 from calomlp.evaluation.bins import EDGES, POINTS
-from calomlp.evaluation.estimators import WIDTHS
-from calomlp.evaluation.names import MEAN
+from calomlp.evaluation.names import MEAN, WIDTHS
 from calomlp.evaluation.report import Report
 from calomlp.plotting.answers import CRITERIA, LOOK, MEASURED, UNKNOWN, Answer, answers
 from calomlp.plotting.markdown import ESTIMATORS

@@ -5,8 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from calomlp.evaluation.estimators import WIDTHS
-from calomlp.evaluation.names import MEAN
+from calomlp.evaluation.names import MEAN, WIDTHS
 from calomlp.evaluation.report import Report
 from calomlp.plotting.quantity import count
 from calomlp.plotting.report_tables import (

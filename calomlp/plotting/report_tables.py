@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from calomlp.evaluation.estimators import MIN_QUOTED, WIDTHS, Measurement
-from calomlp.evaluation.names import MEAN, QUADRATURE
+from calomlp.evaluation.estimators import MIN_QUOTED, Measurement
+from calomlp.evaluation.names import MEAN, QUADRATURE, WIDTHS
 from calomlp.evaluation.report import Bin, Comparison, Curve, Report
 from calomlp.evaluation.resolution import TERMS, ResolutionFit
 from calomlp.evaluation.slices import Slice

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from calomlp.evaluation.estimators import WIDTHS
+from calomlp.evaluation.names import WIDTHS
 from calomlp.plotting.chart import MANY_POINTS, Array, Axis, Chart, Heading, Item, Line, Marks, Panel, Row, Rule, Shade
 from calomlp.plotting.look import published_looks
 from calomlp.plotting.points import BANDS, PERCENT, Points, deviation_points, limits, resolution_points
