@@ -85,23 +85,21 @@ def estimator_table(report: Report, curve: Curve) -> Table:
 
     RMS90 is not scaled to the sigma of a Gaussian, of which it is 0.789.
     """
-    header = ("E_true [GeV]", "events", "bias [%]", f"{width_name(report)} [%]")
-    others = ("σ/slope [%]", *(f"{name} [%]" for name in _RELATIVE), "RMS [%]", "beyond 2σ [%]", "beyond 3σ [%]")
+    columns = {
+        "bias": ("bias",),
+        width_name(report): ("resolution",),
+        "σ/slope": ("resolution_per_slope",),
+        **{name: tuple(name.split("/")) for name in _RELATIVE},
+        "RMS": ("rms",),
+        "beyond 2σ": ("tail_2sigma",),
+        "beyond 3σ": ("tail_3sigma",),
+    }
+    header = ("E_true [GeV]", "events", *(f"{name} [%]" for name in columns))
     rows = [
-        (
-            energy_cell(bin_),
-            count(bin_.events),
-            percent(bin_, "bias"),
-            percent(bin_, "resolution"),
-            percent(bin_, "resolution_per_slope"),
-            *(percent(bin_, *name.split("/")) for name in _RELATIVE),
-            percent(bin_, "rms"),
-            percent(bin_, "tail_2sigma"),
-            percent(bin_, "tail_3sigma"),
-        )
+        (energy_cell(bin_), count(bin_.events), *(percent(bin_, *names) for names in columns.values()))
         for bin_ in curve.bins
     ]
-    return Table((*header, *others), tuple(rows))
+    return Table(header, tuple(rows))
 
 
 def fit_table(report: Report) -> Table:
