@@ -146,7 +146,6 @@ def linearity_table(report: Report) -> Table:
 
 def ratio_table(report: Report) -> Table:
     """Return the resolution of the first curve over that of each other one, in every bin of energy."""
-    labels = {curve.name: curve.label for curve in report.curves}
     found = [{(item.energy_low, item.energy_high): item.ratio for item in one.ratios} for one in report.comparisons]
     rows = [
         (energy_cell(bin_), *(with_error(ratios[bin_.edges]) if bin_.edges in ratios else NONE for ratios in found))
@@ -154,7 +153,7 @@ def ratio_table(report: Report) -> Table:
     ]
     means = (with_error(item.mean) if item.mean else NONE for item in report.comparisons)
     return Table(
-        ("E_true [GeV]", *(labels[item.curve] for item in report.comparisons)),
+        ("E_true [GeV]", *(report.statistics.labels[item.curve] for item in report.comparisons)),
         (*rows, ("mean inside", *means)),
     )
 
