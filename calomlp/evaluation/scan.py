@@ -12,7 +12,7 @@ from calomlp.errors import UsageError, did_you_mean
 from calomlp.evaluation.names import SIMULATION
 from calomlp.evaluation.numbers import Number, check_number, find_numbers
 from calomlp.evaluation.report import Report
-from calomlp.units import UNITS, parse_quantity
+from calomlp.units import UNITS, listed, parse_quantity
 
 _NUMBER = re.compile(r"([A-Za-z_][\w.]*)(?:\[([^\]]+)\])?")
 _NAMED = 3
@@ -76,9 +76,8 @@ def find_setting(report: Report, name: str, label: str) -> Setting:
         lack = "" if SIMULATION in report.context.settings else ", and nothing of a simulation"
         raise UsageError(f"{where}: records no setting of this name{lack}: {did_you_mean(name, tails)}")
     if len({(setting.value, setting.unit) for setting in found}) > 1:
-        told = [f"{setting.name} = {_told(setting)}" for setting in found[:_NAMED]]
-        more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
-        raise UsageError(f"{where}: several settings are called so and differ: {', '.join(told)}{more}")
+        told = [f"{setting.name} = {_told(setting)}" for setting in found]
+        raise UsageError(f"{where}: several settings are called so and differ: {listed(told, _NAMED)}")
     return found[0]
 
 
