@@ -39,20 +39,6 @@ class Setting:
         return any(own == name or own.endswith(f".{name}") for own in (self.name, self.short))
 
 
-def recorded(report: Report) -> dict[str, float | str]:
-    """Return the settings that a report records by their whole names.
-
-    Groups of layers go by their names, items of other lists by their numbers; a list of equal values is one value.
-    Quantities are numbers, lengths in cm and energies in GeV; what is switched off has no value and is left out.
-    """
-    return {setting.name: setting.value for setting in _settings(report.context.settings)}
-
-
-def setting_of(report: Report, name: str, label: str) -> float | str:
-    """Return the value of a setting; see :func:`find_setting`."""
-    return find_setting(report, name, label).value
-
-
 def find_setting(report: Report, name: str, label: str) -> Setting:
     """Return a setting of a report.
 
@@ -106,6 +92,9 @@ def number_of(report: Report, text: str, label: str) -> Number:
 
 def _settings(value: Any, name: tuple[str, ...] = (), short: tuple[str, ...] = ()) -> Iterator[Setting]:
     """Yield the settings in a part of a document, in its order.
+
+    Groups of layers go by their names, items of other lists by their numbers; a list of equal values is one value.
+    Quantities are numbers, lengths in cm and energies in GeV; what is switched off has no value and is left out.
 
     Args:
         value: The part.
