@@ -59,7 +59,6 @@ class Medium:
         critical_energy: Ec [GeV] in the convention of :attr:`Material.critical_energy`.
         Z: Mass-weighted atomic number.
         A: Mass-weighted atomic mass [g/mol].
-        density: Mean density [g/cm3].
         mip_loss: Mean energy loss of a minimum ionising particle in the whole stack [GeV].
     """
 
@@ -70,7 +69,6 @@ class Medium:
     critical_energy: float
     Z: float
     A: float
-    density: float
     mip_loss: float
 
     @property
@@ -104,6 +102,5 @@ def effective_medium(slices: Sequence[Slice]) -> Medium:
         critical_energy=critical_energy,
         Z=sum(piece.mass * piece.material.Z for piece in slices) / mass,
         A=sum(piece.mass * piece.material.A for piece in slices) / mass,
-        density=mass / thickness,
         mip_loss=sum(piece.mip_loss for piece in slices),
     )

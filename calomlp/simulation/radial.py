@@ -40,12 +40,6 @@ class Spread:
         tail = core if self.tail is self.core else self.tail[..., steps]
         return Spread(core, tail, self.core_share[..., steps])
 
-    def contained(self, radius: Tensor | float) -> Tensor:
-        """Share of the energy within ``radius`` [cm]; everything broadcasts."""
-        square = torch.as_tensor(radius, device=self.core.device) ** 2
-        core, tail = (square / (square + r.square()) for r in (self.core, self.tail))
-        return tail + self.core_share * (core - tail)
-
     def in_cells(self, x_edges: Tensor, y_edges: Tensor) -> Tensor:
         """Share of the energy in each cell of a grid, [n_x, n_y, ...]; see :func:`cell_shares`."""
         core = cell_shares(self.core, x_edges, y_edges)
