@@ -35,8 +35,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from calomlp.errors import UsageError, did_you_mean
 from calomlp.simulation.detector import SAMPLING_FORMULAS, Detector, Readout, Response, Section
-from calomlp.simulation.materials import material
-from calomlp.simulation.media import Slice
+from calomlp.simulation.matter import Slice, material
 from calomlp.simulation.overrides import override
 from calomlp.simulation.toml_table import TomlTable
 

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from calomlp.simulation import load_detector
 from calomlp.simulation.detector import Section
-from calomlp.simulation.materials import MATERIALS
-from calomlp.simulation.media import Slice
+from calomlp.simulation.matter import MATERIALS, Slice
 from calomlp.simulation.profile import Media, mean_profile
 from calomlp.simulation.radial import Spread, cell_shares, radial_spread
 from tests.simulation.tools import contained, media_of, medium

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from calomlp.simulation import Detector, Request, Spectrum, load_detector
 from calomlp.simulation.detector import Readout
 from calomlp.simulation.generate import generate
-from calomlp.simulation.materials import MATERIALS
-from calomlp.simulation.media import Slice
+from calomlp.simulation.matter import MATERIALS, Slice
 from calomlp.simulation.profile import Media
 from calomlp.simulation.radial import Spread
 from calomlp.simulation.request import parse_particles

@@ -11,8 +11,7 @@ import torch
 
 from calomlp.simulation import load_detector
 from calomlp.simulation.detector_file import parse_detector
-from calomlp.simulation.materials import MATERIALS
-from calomlp.simulation.media import Slice
+from calomlp.simulation.matter import MATERIALS, Slice
 from calomlp.simulation.profile import mean_profile
 from calomlp.simulation.radial import cell_shares
 from calomlp.simulation.request import Impact

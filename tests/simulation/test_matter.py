@@ -3,8 +3,7 @@ from __future__ import annotations
 import pytest
 
 from calomlp.errors import UsageError
-from calomlp.simulation.materials import MATERIALS, material
-from calomlp.simulation.media import Slice, effective_medium
+from calomlp.simulation.matter import MATERIALS, Slice, effective_medium, material
 
 # X0 [g/cm2], Ec [MeV] and R_M [cm] of Grindhammer & Peters' averages on Geant4 NIST constants
 EXPECTED = {
