@@ -21,8 +21,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import shutil
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cache
@@ -30,6 +28,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from calomlp import __version__
+from calomlp.cli.console import print_charts
 from calomlp.errors import UsageError, did_you_mean
 from calomlp.plotting.names import FORMATS, MODEL_KINDS, OF_HITS, ON_REQUEST, REPORT_KINDS, SHOWER_KINDS, SIZES, STYLES
 from calomlp.settings import check_choice, setting
@@ -168,7 +167,8 @@ def run(session: Session, settings: PlotSettings) -> None:
             f"--reference is for the figure 'resolution', but only {', '.join(settings.kind)} will be drawn"
         )
     if settings.output == "-" and not session.json and not settings.dump_data:
-        _draw_on_screen(session, subject.charts(settings.kind) if settings.kind else subject.overview())
+        charts = subject.charts(settings.kind) if settings.kind else subject.overview()
+        print_charts(charts, _DRAWING_LINES, session.streams)
         return
     _check_outputs(session, settings, subject, _files(settings, _possible(subject, settings)), sources)
     charts = subject.charts(settings.kind)
@@ -284,13 +284,6 @@ def _data_set(session: Session, settings: PlotSettings, sources: Sequence[Source
     if not hits:
         logger.info("no hits in the data set, so there is no figure of them")
     return of_showers(profiles, spectrum, shower, __version__, hit_kinds=hits)
-
-
-def _draw_on_screen(session: Session, charts: Sequence[Chart]) -> None:
-    from calomlp.plotting.terminal import draw
-
-    width = shutil.get_terminal_size().columns
-    session.streams.print_line(draw(charts, width, _DRAWING_LINES, colour="NO_COLOR" not in os.environ))
 
 
 def _possible(subject: Subject, settings: PlotSettings) -> tuple[str, ...]:
