@@ -5,18 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from calomlp.evaluation.bins import EnergyBins
 from calomlp.evaluation.estimators import Measurement, Options, estimate_all, resolution_in
 from calomlp.evaluation.histogram import Histogram, Joint
 from calomlp.evaluation.response import Added, joints
 from calomlp.evaluation.widths import ONE_SIGMA
-
-if TYPE_CHECKING:
-    from calomlp.evaluation.bins import EnergyBins
 
 DROPPED = (0.1, 0.2)
 """Shares of the events with the largest relative sigma, without which the resolution is shown too."""

@@ -7,16 +7,13 @@ import re
 from dataclasses import dataclass
 from html import escape
 from io import BytesIO
-from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
+from matplotlib.figure import Figure
+
 from calomlp.plotting import paper
+from calomlp.plotting.chart import Chart
 from calomlp.plotting.save import Style, write_figures
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from calomlp.plotting.chart import Chart
 
 MAX_SVG = 400_000
 """A figure that takes more bytes as SVG, because it has thousands of points, is shown as pixels."""
