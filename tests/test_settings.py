@@ -10,8 +10,8 @@ from calomlp.cli.options import TABLES
 from calomlp.errors import UsageError
 from calomlp.model.losses import LOSSES
 from calomlp.model.network import ACTIVATIONS
-from calomlp.plotting.charts import REPORT_CHARTS
-from calomlp.plotting.names import DESCRIPTIONS
+from calomlp.plotting.names import REPORT_KINDS
+from calomlp.plotting.subjects import REPORT_CHARTS
 from calomlp.settings import declared, dump_config, load_config, setting
 from calomlp.training import settings as training
 
@@ -59,7 +59,7 @@ def test_a_configuration_that_is_not_there(tmp_path: Path) -> None:
 def test_choices_in_help_are_those_of_the_core() -> None:
     assert set(training.LOSSES) == set(LOSSES)
     assert set(training.ACTIVATIONS) == set(ACTIVATIONS)
-    assert list(DESCRIPTIONS) == list(REPORT_CHARTS)
+    assert list(REPORT_KINDS) == list(REPORT_CHARTS)
 
 
 def test_every_setting_has_a_help_that_ends_in_a_stop() -> None:

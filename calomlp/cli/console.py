@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import textwrap
@@ -14,6 +15,7 @@ from calomlp.progress import Progress
 if TYPE_CHECKING:
     from rich.progress import Progress as Display
 
+    from calomlp.plotting.chart import Chart
     from calomlp.plotting.page import Page
     from calomlp.plotting.tables import Table
     from calomlp.streams import Streams
@@ -132,6 +134,14 @@ def print_page(page: Page, streams: Streams) -> None:
             streams.print_line(block)
         else:
             print_tables([block], [])
+
+
+def print_charts(charts: Sequence[Chart], lines: int, streams: Streams) -> None:
+    """Draw charts on standard output, as wide as the terminal and in no more lines than these."""
+    from calomlp.plotting.terminal import draw
+
+    width = shutil.get_terminal_size().columns
+    streams.print_line(draw(charts, width, lines, colour="NO_COLOR" not in os.environ))
 
 
 def print_tables(tables: Sequence[tuple[str, Table]], notes: Sequence[str]) -> None:

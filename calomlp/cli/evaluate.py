@@ -30,7 +30,7 @@ from calomlp.cli.session import Session, UpToDate
 from calomlp.cli.together import together
 from calomlp.data.settings import DATA, ON_BAD, SKIP, DataSettings
 from calomlp.errors import UsageError
-from calomlp.evaluation.names import QUADRATURE, RELATIVE_TO, SUMS, WIDTH_NAMES
+from calomlp.evaluation.names import QUADRATURE, RELATIVE_TO, SUMS, WIDTHS
 from calomlp.settings import setting
 from calomlp.streams import MAGIC_SIZE, STDIN, Record, kind_of
 
@@ -122,7 +122,7 @@ class _EvaluateSettings:
         panel=NUMBERS,
         metavar="BINS",
     )
-    width: str = setting("core", "Which width and location are the resolution.", choices=WIDTH_NAMES, panel=NUMBERS)
+    width: str = setting("core", "Which width and location are the resolution.", choices=tuple(WIDTHS), panel=NUMBERS)
     core_sigmas: float = setting(2.0, "Half width of the Gaussian core in its sigma, from 1 to 5.", panel=NUMBERS)
     relative_to: str = setting(
         "mean",

@@ -21,8 +21,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import shutil
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cache
@@ -30,8 +28,9 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from calomlp import __version__
+from calomlp.cli.console import print_charts
 from calomlp.errors import UsageError, did_you_mean
-from calomlp.plotting.names import DESCRIPTIONS, MODEL_KINDS, OF_HITS, ON_REQUEST, SHOWER_DESCRIPTIONS, SIZES, STYLES
+from calomlp.plotting.names import FORMATS, MODEL_KINDS, OF_HITS, ON_REQUEST, REPORT_KINDS, SHOWER_KINDS, SIZES, STYLES
 from calomlp.settings import check_choice, setting
 from calomlp.streams import RECORD_SCHEMA, Record, kind_of_file
 
@@ -47,7 +46,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-FORMATS = ("pdf", "svg", "png")
 TABLE, PAGE = "tsv", "html"
 SCAN, _NUMBER = "scan", "stochastic"
 _LOOK, _SEVERAL = "Look", "Several reports"
@@ -84,8 +82,8 @@ class PlotSettings:
     )
     kind: tuple[str, ...] = setting(
         (),
-        f"Which figures; repeat the flag. Of reports: {', '.join(DESCRIPTIONS)}, {SCAN}; of a model: "
-        f"{', '.join(MODEL_KINDS)}; of a data set: {', '.join(SHOWER_DESCRIPTIONS)}. Default: all that there is "
+        f"Which figures; repeat the flag. Of reports: {', '.join(REPORT_KINDS)}, {SCAN}; of a model: "
+        f"{', '.join(MODEL_KINDS)}; of a data set: {', '.join(SHOWER_KINDS)}. Default: all that there is "
         f"something to draw in, without {' and '.join(ON_REQUEST)}.",
         "-k",
     )
@@ -169,7 +167,8 @@ def run(session: Session, settings: PlotSettings) -> None:
             f"--reference is for the figure 'resolution', but only {', '.join(settings.kind)} will be drawn"
         )
     if settings.output == "-" and not session.json and not settings.dump_data:
-        _draw_on_screen(session, subject.charts(settings.kind) if settings.kind else subject.overview())
+        charts = subject.charts(settings.kind) if settings.kind else subject.overview()
+        print_charts(charts, _DRAWING_LINES, session.streams)
         return
     _check_outputs(session, settings, subject, _files(settings, _possible(subject, settings)), sources)
     charts = subject.charts(settings.kind)
@@ -287,13 +286,6 @@ def _data_set(session: Session, settings: PlotSettings, sources: Sequence[Source
     return of_showers(profiles, spectrum, shower, __version__, hit_kinds=hits)
 
 
-def _draw_on_screen(session: Session, charts: Sequence[Chart]) -> None:
-    from calomlp.plotting.terminal import draw
-
-    width = shutil.get_terminal_size().columns
-    session.streams.print_line(draw(charts, width, _DRAWING_LINES, colour="NO_COLOR" not in os.environ))
-
-
 def _possible(subject: Subject, settings: PlotSettings) -> tuple[str, ...]:
     """Return the kinds that may be drawn."""
     return settings.kind or tuple(kind for kind in subject.builders if kind not in subject.on_request)
@@ -345,8 +337,8 @@ def _write(
 ) -> None:
     """Write all figures and tables, or none."""
     from calomlp.plotting.chart import table
-    from calomlp.plotting.drawing import Style, write
     from calomlp.plotting.picture import picture
+    from calomlp.plotting.save import Style, write
 
     look = Style(settings.style, settings.size, settings.experiment, settings.dpi)
     by_name = {chart.name: chart for chart in charts}

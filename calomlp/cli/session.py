@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from calomlp.cli.console import PlainProgress, TerminalProgress, wrapped
@@ -65,11 +64,9 @@ class Session:
         self.interrupt.__enter__()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.progress.finish()
-        self.interrupt.__exit__(kind, error, trace)
+        self.interrupt.__exit__(*error)
         self._logger.removeHandler(self._handler)
         self._logger.propagate = True
         self._logger.setLevel(self._level_before)

@@ -25,12 +25,12 @@ keeps its share of the events in memory. With --dropout, each draws its own mask
 from __future__ import annotations
 
 import os
-import shutil
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from calomlp.cli.console import print_charts
 from calomlp.cli.together import together
 from calomlp.data.settings import DATA, SKIP
 from calomlp.errors import UsageError
@@ -237,10 +237,8 @@ def _find_rate(
         session.streams.print_line(Record("train", "learning-rate", "", details).to_json())
         return
     from calomlp.plotting.charts.learning import rates
-    from calomlp.plotting.terminal import draw
 
-    width = shutil.get_terminal_size().columns
-    session.streams.print_line(draw([rates(asdict(found))], width, _DRAWING_LINES, colour="NO_COLOR" not in os.environ))
+    print_charts([rates(asdict(found))], _DRAWING_LINES, session.streams)
     session.streams.print_line(
         f"suggested: --learning-rate {found.suggestion:.2g}, a tenth of where the loss has doubled for good; the "
         f"automatic one is {found.automatic:.2g}"

@@ -15,7 +15,6 @@ BIN_WIDTH = 1 / 4096
 HALF_RANGE = 8
 """Responses further than this from one are counted, and enter the mean and the RMS, but have no fine bin."""
 
-_HALF_BINS = int(HALF_RANGE / BIN_WIDTH)
 _MAX_CELLS = 2048
 _FARTHEST = 1 << 30  # fine bins in a joint histogram, on either side
 _BLOCK = 1 << 15  # events

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calomlp.evaluation.estimators import Measurement
-from calomlp.evaluation.response import added
+from calomlp.evaluation.response import Added
 
 if TYPE_CHECKING:
     from calomlp.data.features import FeatureSet
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Moments:
+class Moments(Added):
     """Sums over events.
 
     Attributes:
@@ -35,12 +35,9 @@ class Moments:
         """Add up values, shape [events]."""
         return cls(float(values.sum()), float(values @ values))
 
-    def __add__(self, other: Moments) -> Moments:
-        return Moments(self.sum + other.sum, self.squares + other.squares)
-
 
 @dataclass(frozen=True)
-class ImportanceStatistics:
+class ImportanceStatistics(Added):
     """What is accumulated of the importance of features.
 
     Attributes:
@@ -52,11 +49,6 @@ class ImportanceStatistics:
     events: int
     deviation: float
     increase: Mapping[str, Moments]
-
-    def __add__(self, other: ImportanceStatistics) -> ImportanceStatistics:
-        return ImportanceStatistics(
-            self.events + other.events, self.deviation + other.deviation, added(self.increase, other.increase)
-        )
 
 
 @dataclass(frozen=True)

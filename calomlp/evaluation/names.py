@@ -2,8 +2,39 @@
 
 from __future__ import annotations
 
-WIDTH_NAMES = ("core", "rms", "rms90", "sigma_68", "sigma_eff", "mad", "fwhm", "crystal_ball")
-"""What a resolution can be measured by; :data:`calomlp.evaluation.estimators.WIDTHS` says how."""
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Width:
+    """How a resolution is measured: by which width, relative to which location.
+
+    Attributes:
+        width: Name of the estimator of the width.
+        location: Name of that of the location.
+        label: What tables and figures call the pair.
+        symbol: Of the width.
+        centre: Of the location.
+    """
+
+    width: str
+    location: str
+    label: str
+    symbol: str
+    centre: str
+
+
+WIDTHS = {
+    "core": Width("core_sigma", "core_mean", "Gaussian core", "σ", "μ"),
+    "rms": Width("rms", "mean", "RMS and mean", "RMS", "mean"),
+    "rms90": Width("rms90", "mean90", "RMS90 and mean90", "RMS90", "mean90"),
+    "sigma_68": Width("sigma_68", "median", "median and 15.87 to 84.13 % quantiles", "σ68", "median"),
+    "sigma_eff": Width("sigma_eff", "median", "median and shortest interval with 68.27 %", "σeff", "median"),
+    "mad": Width("mad", "median", "median and 1.4826 MAD", "MAD", "median"),
+    "fwhm": Width("fwhm", "mode", "mode and FWHM/2.355", "FWHM/2.355", "mode"),
+    "crystal_ball": Width("crystal_ball_sigma", "crystal_ball_mean", "Crystal Ball", "σ", "μ"),
+}
+"""What a resolution can be measured by."""
 
 MEAN, TRUTH = RELATIVE_TO = ("mean", "truth")
 """A resolution is a width over the mean (location) of the measured energy, or over the true one."""

@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from functools import reduce
 from operator import add
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from calomlp.data.tally import Tally
 from calomlp.evaluation.histogram import Histogram, Joint, blocks, histograms, ranked
 
 Key = TypeVar("Key")
 
 
 @dataclass(frozen=True)
-class Unusual:
+class Added:
+    """What adds up field by field, but for those that are the same in all parts."""
+
+    same: ClassVar[frozenset[str]] = frozenset()
+
+    def __add__(self, other: Self) -> Self:
+        names = [item.name for item in fields(self) if item.name not in self.same]
+        return replace(self, **{name: _sum(getattr(self, name), getattr(other, name)) for name in names})
+
+
+@dataclass(frozen=True)
+class Unusual(Added):
     """Estimates that say nothing, or that no energy can be.
 
     Attributes:
@@ -38,14 +50,9 @@ class Unusual:
         counts = np.isnan(estimate), np.isinf(estimate), np.isfinite(estimate) & (estimate <= 0)
         return cls(*(int(np.count_nonzero(found)) for found in counts))
 
-    def __add__(self, other: Unusual) -> Unusual:
-        return Unusual(
-            self.missing + other.missing, self.infinite + other.infinite, self.not_positive + other.not_positive
-        )
-
 
 @dataclass(frozen=True)
-class BinContent:
+class BinContent(Added):
     """What is known of some events.
 
     Attributes:
@@ -59,14 +66,6 @@ class BinContent:
     inverse_root: float
     histograms: Mapping[str, Histogram]
     joints: Mapping[str, Joint]
-
-    def __add__(self, other: BinContent) -> BinContent:
-        return BinContent(
-            self.events + other.events,
-            self.inverse_root + other.inverse_root,
-            added(self.histograms, other.histograms),
-            added(self.joints, other.joints),
-        )
 
     @property
     def energy(self) -> float:
@@ -140,6 +139,21 @@ def added(one: Mapping[Key, Any], other: Mapping[Key, Any]) -> dict[Key, Any]:
     for key, value in other.items():
         result[key] = result[key] + value if key in result else value
     return result
+
+
+def _sum(one: Any, other: Any) -> Any:
+    """Add what two parts of the same kind hold."""
+    if one is None or other is None:
+        return one if other is None else other
+    if isinstance(one, Mapping):
+        return added(one, other)
+    if isinstance(one, tuple):  # sentences, each once
+        return tuple(dict.fromkeys((*one, *other)))
+    if isinstance(one, Tally):
+        total = replace(one, bad=dict(one.bad), files=dict(one.files))
+        total.add(other)
+        return total
+    return one + other
 
 
 def grouped(content: Mapping[int, Any], size: int) -> dict[int, Any]:

@@ -12,7 +12,7 @@ from calomlp.errors import UsageError, did_you_mean
 from calomlp.evaluation.names import SIMULATION
 from calomlp.evaluation.numbers import Number, check_number, find_numbers
 from calomlp.evaluation.report import Report
-from calomlp.units import UNITS, parse_quantity
+from calomlp.units import UNITS, listed, parse_quantity
 
 _NUMBER = re.compile(r"([A-Za-z_][\w.]*)(?:\[([^\]]+)\])?")
 _NAMED = 3
@@ -39,20 +39,6 @@ class Setting:
         return any(own == name or own.endswith(f".{name}") for own in (self.name, self.short))
 
 
-def recorded(report: Report) -> dict[str, float | str]:
-    """Return the settings that a report records by their whole names.
-
-    Groups of layers go by their names, items of other lists by their numbers; a list of equal values is one value.
-    Quantities are numbers, lengths in cm and energies in GeV; what is switched off has no value and is left out.
-    """
-    return {setting.name: setting.value for setting in _settings(report.context.settings)}
-
-
-def setting_of(report: Report, name: str, label: str) -> float | str:
-    """Return the value of a setting; see :func:`find_setting`."""
-    return find_setting(report, name, label).value
-
-
 def find_setting(report: Report, name: str, label: str) -> Setting:
     """Return a setting of a report.
 
@@ -76,9 +62,8 @@ def find_setting(report: Report, name: str, label: str) -> Setting:
         lack = "" if SIMULATION in report.context.settings else ", and nothing of a simulation"
         raise UsageError(f"{where}: records no setting of this name{lack}: {did_you_mean(name, tails)}")
     if len({(setting.value, setting.unit) for setting in found}) > 1:
-        told = [f"{setting.name} = {_told(setting)}" for setting in found[:_NAMED]]
-        more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
-        raise UsageError(f"{where}: several settings are called so and differ: {', '.join(told)}{more}")
+        told = [f"{setting.name} = {_told(setting)}" for setting in found]
+        raise UsageError(f"{where}: several settings are called so and differ: {listed(told, _NAMED)}")
     return found[0]
 
 
@@ -107,6 +92,9 @@ def number_of(report: Report, text: str, label: str) -> Number:
 
 def _settings(value: Any, name: tuple[str, ...] = (), short: tuple[str, ...] = ()) -> Iterator[Setting]:
     """Yield the settings in a part of a document, in its order.
+
+    Groups of layers go by their names, items of other lists by their numbers; a list of equal values is one value.
+    Quantities are numbers, lengths in cm and energies in GeV; what is switched off has no value and is left out.
 
     Args:
         value: The part.

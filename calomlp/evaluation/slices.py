@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calomlp.errors import InputError
 from calomlp.evaluation.estimators import Measurement, Options, estimate_all
-from calomlp.evaluation.response import Accumulator, added
+from calomlp.evaluation.response import Accumulator, Added
 from calomlp.units import listed
 
 MAX_SLICES = 100
@@ -48,7 +49,7 @@ class Slicing:
 
 
 @dataclass(frozen=True)
-class SliceStatistics:
+class SliceStatistics(Added):
     """What is accumulated in slices.
 
     Attributes:
@@ -62,6 +63,7 @@ class SliceStatistics:
     responses: Accumulator
     totals: Mapping[int, float] = field(default_factory=dict)
     missing: int = 0
+    same: ClassVar[frozenset[str]] = frozenset({"slicing"})
 
     @classmethod
     def of(
@@ -94,14 +96,6 @@ class SliceStatistics:
         responses.fill(keys, true_energy[good], {name: energy[good] for name, energy in estimates.items()})
         totals = dict(zip(found.tolist(), np.bincount(rank, values[good], len(found)).tolist(), strict=True))
         return cls(slicing, responses, totals, int(np.count_nonzero(~good)))
-
-    def __add__(self, other: SliceStatistics) -> SliceStatistics:
-        return SliceStatistics(
-            self.slicing,
-            self.responses + other.responses,
-            added(self.totals, other.totals),
-            self.missing + other.missing,
-        )
 
 
 @dataclass(frozen=True)

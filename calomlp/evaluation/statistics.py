@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from calomlp.data.tally import Tally
 from calomlp.errors import ArtefactError
 from calomlp.evaluation.bins import EnergyBins
 from calomlp.evaluation.importance import ImportanceStatistics
-from calomlp.evaluation.response import Accumulator, Unusual, added
+from calomlp.evaluation.response import Accumulator, Added, Unusual
 from calomlp.evaluation.slices import SliceStatistics
 from calomlp.evaluation.uncertainty import UncertaintyStatistics
 
@@ -82,7 +82,7 @@ class Worst:
 
 
 @dataclass(frozen=True)
-class Statistics:
+class Statistics(Added):
     """What is accumulated of events.
 
     Attributes:
@@ -116,6 +116,7 @@ class Statistics:
     out_of_bins: int = 0
     outside: Mapping[str, int] = field(default_factory=dict)
     suspicions: tuple[str, ...] = ()
+    same: ClassVar[frozenset[str]] = frozenset({"bins", "labels", "models"})
 
     @property
     def events(self) -> int:
@@ -135,22 +136,3 @@ class Statistics:
         ours, theirs = ({text: item.slicing for text, item in each.slices.items()} for each in (self, other))
         if ours != theirs:
             raise ArtefactError("reports with different slices cannot be merged: give their edges, --by 'x:0,5,10'")
-
-    def __add__(self, other: Statistics) -> Statistics:
-        names = [item.name for item in fields(self) if item.name not in ("bins", "labels", "models")]
-        return replace(self, **{name: _sum(getattr(self, name), getattr(other, name)) for name in names})
-
-
-def _sum(one: Any, other: Any) -> Any:
-    """Add what two parts of the same kind hold."""
-    if one is None or other is None:
-        return one if other is None else other
-    if isinstance(one, Mapping):
-        return added(one, other)
-    if isinstance(one, tuple):  # sentences, each once
-        return tuple(dict.fromkeys((*one, *other)))
-    if isinstance(one, Tally):
-        total = replace(one, bad=dict(one.bad), files=dict(one.files))
-        total.add(other)
-        return total
-    return one + other

@@ -125,6 +125,12 @@ def alarms(report: Report) -> Iterator[str]:
     yield from _strange(report)
 
 
+def out_of_range(statistics: Statistics) -> list[tuple[str, int]]:
+    """Return the features that are outside their range in training unusually often, the first few, with the events."""
+    by_number = sorted(statistics.outside.items(), key=lambda item: -item[1])[:_NAMED]
+    return [(name, number) for name, number in by_number if number > USUAL_STRANGE * statistics.events]
+
+
 def _common(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
     """Return those settings that are the same in two reports; in tables, value by value."""
     found: dict[str, Any] = {}
@@ -327,9 +333,7 @@ def _strange(report: Report) -> Iterator[str]:
         return
     response = outside.histograms.get(report.curves[0].name)
     mean = f", their response is {1 + response.deviation / response.events:.3f} on average" if response else ""
-    by_number = sorted(statistics.outside.items(), key=lambda item: -item[1])[:_NAMED]
-    shares = [(name, number / statistics.events) for name, number in by_number]
-    named = [f"{name} in {share:.1%}" for name, share in shares if share > USUAL_STRANGE]
+    named = [f"{name} in {number / statistics.events:.1%}" for name, number in out_of_range(statistics)]
     worst = f"; most often outside their range in training: {', '.join(named)} of the events" if named else ""
     yield f"{outside.events / statistics.events:.1%} of the events are unlike those of the training{mean}{worst}"
 

@@ -5,18 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from calomlp.evaluation.bins import EnergyBins
 from calomlp.evaluation.estimators import Measurement, Options, estimate_all, resolution_in
 from calomlp.evaluation.histogram import Histogram, Joint
-from calomlp.evaluation.response import added, joints
+from calomlp.evaluation.response import Added, joints
 from calomlp.evaluation.widths import ONE_SIGMA
-
-if TYPE_CHECKING:
-    from calomlp.evaluation.bins import EnergyBins
 
 DROPPED = (0.1, 0.2)
 """Shares of the events with the largest relative sigma, without which the resolution is shown too."""
@@ -29,7 +26,7 @@ _LEAST_SIGMA, _FARTHEST_PULL = 1e-6, 1e3
 
 
 @dataclass(frozen=True)
-class UncertaintyStatistics:
+class UncertaintyStatistics(Added):
     """What is accumulated of predicted uncertainties; all of it adds up.
 
     Attributes:
@@ -96,19 +93,6 @@ class UncertaintyStatistics:
             int(np.count_nonzero(~good)),
             Joint.of(relative, bounded),
             joints(keys[good], np.log(np.maximum(sigma / reco, _LEAST_SIGMA)), reco / truth),
-        )
-
-    def __add__(self, other: UncertaintyStatistics) -> UncertaintyStatistics:
-        return UncertaintyStatistics(
-            self.pulls + other.pulls,
-            self.covered + other.covered,
-            self.transform + other.transform,
-            self.sharpness + other.sharpness,
-            self.score + other.score,
-            self.likelihood + other.likelihood,
-            self.unusable + other.unusable,
-            self.reliability + other.reliability,
-            added(self.response, other.response),
         )
 
 

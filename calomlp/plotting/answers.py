@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from calomlp.evaluation.estimators import Measurement
+from calomlp.evaluation.report import Bin, Report
 from calomlp.evaluation.resolution import MIN_POINTS
 from calomlp.evaluation.statistics import IN_DOMAIN
-from calomlp.evaluation.summary import ORACLE, USUAL_STRANGE, is_fitted
+from calomlp.evaluation.summary import ORACLE, USUAL_STRANGE, is_fitted, out_of_range
+from calomlp.model.envelope import Envelope
 from calomlp.plotting.points import BANDS, PERCENT
 from calomlp.plotting.quantity import count, energy_range, with_error
 from calomlp.plotting.report_tables import (
@@ -22,12 +24,6 @@ from calomlp.plotting.report_tables import (
     width_name,
 )
 from calomlp.training.diagnosis import NO_SIGN
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from calomlp.evaluation.report import Bin, Report
-    from calomlp.model.envelope import Envelope
 
 GOOD, MEASURED, LOOK, UNKNOWN = "good", "measured", "look", "not known"
 """What an answer comes to. A resolution is neither good nor bad by itself: it is measured."""
@@ -43,7 +39,6 @@ CRITERIA = (
 )
 """How the words of :func:`answers` are chosen."""
 
-_NAMED = 3
 _EPSILON = 1e-6  # relative: true energies at an end of the range differ by the rounding of single precision
 
 
@@ -163,7 +158,10 @@ def _trust(report: Report) -> Answer:
         )
     if IN_DOMAIN in report.statistics.slices:
         details.append(f"{PERCENT * report.out_of_domain:.2f} % of the events are unlike those of the training")
-        details += _features(report.statistics.outside, report.events)
+        often = [
+            f"{name} ({PERCENT * number / report.events:.1f} %)" for name, number in out_of_range(report.statistics)
+        ]
+        details += [f"outside their range in training most often: {', '.join(often)}"] if often else []
         status = LOOK if beyond or report.out_of_domain > USUAL_STRANGE else GOOD
     else:
         status = LOOK if beyond else UNKNOWN
@@ -179,15 +177,6 @@ def _inside(report: Report, region: Envelope) -> str:
     if low >= high:
         return "Nowhere is far from an edge of the training range"
     return f"From {low:.3g} to {high:.3g} GeV"
-
-
-def _features(outside: Mapping[str, int], events: int) -> list[str]:
-    """Name the features that are unusually often out of the range that they had in training."""
-    by_number = sorted(outside.items(), key=lambda item: -item[1])[:_NAMED]
-    named = [
-        f"{name} ({PERCENT * number / events:.1f} %)" for name, number in by_number if number > USUAL_STRANGE * events
-    ]
-    return [f"outside their range in training most often: {', '.join(named)}"] if named else []
 
 
 def _fitted(report: Report) -> Sequence[Bin]:

@@ -7,17 +7,14 @@ A :class:`Chart` has a heading and panels, a :class:`Panel` two axes and items: 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calomlp.errors import ArtefactError
 from calomlp.plotting.look import Look
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
 Array = NDArray[np.float64]
 

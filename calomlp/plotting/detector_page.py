@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from calomlp.plotting.page import Page, fill
 from calomlp.plotting.tables import NONE, Table
-
-if TYPE_CHECKING:
-    from calomlp.simulation.detector import Detector, Section
+from calomlp.simulation.detector import Detector, Section
 
 _GROUPS_PER_TABLE = 4
 

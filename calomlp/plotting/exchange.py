@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterator, Mapping
 from itertools import combinations
-from typing import TYPE_CHECKING
 
+from calomlp.evaluation.estimators import Measurement
+from calomlp.evaluation.report import Report
 from calomlp.evaluation.resolution import TERMS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from calomlp.evaluation.estimators import Measurement
-    from calomlp.evaluation.report import Report
 
 Row = dict[str, str]
 

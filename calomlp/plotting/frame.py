@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 
+from calomlp.plotting.chart import Chart, Heading, Row
+from calomlp.plotting.look import Look
 from calomlp.plotting.style import SMALL, Canvas, inches
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from matplotlib.text import Text
-
-    from calomlp.plotting.chart import Chart, Heading, Row
-    from calomlp.plotting.look import Look
 
 _MARGIN = 0.06
 _HEADING = 0.2

@@ -6,22 +6,20 @@ import gzip
 import json
 import tarfile
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hepdata_lib import Table, Uncertainty, Variable
 
 from calomlp.evaluation.bins import POINTS
+from calomlp.evaluation.estimators import Measurement
+from calomlp.evaluation.report import Bin, Ratio, Report
 from calomlp.evaluation.resolution import TERMS
+from calomlp.evaluation.slices import Dependence
 from calomlp.plotting.points import PERCENT
 from calomlp.plotting.quantity import with_error
 from calomlp.plotting.report_tables import formula, slice_range, width_name
-
-if TYPE_CHECKING:
-    from calomlp.evaluation.estimators import Measurement
-    from calomlp.evaluation.report import Bin, Ratio, Report
-    from calomlp.evaluation.slices import Dependence
 
 _UNITS = {"stochastic": "sqrt(GeV)", "noise": "GeV", "constant": ""}
 
@@ -54,8 +52,7 @@ def _tables(report: Report) -> Iterator[Any]:
     for number, by in enumerate(dict.fromkeys(item.by for item in report.dependences), start=1):
         told = f"Median of E_reco/E_true in slices of {by}, all energies together."
         some = [item for item in report.dependences if item.by == by]
-        labels = {curve.name: curve.label for curve in report.curves}
-        yield _table(f"Dependence {number}", told, "median", _dependence(some, labels))
+        yield _table(f"Dependence {number}", told, "median", _dependence(some, report.statistics.labels))
 
 
 def _table(title: str, description: str, quantity: str, variables: Iterator[Any]) -> Any:
@@ -112,18 +109,19 @@ def _correlations(report: Report) -> Iterator[Any]:
 
 def _ratios(report: Report) -> Iterator[Any]:
     """Yield the true energy and the ratio to every other curve, in the bins where all have one."""
-    labels = {curve.name: curve.label for curve in report.curves}
     found = [{item.energy_low: item for item in one.ratios} for one in report.comparisons]
     chosen = [low for low in found[0] if all(low in ratios for ratios in found)]
     yield _energy(report, [found[0][low] for low in chosen])
     for one, ratios in zip(report.comparisons, found, strict=True):
-        variable = _dependent("ratio", [ratios[low].ratio for low in chosen], RELATIVE_TO=labels[one.curve])
+        variable = _dependent(
+            "ratio", [ratios[low].ratio for low in chosen], RELATIVE_TO=report.statistics.labels[one.curve]
+        )
         if one.mean:
             variable.add_qualifier("mean inside the training range", with_error(one.mean).replace("±", "+-"))
         yield variable
 
 
-def _dependence(found: Sequence[Dependence], labels: dict[str, str]) -> Iterator[Any]:
+def _dependence(found: Sequence[Dependence], labels: Mapping[str, str]) -> Iterator[Any]:
     """Yield slices and mean of a quantity, and the median of every curve, in the slices where all have one."""
     first = found[0]
     chosen = [i for i in range(len(first.slices)) if all("median" in item.slices[i].estimates for item in found)]

@@ -7,20 +7,16 @@ import shlex
 from collections.abc import Iterator, Sequence
 from html import escape
 from importlib import resources
-from typing import TYPE_CHECKING
 
 from calomlp.evaluation.bins import EDGES, POINTS
-from calomlp.evaluation.estimators import WIDTHS
-from calomlp.evaluation.names import MEAN
+from calomlp.evaluation.names import MEAN, WIDTHS
+from calomlp.evaluation.report import Report
 from calomlp.plotting.answers import CRITERIA, LOOK, MEASURED, UNKNOWN, Answer, answers
 from calomlp.plotting.markdown import ESTIMATORS
 from calomlp.plotting.picture import Picture, embedded
 from calomlp.plotting.quantity import count
 from calomlp.plotting.report_tables import estimator_table, formula, marks, report_tables, the, width_name
 from calomlp.plotting.tables import Table, versions
-
-if TYPE_CHECKING:
-    from calomlp.evaluation.report import Report
 
 _LONG = 24
 """Tables with more rows are scrolled inside the page."""

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from calomlp.errors import UsageError, did_you_mean
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 def parse_labels(labels: Sequence[str], names: Sequence[str], what: str) -> dict[str, str]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 @dataclass(frozen=True)
@@ -48,19 +46,9 @@ _PUBLISHED = (
     Look("#202020", "", (0, (6, 1.2, 1.2, 1.2))),
 )
 _SEQUENCE = ("o", "s", "^", "D", "v", "P")
-_VIRIDIS = np.array(
-    [
-        (0x44, 0x01, 0x54),
-        (0x48, 0x28, 0x78),
-        (0x3E, 0x49, 0x89),
-        (0x31, 0x67, 0x8E),
-        (0x26, 0x82, 0x8E),
-        (0x1E, 0x9C, 0x89),
-        (0x32, 0xB6, 0x7A),
-        (0x69, 0xCD, 0x5B),
-        (0xB0, 0xDD, 0x2F),
-    ]
-)
+_VIRIDIS = np.frombuffer(
+    bytes.fromhex("440154 482878 3e4989 31678e 26828e 1e9c89 32b67a 69cd5b b0dd2f"), dtype=np.uint8
+).reshape(-1, 3)
 
 
 def looks(names: Sequence[str]) -> dict[str, Look]:

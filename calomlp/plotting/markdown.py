@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
-from calomlp.evaluation.estimators import WIDTHS
-from calomlp.evaluation.names import MEAN
+from calomlp.evaluation.names import MEAN, WIDTHS
+from calomlp.evaluation.report import Report
 from calomlp.plotting.quantity import count
 from calomlp.plotting.report_tables import (
     estimator_table,
@@ -21,11 +21,6 @@ from calomlp.plotting.report_tables import (
     width_name,
 )
 from calomlp.plotting.tables import Table, versions
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from calomlp.evaluation.report import Report
 
 _MAX_PARTS = 20
 _ALWAYS = 3  # the first tables of a report have sections of their own

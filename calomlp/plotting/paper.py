@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import singledispatch
-from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import LogNorm, to_rgba
+from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from calomlp.plotting.chart import (
@@ -28,12 +30,6 @@ from calomlp.plotting.chart import (
 )
 from calomlp.plotting.frame import framed, settle
 from calomlp.plotting.style import CANVASES, SMALL, style
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 _FEW_POINTS = 30
 """Up to this many points on a line are marked each, of more some that are equally far apart."""

@@ -7,16 +7,13 @@ import re
 from dataclasses import dataclass
 from html import escape
 from io import BytesIO
-from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
-from calomlp.plotting import paper, save
-from calomlp.plotting.drawing import Style
+from matplotlib.figure import Figure
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from calomlp.plotting.chart import Chart
+from calomlp.plotting import paper
+from calomlp.plotting.chart import Chart
+from calomlp.plotting.save import Style, write_figures
 
 MAX_SVG = 400_000
 """A figure that takes more bytes as SVG, because it has thousands of points, is shown as pixels."""
@@ -108,7 +105,7 @@ def _rename(root: ET.Element, prefix: str) -> None:
 
 def _written(figure: Figure, file_format: str, style: Style) -> bytes:
     stream = BytesIO()
-    save.write_figures([figure], stream, file_format, {}, look=style.name)
+    write_figures([figure], stream, file_format, {}, look=style.name)
     return stream.getvalue()
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from calomlp.evaluation.estimators import Measurement
+from calomlp.evaluation.estimators import Measurement
 
 
 def decimals_of(error: float) -> int:

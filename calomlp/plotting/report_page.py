@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from calomlp.evaluation.bins import EDGES, POINTS
-from calomlp.evaluation.report import REPORT_SCHEMA
+from calomlp.evaluation.report import REPORT_SCHEMA, Report
 from calomlp.plotting.page import Page, facts, file_table, fill, origin
 from calomlp.plotting.quantity import count
 from calomlp.plotting.report_tables import marks, report_tables, verdicts
-
-if TYPE_CHECKING:
-    from calomlp.evaluation.report import Report
 
 
 def report_page(report: Report, label: str, command: str) -> Page:

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from calomlp.evaluation.estimators import MIN_QUOTED, WIDTHS, Measurement
-from calomlp.evaluation.names import MEAN, QUADRATURE
-from calomlp.evaluation.resolution import TERMS
+from calomlp.evaluation.estimators import MIN_QUOTED, Measurement
+from calomlp.evaluation.names import MEAN, QUADRATURE, WIDTHS
+from calomlp.evaluation.report import Bin, Comparison, Curve, Report
+from calomlp.evaluation.resolution import TERMS, ResolutionFit
+from calomlp.evaluation.slices import Slice
 from calomlp.evaluation.summary import LABELS
+from calomlp.evaluation.uncertainty import Uncertainty
 from calomlp.plotting.points import PERCENT
 from calomlp.plotting.quantity import count, decimals_of, energy_range, with_error
 from calomlp.plotting.tables import NONE, Table
-
-if TYPE_CHECKING:
-    from calomlp.evaluation.report import Bin, Comparison, Curve, Report
-    from calomlp.evaluation.resolution import ResolutionFit
-    from calomlp.evaluation.slices import Slice
-    from calomlp.evaluation.uncertainty import Uncertainty
 
 EDGE_MARK, FEW_MARK, LIMIT_MARK = " *", " \N{DAGGER}", "< "
 MARKS = {
@@ -90,23 +85,21 @@ def estimator_table(report: Report, curve: Curve) -> Table:
 
     RMS90 is not scaled to the sigma of a Gaussian, of which it is 0.789.
     """
-    header = ("E_true [GeV]", "events", "bias [%]", f"{width_name(report)} [%]")
-    others = ("σ/slope [%]", *(f"{name} [%]" for name in _RELATIVE), "RMS [%]", "beyond 2σ [%]", "beyond 3σ [%]")
+    columns = {
+        "bias": ("bias",),
+        width_name(report): ("resolution",),
+        "σ/slope": ("resolution_per_slope",),
+        **{name: tuple(name.split("/")) for name in _RELATIVE},
+        "RMS": ("rms",),
+        "beyond 2σ": ("tail_2sigma",),
+        "beyond 3σ": ("tail_3sigma",),
+    }
+    header = ("E_true [GeV]", "events", *(f"{name} [%]" for name in columns))
     rows = [
-        (
-            energy_cell(bin_),
-            count(bin_.events),
-            percent(bin_, "bias"),
-            percent(bin_, "resolution"),
-            percent(bin_, "resolution_per_slope"),
-            *(percent(bin_, *name.split("/")) for name in _RELATIVE),
-            percent(bin_, "rms"),
-            percent(bin_, "tail_2sigma"),
-            percent(bin_, "tail_3sigma"),
-        )
+        (energy_cell(bin_), count(bin_.events), *(percent(bin_, *names) for names in columns.values()))
         for bin_ in curve.bins
     ]
-    return Table((*header, *others), tuple(rows))
+    return Table(header, tuple(rows))
 
 
 def fit_table(report: Report) -> Table:
@@ -153,7 +146,6 @@ def linearity_table(report: Report) -> Table:
 
 def ratio_table(report: Report) -> Table:
     """Return the resolution of the first curve over that of each other one, in every bin of energy."""
-    labels = {curve.name: curve.label for curve in report.curves}
     found = [{(item.energy_low, item.energy_high): item.ratio for item in one.ratios} for one in report.comparisons]
     rows = [
         (energy_cell(bin_), *(with_error(ratios[bin_.edges]) if bin_.edges in ratios else NONE for ratios in found))
@@ -161,7 +153,7 @@ def ratio_table(report: Report) -> Table:
     ]
     means = (with_error(item.mean) if item.mean else NONE for item in report.comparisons)
     return Table(
-        ("E_true [GeV]", *(labels[item.curve] for item in report.comparisons)),
+        ("E_true [GeV]", *(report.statistics.labels[item.curve] for item in report.comparisons)),
         (*rows, ("mean inside", *means)),
     )
 

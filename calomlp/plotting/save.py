@@ -1,21 +1,18 @@
-"""Write figures: the same figure with the same metadata has the same bytes."""
+"""Charts as files: the same figure with the same metadata has the same bytes."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, BinaryIO
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
 
 from matplotlib.backends.backend_pdf import PdfPages
+from matplotlib.figure import Figure
 
+from calomlp.plotting import paper
+from calomlp.plotting.chart import Chart
 from calomlp.plotting.style import style
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    from matplotlib.figure import Figure
-
-FORMATS = ("pdf", "svg", "png")
-"""Formats that figures can be written in."""
 
 # matplotlib calls the same thing by different names in different formats, and stamps the date unless told not to
 _NAMES = {
@@ -24,6 +21,38 @@ _NAMES = {
     "png": {"Title": "Title", "Subject": "Description", "Software": "Software"},
 }
 _DATES: dict[str, dict[str, None]] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
+
+
+@dataclass(frozen=True)
+class Style:
+    """How figures look.
+
+    Attributes:
+        name: Of the style.
+        size: Of the canvas.
+        experiment: Name and status, written first.
+        dpi: Dots per inch of pictures in pixels.
+    """
+
+    name: str = "calomlp"
+    size: str = "column"
+    experiment: str = "calomlp"
+    dpi: int = 300
+
+
+def write(charts: Sequence[Chart], path: Path, file_format: str, look: Style, metadata: Mapping[str, str]) -> None:
+    """Write charts to one file, several as the pages of a PDF.
+
+    Args:
+        charts: What the figures show.
+        path: The file.
+        file_format: One of :data:`calomlp.plotting.names.FORMATS`.
+        look: How they look.
+        metadata: Of the file: ``Subject`` and ``Software``.
+    """
+    figures = [paper.draw(chart, look=look.name, size=look.size, experiment=look.experiment) for chart in charts]
+    titled = {"Title": ", ".join(chart.name for chart in charts), **metadata}
+    write_figures(figures, path, file_format, titled, look=look.name, dpi=look.dpi)
 
 
 def write_figures(
@@ -40,7 +69,7 @@ def write_figures(
     Args:
         figures: The figures.
         target: Path or binary stream.
-        file_format: One of :data:`FORMATS`.
+        file_format: One of :data:`calomlp.plotting.names.FORMATS`.
         metadata: ``Title``, ``Subject`` and ``Software``, each optional.
         look: Name of the style that they were made in.
         dpi: Dots per inch of pictures in pixels.

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib as mpl
 import mplhep
-
-if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
 
 SMALL = 6.5
 """Font size of legends and notes [pt]."""

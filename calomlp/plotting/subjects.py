@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 from calomlp.errors import ArtefactError, UsageError
 from calomlp.evaluation.scan import find_setting, number_of
 from calomlp.plotting.chart import NothingToDraw
-from calomlp.plotting.charts import REPORT_CHARTS, SHOWER_CHARTS
 from calomlp.plotting.charts.learning import Training, learning_curve, rates, training
+from calomlp.plotting.charts.quantities import dependence, domain, importance
+from calomlp.plotting.charts.resolution import linearity, resolution, resolution_root
+from calomlp.plotting.charts.response import energy, response, response_linear, tails
 from calomlp.plotting.charts.scan import scan
-from calomlp.plotting.charts.showers import event, hits
+from calomlp.plotting.charts.showers import density, event, hits, longitudinal, radial
+from calomlp.plotting.charts.uncertainty import uncertainty
 from calomlp.plotting.names import OF_HITS, ON_REQUEST
 
 if TYPE_CHECKING:
@@ -25,6 +28,30 @@ if TYPE_CHECKING:
     from calomlp.plotting.chart import Chart
     from calomlp.plotting.picture import Picture
     from calomlp.plotting.view import View
+
+REPORT_CHARTS: dict[str, Callable[[View], Chart]] = {
+    "resolution": resolution,
+    "resolution-root": resolution_root,
+    "linearity": linearity,
+    "response": response,
+    "response-linear": response_linear,
+    "energy": energy,
+    "tails": tails,
+    "dependence": dependence,
+    "uncertainty": uncertainty,
+    "training": lambda view: training(Training.of_report(view.single("the training"))),
+    "learning-curve": lambda view: learning_curve(Training.of_report(view.single("the learning curve"))),
+    "importance": importance,
+    "domain": domain,
+}
+"""Charts of reports, in the order of :data:`calomlp.plotting.names.REPORT_KINDS`."""
+
+SHOWER_CHARTS: dict[str, Callable[[ShowerProfiles], Chart]] = {
+    "longitudinal": longitudinal,
+    "radial": radial,
+    "density": density,
+}
+"""Charts of mean showers; ``hits`` and ``event`` are of other data, and follow them."""
 
 
 @dataclass(frozen=True)

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from calomlp.errors import UsageError, did_you_mean
 from calomlp.evaluation.estimators import Measurement
-from calomlp.evaluation.report import Ratio
+from calomlp.evaluation.report import Bin, Curve, Ratio, Report
 from calomlp.plotting.chart import NothingToDraw, literal
 from calomlp.plotting.look import Look, cycle, looks
 from calomlp.plotting.points import Points
 from calomlp.plotting.quantity import count
+from calomlp.plotting.references import Reference
 from calomlp.plotting.report_tables import width_name
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from calomlp.evaluation.report import Bin, Curve, Report
-    from calomlp.plotting.references import Reference
 
 _LONGEST_LABEL = 22
 _MOST = 8

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from calomlp.simulation import draws
-
-if TYPE_CHECKING:
-    from calomlp.simulation.detector import Section
-    from calomlp.simulation.request import Request, Spectrum
+from calomlp.simulation.detector import Section
+from calomlp.simulation.request import Request, Spectrum
 
 
 @dataclass(frozen=True)

@@ -10,20 +10,16 @@ integral over the cell, for the price of the quanta instead of that of all cells
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from calomlp.simulation import draws
-from calomlp.simulation.layers import Span, spans, steps_per_readout
+from calomlp.simulation.deposits import Component, Showers
+from calomlp.simulation.detector import Detector
+from calomlp.simulation.layers import Layers, Span, spans, steps_per_readout
 from calomlp.simulation.sampling import InLayers, sample, share_sideways
-
-if TYPE_CHECKING:
-    from calomlp.simulation.deposits import Component, Showers
-    from calomlp.simulation.detector import Detector
-    from calomlp.simulation.layers import Layers
 
 QUANTUM_SPREAD = 0.81
 """Relative variance of the signal of one quantum; it makes quanta of e fluctuate like c^2 = (1 + 0.81) e per energy."""
@@ -177,11 +173,10 @@ class _Quanta:
         counts += torch.bincount(cell[inside], minlength=len(counts))
 
 
-@dataclass(frozen=True)
-class Hits:
+class Hits(NamedTuple):
     """Cells that were read out, ordered by event.
 
-    Args:
+    Attributes:
         event: Number of the event in its block.
         layer: Readout layer of the detector.
         x: Middle of the cell [cm].
@@ -198,11 +193,6 @@ class Hits:
     @classmethod
     def join(cls, parts: list[Hits]) -> Hits:
         """Join hits and order them by event."""
-        columns = [torch.cat(column) for column in zip(*(part.columns for part in parts), strict=True)]
+        columns = [torch.cat(column) for column in zip(*parts, strict=True)]
         order = columns[0].argsort(stable=True)
         return cls(*(column[order] for column in columns))
-
-    @property
-    def columns(self) -> tuple[Tensor, ...]:
-        """All columns in the order of the arguments."""
-        return self.event, self.layer, self.x, self.y, self.energy

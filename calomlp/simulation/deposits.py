@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
+from torch import Tensor
 
+from calomlp.simulation.beam import Axes
+from calomlp.simulation.layers import Layers
 from calomlp.simulation.radial import Spread
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from calomlp.simulation.beam import Axes
-    from calomlp.simulation.layers import Layers
 
 T = TypeVar("T")
 
@@ -98,11 +95,10 @@ class Showers:
         return torch.maximum(x.abs(), y.abs()) < layers.half_width
 
 
-@dataclass(frozen=True)
-class Balance:
+class Balance(NamedTuple):
     """Where the energy of n particles went [GeV], each [n]; the five sum to the energy of the particle.
 
-    Args:
+    Attributes:
         em_energy: Electromagnetic, deposited in the calorimeter.
         hadronic_energy: Visible part of the other energy deposited, including the ionisation of tracks.
         invisible_energy: Deposited but not visible: nuclear binding and what else a response below that of electrons

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any
 
-from calomlp.simulation.media import Medium, Slice, effective_medium
+from calomlp.simulation.matter import Medium, Slice, effective_medium
 from calomlp.units import Quantity
 
 ELECTROMAGNETIC = ("e-", "e+", "gamma")

@@ -8,25 +8,21 @@ from __future__ import annotations
 import math
 import re
 import tomllib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from calomlp.errors import UsageError, did_you_mean
 from calomlp.simulation.detector import SAMPLING_FORMULAS, Detector, Readout, Response, Section
-from calomlp.simulation.materials import material
-from calomlp.simulation.media import Slice
+from calomlp.simulation.matter import Slice, material
 from calomlp.simulation.overrides import override
 from calomlp.simulation.toml_table import TomlTable
+from calomlp.units import Quantity
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from calomlp.units import Quantity
-
-    Readers = Mapping[str, Callable[[TomlTable, str], Any]]
-    Fields = TypeVar("Fields", Response, Readout)
+Readers = Mapping[str, Callable[[TomlTable, str], Any]]
+Fields = TypeVar("Fields", Response, Readout)
 
 _PRESET_FILES = resources.files("calomlp.simulation") / "presets"
 PRESETS: tuple[str, ...] = tuple(

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
+from torch import Tensor
 
 from calomlp.simulation import draws
+from calomlp.simulation.beam import Axes
 from calomlp.simulation.deposits import Component, Showers
+from calomlp.simulation.layers import Layers
 from calomlp.simulation.profile import Profile, draw_profile
 from calomlp.simulation.radial import radial_spread
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from calomlp.simulation.beam import Axes
-    from calomlp.simulation.layers import Layers
 
 CONVERSION_LENGTH = 9.0 / 7.0
 """Mean free path of a photon before it converts [X0]."""

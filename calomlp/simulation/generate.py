@@ -6,8 +6,8 @@ on the seed and on its index, never on the number of events, shares, processes o
 
 from __future__ import annotations
 
-from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,13 +22,8 @@ from calomlp.simulation.electromagnetic import electrons, photons
 from calomlp.simulation.hadronic import PION, PROTON, hadrons, muons
 from calomlp.simulation.layers import NODE_DISTANCE, Layers
 from calomlp.simulation.readout import Channels, cell_channels, layer_channels, measure_cells, measure_layers
-from calomlp.simulation.request import BLOCK
+from calomlp.simulation.request import BLOCK, Request
 from calomlp.simulation.sampling import balance, em_in_layers, sample_layers
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from calomlp.simulation.request import Request
 
 EVENTS_AT_ONCE = 128
 """Events whose cells are in memory together."""
@@ -97,7 +92,7 @@ class Simulation:
                 showers = shower(name, self._layers, take(beam.axes, index), beam.energy[index], generator)
                 part, found = self._measure(showers, generator)
                 parts.append((index, part))
-                hits += [Hits(index[hit.event], *hit.columns[1:]) for hit in found]
+                hits += [Hits(index[hit.event], *hit[1:]) for hit in found]
         order = torch.cat([index for index, _ in parts]).argsort()
         for name in parts[0][1]:
             columns[name] = torch.cat([part[name] for _, part in parts])[order].cpu().numpy()
@@ -113,7 +108,7 @@ class Simulation:
         else:
             signal, leak = sample_layers(showers, self._layers, generator)
             energy = measure_layers(signal, self._channels, generator)
-        truth = {field.name: getattr(leak, field.name) for field in fields(leak)}
+        truth = leak._asdict()
         truth |= {name: getattr(showers, name) for name in ("em_fraction", "vertex_depth", "shower_max")}
         truth |= {name: getattr(showers.axes, name) for name in ("x", "y", "theta", "phi")}
         return {"layer_energy": energy, **{f"true_{name}": values for name, values in truth.items()}}, hits
@@ -136,8 +131,7 @@ class Simulation:
                 energy.index_put_((hit.event, hit.layer), measured, accumulate=True)
                 hits.append(hit)
             balances.append(balance(few, em, layers))
-        columns = [torch.cat([getattr(part, field.name) for part in balances]) for field in fields(Balance)]
-        return energy, Balance(*columns), hits
+        return energy, Balance(*map(torch.cat, zip(*balances, strict=True))), hits
 
 
 def generate(request: Request, device: str = "cpu") -> Iterator[Columns]:
@@ -173,7 +167,7 @@ def block_generator(seed: int, block: int, device: torch.device) -> torch.Genera
 
 def _jagged(hits: Hits) -> Columns:
     """Hits of a whole block as arrays."""
-    event, layer, x, y, energy = (column.cpu().numpy() for column in hits.columns)
+    event, layer, x, y, energy = (column.cpu().numpy() for column in hits)
     return {
         "counts": np.bincount(event, minlength=BLOCK),
         "energy": energy,

@@ -10,19 +10,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from calomlp.simulation import draws
+from calomlp.simulation.beam import Axes
 from calomlp.simulation.deposits import Component, Showers, Track, only_core
 from calomlp.simulation.electromagnetic import NO_ENERGY, cascades
+from calomlp.simulation.layers import Layers
 from calomlp.simulation.profile import draw_profile, step_shares
-
-if TYPE_CHECKING:
-    from calomlp.simulation.beam import Axes
-    from calomlp.simulation.layers import Layers
 
 
 @dataclass(frozen=True)

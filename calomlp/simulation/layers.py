@@ -5,16 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from calomlp.simulation.detector import Detector, Section
 from calomlp.simulation.profile import Media
-
-if TYPE_CHECKING:
-    from calomlp.simulation.detector import Detector, Section
 
 MAX_STEP = 1.3
 """Longest step of depth [X0]; thicker readout layers are simulated in several, because showers widen inside them."""

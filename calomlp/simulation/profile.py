@@ -12,18 +12,15 @@ on y = E/Ec, on Z, and in sampling media on the sampling frequency Fs and on e/m
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from calomlp.simulation import draws
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from calomlp.simulation.detector import Section
+from calomlp.simulation.detector import Section
 
 COARSE_SAMPLING = 0.3
 """Below this many layers per X0 the sampling corrections leave their range: the medium counts as homogeneous."""

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from calomlp.simulation.profile import Media
+from calomlp.simulation.profile import Media
 
 MAX_TAU = 10.0
 """Relative depth beyond which the profile is not wide any more but wrong; hardly any energy is left there."""
@@ -42,12 +39,6 @@ class Spread:
         core = self.core[..., steps]
         tail = core if self.tail is self.core else self.tail[..., steps]
         return Spread(core, tail, self.core_share[..., steps])
-
-    def contained(self, radius: Tensor | float) -> Tensor:
-        """Share of the energy within ``radius`` [cm]; everything broadcasts."""
-        square = torch.as_tensor(radius, device=self.core.device) ** 2
-        core, tail = (square / (square + r.square()) for r in (self.core, self.tail))
-        return tail + self.core_share * (core - tail)
 
     def in_cells(self, x_edges: Tensor, y_edges: Tensor) -> Tensor:
         """Share of the energy in each cell of a grid, [n_x, n_y, ...]; see :func:`cell_shares`."""

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from calomlp.simulation import draws
+from calomlp.simulation.cells import Grid
+from calomlp.simulation.detector import Detector, Section
 from calomlp.simulation.layers import Layers, spans
 from calomlp.simulation.profile import mean_profile
 from calomlp.simulation.radial import radial_spread
-
-if TYPE_CHECKING:
-    from calomlp.simulation.cells import Grid
-    from calomlp.simulation.detector import Detector, Section
 
 REFERENCE_ENERGY = 10.0
 """Electron energy [GeV] at which the sharing of a layer's energy between cells is taken."""

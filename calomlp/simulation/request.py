@@ -5,14 +5,11 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from calomlp import __version__
 from calomlp.errors import UsageError, did_you_mean
-from calomlp.simulation.detector import HADRONS
-
-if TYPE_CHECKING:
-    from calomlp.simulation.detector import Detector
+from calomlp.simulation.detector import HADRONS, Detector
 
 BLOCK = 2048
 """Events per block, each of which has random numbers of its own."""

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from calomlp.simulation import draws
-from calomlp.simulation.deposits import Balance
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from calomlp.simulation.deposits import Component, Showers
-    from calomlp.simulation.layers import Layers
+from calomlp.simulation.deposits import Balance, Component, Showers
+from calomlp.simulation.layers import Layers
 
 _NOTHING = 1e-10
 """A variance or quantum [GeV] so small that it makes no fluctuation."""

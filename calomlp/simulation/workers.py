@@ -5,16 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
+from typing import Any
 
 from calomlp.errors import CalomlpError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from multiprocessing.connection import Connection
-    from multiprocessing.context import ForkServerProcess
-
-    from calomlp.simulation.request import Request
+from calomlp.simulation.request import Request
 
 _WORTH_A_PROCESS = 16
 """Blocks of layers that are simulated in the time that a process takes to start."""

@@ -12,7 +12,7 @@ from calomlp.data.sources import Source
 from calomlp.errors import UsageError
 from calomlp.evaluation.report import Report
 from calomlp.evaluation.resolution import ResolutionFit
-from calomlp.evaluation.scan import find_setting, number_of, recorded, setting_of
+from calomlp.evaluation.scan import _settings, find_setting, number_of
 from tests.conftest import linear_showers
 from tests.evaluation.test_subjects import judged
 
@@ -69,6 +69,10 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
 
 def with_settings(report: Report, settings: dict[str, Any]) -> Report:
     return replace(report, context=replace(report.context, settings=settings))
+
+
+def recorded(report: Report) -> dict[str, float | str]:
+    return {setting.name: setting.value for setting in _settings(report.context.settings)}
 
 
 def test_settings_have_whole_names(report: Report) -> None:
@@ -134,8 +138,8 @@ def test_lists_without_names_of_their_own_are_counted(report: Report) -> None:
     ],
 )
 def test_a_setting_is_found_by_its_last_parts(report: Report, name: str, value: float | str, unit: str) -> None:
-    assert setting_of(report, name, "r.json") == value
-    assert find_setting(report, name, "r.json").unit == unit
+    found = find_setting(report, name, "r.json")
+    assert (found.value, found.unit) == (value, unit)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +160,7 @@ def test_a_setting_is_found_by_its_last_parts(report: Report, name: str, value: 
 )
 def test_a_setting_that_is_not_one_is_refused(report: Report, name: str, why: str) -> None:
     with pytest.raises(UsageError, match=why) as error:
-        setting_of(report, name, "r.json")
+        find_setting(report, name, "r.json")
     assert str(error.value).startswith(f"--x {name!r}: ")
     assert "\n" not in str(error.value)
 
@@ -164,9 +168,9 @@ def test_a_setting_that_is_not_one_is_refused(report: Report, name: str, why: st
 def test_a_report_without_a_simulation_says_so(report: Report) -> None:
     found = with_settings(report, {"training": SETTINGS["training"]})
     with pytest.raises(UsageError, match="no setting of this name, and nothing of a simulation: legal: hidden"):
-        setting_of(found, "thickness", "r.json")
+        find_setting(found, "thickness", "r.json")
     with pytest.raises(UsageError, match="there is nothing to choose from"):
-        setting_of(with_settings(report, {}), "thickness", "r.json")
+        find_setting(with_settings(report, {}), "thickness", "r.json")
 
 
 def fit_of(report: Report, curve: str) -> ResolutionFit:

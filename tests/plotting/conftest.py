@@ -20,7 +20,7 @@ from calomlp.evaluation.uncertainty import UncertaintyStatistics
 from calomlp.model.envelope import Envelope
 from calomlp.model.spread import Spread
 from calomlp.plotting import paper
-from calomlp.plotting.charts import REPORT_CHARTS
+from calomlp.plotting.subjects import REPORT_CHARTS
 from calomlp.plotting.view import View
 
 if TYPE_CHECKING:

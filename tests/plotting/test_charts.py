@@ -30,10 +30,9 @@ from calomlp.plotting.chart import (
     plain,
     table,
 )
-from calomlp.plotting.charts import REPORT_CHARTS
 from calomlp.plotting.charts.learning import Training, rates, training
 from calomlp.plotting.charts.scan import scan
-from calomlp.plotting.subjects import of_scan
+from calomlp.plotting.subjects import REPORT_CHARTS, of_scan
 from calomlp.plotting.view import View
 from tests.plotting.conftest import chart, with_context
 

@@ -22,9 +22,9 @@ from calomlp.errors import ArtefactError
 from calomlp.evaluation.report import Report
 from calomlp.plotting import paper
 from calomlp.plotting.chart import NothingToDraw
-from calomlp.plotting.charts import REPORT_CHARTS
-from calomlp.plotting.names import DESCRIPTIONS, SIZES
+from calomlp.plotting.names import REPORT_KINDS, SIZES
 from calomlp.plotting.style import CANVASES, style
+from calomlp.plotting.subjects import REPORT_CHARTS
 from calomlp.plotting.view import View
 from tests.plotting.conftest import figure, with_context
 
@@ -122,8 +122,8 @@ def test_nor_with_reports_beside_each_other(reports: dict[str, Report], name: st
     check_layout(paper.draw(REPORT_CHARTS[name](View.comparing(shown))))
 
 
-def test_every_figure_is_described_in_order() -> None:
-    assert list(REPORT_CHARTS) == list(DESCRIPTIONS)
+def test_every_figure_is_named_in_order() -> None:
+    assert list(REPORT_CHARTS) == list(REPORT_KINDS)
 
 
 def test_names_for_help_texts_cost_nothing() -> None:

@@ -10,8 +10,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from calomlp.evaluation.report import Report
-from calomlp.plotting.names import STYLES
-from calomlp.plotting.save import FORMATS, write_figures
+from calomlp.plotting.names import FORMATS, STYLES
+from calomlp.plotting.save import write_figures
 from tests.plotting.conftest import figure
 
 METADATA = {"Title": "resolution", "Subject": "calomlp evaluate model.safetensors", "Software": "calomlp 0.1.0"}

@@ -16,13 +16,12 @@ from calomlp.evaluation.showers import RADII, ShowerProfiles, shower_profiles
 from calomlp.interrupt import Interrupt
 from calomlp.plotting import terminal
 from calomlp.plotting.chart import Cells, Steps
-from calomlp.plotting.charts import SHOWER_CHARTS
 from calomlp.plotting.charts.showers import density, event, hits, longitudinal, radial
 from calomlp.plotting.look import sequence
-from calomlp.plotting.names import SHOWER_DESCRIPTIONS
+from calomlp.plotting.names import FORMATS, SHOWER_KINDS
 from calomlp.plotting.paper import draw
-from calomlp.plotting.save import FORMATS, write_figures
-from calomlp.plotting.subjects import of_showers
+from calomlp.plotting.save import write_figures
+from calomlp.plotting.subjects import SHOWER_CHARTS, of_showers
 from calomlp.progress import Progress
 from tests.plotting.test_figures import check_layout, drawn, texts
 from tests.plotting.toy_showers import toy_profiles, toy_showers, write_showers
@@ -51,9 +50,9 @@ def test_large_numbers_of_events_find_room(number: int) -> None:
     check_layout(draw(longitudinal(replace(profiles, longitudinal=many, events=23_456_789 * number))))
 
 
-def test_every_figure_is_described_in_order() -> None:
+def test_every_figure_is_named_in_order() -> None:
     subject = of_showers(toy_profiles, hit_spectrum, shower_event, "0", hit_kinds=True)  # type: ignore[arg-type]
-    assert list(subject.builders) == list(SHOWER_DESCRIPTIONS)
+    assert list(subject.builders) == list(SHOWER_KINDS)
 
 
 @pytest.fixture(scope="module", params=[[10], [1, 2, 5, 10, 20, 50, 100, 200]], ids=["one energy", "eight"])

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from calomlp.simulation import PRESETS, load_detector
 from calomlp.simulation.layers import Layers
-from calomlp.simulation.materials import MATERIALS
-from calomlp.simulation.media import Slice
+from calomlp.simulation.matter import MATERIALS, Slice
 from calomlp.simulation.profile import MIN_ALPHA, MIN_T, Media, draw_profile, mean_profile, step_shares
 from tests.simulation.tools import generator, media_of, medium
 

@@ -13,11 +13,10 @@ from hypothesis import strategies as st
 
 from calomlp.simulation import load_detector
 from calomlp.simulation.detector import Section
-from calomlp.simulation.materials import MATERIALS
-from calomlp.simulation.media import Slice
+from calomlp.simulation.matter import MATERIALS, Slice
 from calomlp.simulation.profile import Media, mean_profile
 from calomlp.simulation.radial import Spread, cell_shares, radial_spread
-from tests.simulation.tools import media_of, medium
+from tests.simulation.tools import contained, media_of, medium
 
 SIW, SHASHLIK, AHCAL = (load_detector(name).sections[0] for name in ("siw-ecal", "shashlik", "ahcal"))
 CRYSTAL = load_detector("crystal-ecal").sections[0]
@@ -82,13 +81,13 @@ def test_steps_have_the_media_in_which_they_are() -> None:
         assert spread.tail[i].item() == pytest.approx(alone.tail.item())
 
 
-def contained(media: Media, radii: list[float]) -> list[float]:
+def mean_containment(media: Media, radii: list[float]) -> list[float]:
     """Share of the mean 10 GeV shower within radii in R_M."""
     profile = mean_profile(torch.tensor([10.0]), media)
     edges = torch.linspace(0.0, 60.0, 600)
     tau = 0.5 * (edges[1:] + edges[:-1]) * profile.tau_per_x0
     spread = radial_spread(torch.tensor([10.0]), tau, media)
-    inside = spread.contained(torch.tensor(radii)[:, None] * media.moliere_radius)
+    inside = contained(spread, torch.tensor(radii)[:, None] * media.moliere_radius)
     return (inside * profile.shares(edges[None])[0]).sum(dim=1).tolist()
 
 
@@ -105,7 +104,7 @@ def contained(media: Media, radii: list[float]) -> list[float]:
     ],
 )
 def test_containment_within_moliere_radii(name: str, expected: tuple[float, ...]) -> None:
-    found = [100.0 * share for share in contained(medium(name), [1.0, 2.0, 3.5])]
+    found = [100.0 * share for share in mean_containment(medium(name), [1.0, 2.0, 3.5])]
     assert found == pytest.approx(expected, abs=0.4)
 
 
@@ -116,7 +115,7 @@ def test_containment_within_moliere_radii(name: str, expected: tuple[float, ...]
     ids=["siw-ecal", "shashlik", "ahcal"],
 )
 def test_radius_that_contains_nine_tenths_in_sampling_media(section: Section, r90: float) -> None:
-    assert contained(media_of(section).at(0), [r90]) == pytest.approx([0.90], abs=0.01)
+    assert mean_containment(media_of(section).at(0), [r90]) == pytest.approx([0.90], abs=0.01)
 
 
 RADII = st.floats(0.05, 30.0)
@@ -152,7 +151,7 @@ def test_only_ratios_of_lengths_matter(radius: float, x: list[float], scale: flo
 
 def test_half_of_the_energy_is_within_the_radius() -> None:
     spread = Spread(torch.tensor([2.0]), torch.tensor([2.0]), torch.tensor([0.3]))
-    assert spread.contained(2.0).item() == pytest.approx(0.5)
+    assert contained(spread, 2.0).item() == pytest.approx(0.5)
 
 
 def test_what_is_inside_a_square_is_between_its_two_circles() -> None:

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from calomlp.simulation import Detector, Request, Spectrum, load_detector
 from calomlp.simulation.detector import Readout
 from calomlp.simulation.generate import generate
-from calomlp.simulation.materials import MATERIALS
-from calomlp.simulation.media import Slice
+from calomlp.simulation.matter import MATERIALS, Slice
 from calomlp.simulation.profile import Media
+from calomlp.simulation.radial import Spread
 from calomlp.simulation.request import parse_particles
 from calomlp.units import Quantity
 
@@ -80,6 +80,13 @@ def medium(*names: str) -> Media:
     """Media of equal thicknesses of materials, the last one active."""
     parts = tuple(Slice(name, MATERIALS[name], 1.0, active=name == names[-1]) for name in names)
     return media_of(replace(load_detector("crystal-ecal").sections[0], slices=parts)).at(0)
+
+
+def contained(spread: Spread, radius: torch.Tensor | float) -> torch.Tensor:
+    """Share of the energy within a radius [cm]; everything broadcasts."""
+    square = torch.as_tensor(radius) ** 2
+    core, tail = (square / (square + r.square()) for r in (spread.core, spread.tail))
+    return tail + spread.core_share * (core - tail)
 
 
 def generator(seed: int = 1) -> torch.Generator:

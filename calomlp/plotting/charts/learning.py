@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import math
 import textwrap
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from calomlp.plotting.chart import Axis, Chart, Heading, Line, Marks, NothingToDraw, Panel, Row, Rule
+from calomlp.evaluation.report import Report
+from calomlp.plotting.chart import Array, Axis, Chart, Heading, Line, Marks, NothingToDraw, Panel, Row, Rule
 from calomlp.plotting.look import BLACK, GREY, Look
 from calomlp.plotting.points import PERCENT
 from calomlp.plotting.quantity import count
 from calomlp.training.diagnosis import SIGMA_68_ERROR
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from calomlp.evaluation.report import Report
-    from calomlp.plotting.chart import Array
 
 _FEW_EPOCHS = 30
 """Up to this many epochs each is marked."""

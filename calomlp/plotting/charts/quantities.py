@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 
+from calomlp.evaluation.report import Report
+from calomlp.evaluation.slices import Dependence
 from calomlp.evaluation.statistics import IN_DOMAIN
-from calomlp.plotting.chart import Axis, Bars, Chart, Heading, Marks, NothingToDraw, Panel, Rule, Shade, literal
+from calomlp.plotting.chart import Array, Axis, Bars, Chart, Heading, Marks, NothingToDraw, Panel, Rule, Shade, literal
 from calomlp.plotting.charts.resolution import energy_axis, marks
 from calomlp.plotting.charts.response import legend
 from calomlp.plotting.look import looks
 from calomlp.plotting.points import PERCENT, deviation_points, limits
 from calomlp.plotting.quantity import count, with_error
-from calomlp.plotting.view import short
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from calomlp.evaluation.report import Report
-    from calomlp.evaluation.slices import Dependence
-    from calomlp.plotting.chart import Array
-    from calomlp.plotting.view import View
+from calomlp.plotting.view import View, short
 
 _MOST_PANELS, _MOST_BARS = 8, 24
 _LONGEST_NAME = 38

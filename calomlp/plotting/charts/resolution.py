@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from calomlp.evaluation.estimators import WIDTHS
-from calomlp.plotting.chart import MANY_POINTS, Axis, Chart, Heading, Item, Line, Marks, Panel, Row, Rule, Shade
+from calomlp.evaluation.names import WIDTHS
+from calomlp.plotting.chart import MANY_POINTS, Array, Axis, Chart, Heading, Item, Line, Marks, Panel, Row, Rule, Shade
 from calomlp.plotting.look import published_looks
 from calomlp.plotting.points import BANDS, PERCENT, Points, deviation_points, limits, resolution_points
 from calomlp.plotting.references import fitted_energies
 from calomlp.plotting.report_tables import fitted_terms, formula, width_name
 from calomlp.plotting.tables import NONE
-from calomlp.plotting.view import short
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from calomlp.plotting.chart import Array
-    from calomlp.plotting.view import Shown, View
+from calomlp.plotting.view import Shown, View, short
 
 E_TRUE = r"$E_\mathrm{true}$ [GeV]"
 RESPONSE = r"$E_\mathrm{reco}/E_\mathrm{true}$"

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from calomlp.evaluation.histogram import BIN_WIDTH, Histogram
-from calomlp.plotting.chart import Axis, Band, Chart, Heading, Item, Line, NothingToDraw, Panel, Row, Rule, Steps
+from calomlp.evaluation.report import Bin, Curve
+from calomlp.plotting.chart import Array, Axis, Band, Chart, Heading, Item, Line, NothingToDraw, Panel, Row, Rule, Steps
 from calomlp.plotting.charts.resolution import EMPTY, RESPONSE, energy_axis, marks
 from calomlp.plotting.look import BLACK, Look
 from calomlp.plotting.points import PERCENT, Points, estimate_events, estimate_points, limits
 from calomlp.plotting.quantity import count, energy_range, with_error
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from calomlp.evaluation.report import Bin, Curve
-    from calomlp.plotting.chart import Array
-    from calomlp.plotting.view import Shown, View
+from calomlp.plotting.view import Shown, View
 
 _ALL_UP_TO = 8
 """Up to this many energies are all shown; of more, :data:`_CHOSEN`."""

@@ -2,43 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from calomlp.plotting.chart import Axis, Chart, Heading, Line, Marks, Panel
+from calomlp.evaluation.numbers import Number
+from calomlp.plotting.chart import Array, Axis, Chart, Heading, Item, Line, Marks, Panel
 from calomlp.plotting.look import Look
 from calomlp.plotting.points import PERCENT
 from calomlp.plotting.view import short
 from calomlp.units import listed
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from calomlp.evaluation.numbers import Number
-    from calomlp.plotting.chart import Array, Item
 
 _LOOK = Look("#0072B2", "o", (0, (1, 1)))
 _LOG_RATIO = 20.0
 """Settings that differ by more than this factor are on a logarithmic axis."""
 
 _LONGEST = 44
-_UNITS = {
-    "stochastic": (PERCENT, "% √GeV"),
-    "noise": (1.0, "GeV"),
-    "offset": (1.0, "GeV"),
-    "events": (1.0, ""),
-    "chi2_per_ndf": (1.0, ""),
-    "slope": (1.0, ""),
-    "ratio": (1.0, ""),
-    "pull_mean": (1.0, ""),
-    "pull_width": (1.0, ""),
-    "missing": (1.0, ""),
-    "infinite": (1.0, ""),
-    "not_positive": (1.0, ""),
-    "score": (PERCENT, "%"),
-}
-"""Factors and units of numbers; all others are shares, in percent."""
+_IN_GEV = ("noise", "offset")
+_PLAIN = (
+    *("events", "chi2_per_ndf", "slope", "ratio", "pull_mean", "pull_width"),
+    *("missing", "infinite", "not_positive"),
+)
+"""Numbers without a unit; all but these and those in GeV are shares, in percent."""
 
 
 def scan(setting: str, places: Sequence[float | str], numbers: Mapping[str, Sequence[Number]]) -> Chart:
@@ -94,4 +79,9 @@ def _across(setting: str, places: Sequence[float | str]) -> tuple[Axis, Array]:
 def _unit(name: str) -> tuple[float, str]:
     """Return the factor and the unit of a number."""
     words = name.partition("[")[0].split(".")
-    return _UNITS["ratio"] if words[0] == "ratio" else _UNITS.get(words[-1], (PERCENT, "%"))
+    quantity = words[0] if words[0] == "ratio" else words[-1]
+    if quantity in _IN_GEV:
+        return 1.0, "GeV"
+    if quantity in _PLAIN:
+        return 1.0, ""
+    return PERCENT, "% √GeV" if quantity == "stochastic" else "%"

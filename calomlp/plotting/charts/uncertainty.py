@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from calomlp.evaluation.histogram import BIN_WIDTH
+from calomlp.evaluation.histogram import BIN_WIDTH, Histogram
+from calomlp.evaluation.uncertainty import Uncertainty
 from calomlp.plotting.chart import Axis, Chart, Heading, Line, Marks, NothingToDraw, Panel, Row, Steps
-from calomlp.plotting.look import BLACK
+from calomlp.plotting.look import BLACK, Look
 from calomlp.plotting.points import PERCENT
 from calomlp.plotting.quantity import count, with_error
-
-if TYPE_CHECKING:
-    from calomlp.evaluation.histogram import Histogram
-    from calomlp.evaluation.uncertainty import Uncertainty
-    from calomlp.plotting.look import Look
-    from calomlp.plotting.view import View
+from calomlp.plotting.view import View
 
 _REACH = 5.0  # sigma
 _PULL_BINS = 50

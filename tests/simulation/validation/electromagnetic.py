@@ -11,11 +11,11 @@ import torch
 
 from calomlp.simulation import load_detector
 from calomlp.simulation.detector_file import parse_detector
-from calomlp.simulation.materials import MATERIALS
-from calomlp.simulation.media import Slice
+from calomlp.simulation.matter import MATERIALS, Slice
 from calomlp.simulation.profile import mean_profile
 from calomlp.simulation.radial import cell_shares
 from calomlp.simulation.request import Impact
+from tests.simulation.tools import contained
 from tests.simulation.validation.tools import (
     POINTS,
     Row,
@@ -89,7 +89,7 @@ def rear_leakage() -> Iterator[Row]:
 def geant4_radial() -> Iterator[Row]:
     spread, share = radial(medium("PbWO4"), 5.0, depth=20.0)
     for radius, expected in ((0.5, 54.3), (1.0, 71.5), (2.0, 84.4), (3.0, 90.1), (5.0, 94.8)):
-        inside = spread.contained(radius * MATERIALS["PbWO4"].radiation_length)
+        inside = contained(spread, radius * MATERIALS["PbWO4"].radiation_length)
         yield Row(f"{radius:g} X0", 100.0 * (share * inside).sum().item(), expected, 2.0)
 
 
@@ -99,8 +99,8 @@ def radial_containment() -> Iterator[Row]:
         media = medium(name)
         spread, share = radial(media, 10.0)
         radii = torch.linspace(0.1, 5.0, 491)
-        contained = (spread.contained(radii[:, None] * media.moliere_radius) * share).sum(dim=1).numpy()
-        found = np.interp([0.90, 0.95], contained, radii.numpy())
+        inside = (contained(spread, radii[:, None] * media.moliere_radius) * share).sum(dim=1).numpy()
+        found = np.interp([0.90, 0.95], inside, radii.numpy())
         yield Row(f"90 %, {name}", found[0], r90, 0.05 * r90)
         yield Row(f"95 %, {name}", found[1], r95, 0.05 * r95)
 

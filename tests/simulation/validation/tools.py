@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from calomlp.simulation import Detector, Request, Spectrum, load_detector
 from calomlp.simulation.generate import generate
-from calomlp.simulation.materials import MATERIALS
-from calomlp.simulation.media import Slice
+from calomlp.simulation.matter import MATERIALS, Slice
 from calomlp.simulation.profile import Media, Profile, draw_profile, mean_profile
 from calomlp.simulation.radial import Spread, radial_spread
 from calomlp.simulation.request import Impact, parse_particles
