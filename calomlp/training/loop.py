@@ -225,17 +225,20 @@ def validate(regressor: Regressor, events: Table, loss: str) -> Performance:
     """Return how a network does on the events of all processes; the widths are those of some of them, evenly taken."""
     regressor.network.train(mode=False)
     stride, seen = math.ceil(len(events) / WIDTH_EVENTS), 0
-    total, found = 0.0, []
+    # pieces that are kept one by one between others that are not would leave the memory in splinters
+    found = torch.empty(2, -(-len(events) // stride), device=regressor.anchor_weights.device)
+    total, filled = 0.0, 0
     for part in events.parts():
         prediction = regressor.predict(regressor.network(part.inputs).mean(dim=0), part.anchor, part.sigma)
         total += float(
             (part.weight * LOSSES[loss].per_event(prediction, part.true_energy, part.sigma)).sum(dtype=torch.float64)
         )
-        energy, truth = prediction.energy, part.true_energy
-        found.append(torch.stack([energy / truth, (energy - truth) / part.sigma])[:, -seen % stride :: stride])
-        seen += len(part)
+        difference = prediction.energy - part.true_energy
+        some = torch.stack([prediction.energy / part.true_energy, difference / part.sigma])[:, -seen % stride :: stride]
+        found[:, filled : filled + some.shape[1]] = some
+        filled, seen = filled + some.shape[1], seen + len(part)
     value = sum(events.processes.gather(total)) / len(events)
-    ordered = torch.cat(events.processes.gather(torch.cat(found, dim=1)), dim=1).sort(dim=1).values
+    ordered = torch.cat(events.processes.gather(found[:, :filled]), dim=1).sort(dim=1).values
     low, high = (ordered[:, min(int(share * ordered.shape[1]), ordered.shape[1] - 1)] for share in (LOW, HIGH))
     resolution, pull = ((high - low) / 2).tolist()
     return Performance(value, resolution, pull)
