@@ -25,19 +25,12 @@ _PORTS = range(20_000, 32_768)  # below those that systems give out by themselve
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes of a run as one of them sees them; this one is alone.
+    """The processes of a run as one of them sees them; this one is alone."""
 
-    Attributes:
-        rank: Its number, from zero on.
-        size: How many there are.
-        local_rank: Its number among those of the same machine.
-        local_size: How many run there.
-    """
-
-    rank: int = 0
-    size: int = 1
-    local_rank: int = 0
-    local_size: int = 1
+    rank: int = 0  # its number, from zero on
+    size: int = 1  # how many there are
+    local_rank: int = 0  # its number among those of the same machine
+    local_size: int = 1  # how many run there
 
     @property
     def cores(self) -> int:
@@ -66,21 +59,13 @@ ALONE = Processes()
 
 @dataclass(frozen=True)
 class Meeting:
-    """Where the processes of a run find each other.
+    """Where the processes of a run find each other."""
 
-    Attributes:
-        rank: Number of this one.
-        size: How many there are.
-        local_rank: Its number among those of the same machine.
-        host: Where they meet.
-        port: The same.
-    """
-
-    rank: int
-    size: int
-    local_rank: int
-    host: str
-    port: int
+    rank: int  # number of this one
+    size: int  # how many there are
+    local_rank: int  # its number among those of the same machine
+    host: str  # where they meet
+    port: int  # the same
 
 
 def find_meeting(environment: Mapping[str, str]) -> Meeting | None:

@@ -38,21 +38,13 @@ _COPY_SIZE = 1 << 20
 
 @dataclass(frozen=True)
 class Record:
-    """The one line that a command leaves on standard output when its artefact went to a file.
+    """The one line that a command leaves on standard output when its artefact went to a file."""
 
-    Attributes:
-        action: The command.
-        artefact: What it made: ``dataset``, ``model``, ``report``, ``figures`` or ``onnx``.
-        path: Where that lies.
-        summary: Numbers worth knowing without opening the artefact.
-        status: ``done``, unless the command says otherwise.
-    """
-
-    action: str
-    artefact: str
-    path: str
-    summary: dict[str, Any] = field(default_factory=dict)
-    status: str = "done"
+    action: str  # the command
+    artefact: str  # what it made: dataset, model, report, figures or onnx
+    path: str  # where that lies
+    summary: dict[str, Any] = field(default_factory=dict)  # numbers worth knowing without opening the artefact
+    status: str = "done"  # done, unless the command says otherwise
 
     def to_json(self) -> str:
         """Write the record as one line of JSON."""

@@ -57,36 +57,22 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class _Hits:
-    """Branches of a collection of hits.
+    """Branches of a collection of hits."""
 
-    Attributes:
-        energy: Energies.
-        layer: Numbers of the layers.
-        z: Positions along the shower.
-        across: Positions x and y across it; empty if they are not there.
-        members: All lists of the collection, and what may be the number of their elements.
-    """
-
-    energy: str
-    layer: str | None
-    z: str | None
-    across: tuple[str, ...]
-    members: frozenset[str]
+    energy: str  # energies
+    layer: str | None  # numbers of the layers
+    z: str | None  # positions along the shower
+    across: tuple[str, ...]  # positions x and y across it; empty if they are not there
+    members: frozenset[str]  # all lists of the collection, and what may be the number of their elements
 
 
 @dataclass(frozen=True)
 class _Choice:
-    """Features, and the branches that they stand for.
+    """Features, and the branches that they stand for."""
 
-    Attributes:
-        layers: Expression for the energies of the layers.
-        shapes: Expressions for the shapes.
-        branches: What enters in no other way.
-    """
-
-    layers: str
-    shapes: tuple[str, ...]
-    branches: frozenset[str]
+    layers: str  # expression for the energies of the layers
+    shapes: tuple[str, ...]  # expressions for the shapes
+    branches: frozenset[str]  # what enters in no other way
 
 
 def automatic(table: Rows, target: frozenset[str], reserved: frozenset[str] | set[str]) -> list[str]:

@@ -18,25 +18,15 @@ _INHERITED = re.compile(r"@.*|(.*\.)?(fUniqueID|fBits)")
 
 @dataclass(frozen=True)
 class Column:
-    """What a numeric branch holds, or one member of a branch of records.
+    """What a numeric branch holds, or one member of a branch of records."""
 
-    Attributes:
-        name: Name of the branch; ``collection.member`` where it holds records.
-        shape: Shape of a fixed-size array inside an event; empty for a plain number.
-        jagged: Whether the number of elements varies from event to event.
-        nested: Whether the elements of the list are lists themselves.
-        kind: Type of the numbers, as numpy calls it.
-        branch: Path of the branch in its tree.
-        keys: Where in the records of the branch the numbers lie.
-    """
-
-    name: str
-    shape: tuple[int, ...] = ()
-    jagged: bool = False
-    nested: bool = False
-    kind: str = "float64"
-    branch: str = ""
-    keys: tuple[str, ...] = ()
+    name: str  # name of the branch; collection.member where it holds records
+    shape: tuple[int, ...] = ()  # shape of a fixed-size array inside an event; empty for a plain number
+    jagged: bool = False  # whether the number of elements varies from event to event
+    nested: bool = False  # whether the elements of the list are lists themselves
+    kind: str = "float64"  # type of the numbers, as numpy calls it
+    branch: str = ""  # path of the branch in its tree
+    keys: tuple[str, ...] = ()  # where in the records of the branch the numbers lie
 
     def of(self, records: ak.Array) -> ak.Array:
         """Return the numbers in what was read of the branch."""
@@ -59,21 +49,13 @@ class Column:
 
 @dataclass(frozen=True)
 class Branch:
-    """A branch or field, as its tree describes it.
+    """A branch or field, as its tree describes it."""
 
-    Attributes:
-        name: What its column is called.
-        path: How its tree finds it.
-        typename: Its type in C++.
-        form: Layout of its data; ``None`` if it cannot be read.
-        problem: Why it cannot be read.
-    """
-
-    name: str
-    path: str
-    typename: str
-    form: Form | None
-    problem: str = ""
+    name: str  # what its column is called
+    path: str  # how its tree finds it
+    typename: str  # its type in C++
+    form: Form | None  # layout of its data; None if it cannot be read
+    problem: str = ""  # why it cannot be read
 
     def columns(self) -> Iterator[Column]:
         """Yield its numeric columns: none if it holds text, several if it holds records."""

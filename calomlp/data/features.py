@@ -28,17 +28,11 @@ _LOOK = 1000
 
 @dataclass(frozen=True)
 class Feature:
-    """One expression of the feature matrix.
+    """One expression of the feature matrix."""
 
-    Attributes:
-        expression: In the feature language.
-        shape: Shape of its value in one event; ``()`` is one column, ``(30,)`` is thirty.
-        energy: Whether it is an energy, which the anchor combines linearly.
-    """
-
-    expression: str
-    shape: tuple[int, ...] = ()
-    energy: bool = False
+    expression: str  # in the feature language
+    shape: tuple[int, ...] = ()  # shape of its value in one event; () is one column, (30,) is thirty
+    energy: bool = False  # whether it is an energy, which the anchor combines linearly
 
     @property
     def width(self) -> int:

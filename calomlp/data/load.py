@@ -34,23 +34,14 @@ _Files = Sequence[tuple[Source, FileRecord]]
 
 @dataclass(frozen=True)
 class Data:
-    """Everything that was read.
+    """Everything that was read."""
 
-    Attributes:
-        events: The events, of several processes the share of this one.
-        side: :class:`~calomlp.data.split.Side` of each event of all processes, shape [events].
-        recipe: What they were made with; if they are split by energy, it knows how now.
-        files: Where they come from.
-        tally: What was left out.
-        processes: Those that share the events.
-    """
-
-    events: Kept
-    side: NDArray[np.uint8]
-    recipe: Recipe
-    files: tuple[FileRecord, ...]
-    tally: Tally
-    processes: Processes = ALONE
+    events: Kept  # the events, of several processes the share of this one
+    side: NDArray[np.uint8]  # side of each event of all processes, shape [events]
+    recipe: Recipe  # what they were made with; if they are split by energy, it knows how now
+    files: tuple[FileRecord, ...]  # where they come from
+    tally: Tally  # what was left out
+    processes: Processes = ALONE  # those that share the events
 
     def parts(self) -> Iterator[tuple[slice, Sample]]:
         """Yield the events of this process, some at a time, and their places among those of all."""
@@ -60,21 +51,13 @@ class Data:
 
 @dataclass(frozen=True)
 class Reading:
-    """How files are read, whatever is in them.
+    """How files are read, whatever is in them."""
 
-    Attributes:
-        room: What may be used to keep events.
-        skip_bad_files: Whether to go on without a file that cannot be read.
-        progress: Told of every chunk, and of what is done with the events.
-        interrupt: Looked at after every chunk.
-        processes: All of them read everything, and each keeps its share.
-    """
-
-    room: Room
-    skip_bad_files: bool
-    progress: Progress
-    interrupt: Interrupt
-    processes: Processes = ALONE
+    room: Room  # what may be used to keep events
+    skip_bad_files: bool  # whether to go on without a file that cannot be read
+    progress: Progress  # told of every chunk, and of what is done with the events
+    interrupt: Interrupt  # looked at after every chunk
+    processes: Processes = ALONE  # all of them read everything, and each keeps its share
 
 
 def load(sources: Sequence[Source], recipe: Recipe, reading: Reading) -> Data:

@@ -27,34 +27,21 @@ Chunk = tuple[NDArray[np.int64], dict[str, Any]]
 
 @dataclass(frozen=True)
 class Layout:
-    """What one event is.
+    """What one event is."""
 
-    Attributes:
-        explode: Collection whose objects are the events; empty if the entries of the tree are.
-        group_by: Branch whose equal values mark the entries that make up one event; empty if each entry is one.
-        tree: Tree to take if a file has it and none was named.
-    """
-
-    explode: str = ""
-    group_by: str = ""
-    tree: str = ""
+    explode: str = ""  # collection whose objects are the events; empty if the entries of the tree are
+    group_by: str = ""  # branch whose equal values mark the entries that make up one event; empty if each entry is one
+    tree: str = ""  # tree to take if a file has it and none was named
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Some entries, and the events in them.
+    """Some entries, and the events in them."""
 
-    Attributes:
-        entries: Their numbers, shape [entries].
-        columns: Of the entries, by name.
-        counts: Number of events in each entry, shape [entries]; ``None`` if each entry is one.
-        events: Columns of the events, by name.
-    """
-
-    entries: NDArray[np.int64]
-    columns: Mapping[str, Any]
-    counts: NDArray[np.int64] | None
-    events: Mapping[str, Any]
+    entries: NDArray[np.int64]  # their numbers, shape [entries]
+    columns: Mapping[str, Any]  # of the entries, by name
+    counts: NDArray[np.int64] | None  # number of events in each entry, shape [entries]; None if each entry is one
+    events: Mapping[str, Any]  # columns of the events, by name
 
 
 class Rows:

@@ -102,19 +102,12 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Sample:
-    """Events as arrays.
+    """Events as arrays."""
 
-    Attributes:
-        features: Shape [events, columns].
-        true_energy: Shape [events], in GeV.
-        weight: Shape [events].
-        key: What decides the side of the split, shape [events].
-    """
-
-    features: NDArray[np.float32]
-    true_energy: NDArray[np.float32]
-    weight: NDArray[np.float32]
-    key: NDArray[np.int64]
+    features: NDArray[np.float32]  # shape [events, columns]
+    true_energy: NDArray[np.float32]  # shape [events], in GeV
+    weight: NDArray[np.float32]  # shape [events]
+    key: NDArray[np.int64]  # what decides the side of the split, shape [events]
 
     def __len__(self) -> int:
         return len(self.true_energy)
@@ -145,19 +138,12 @@ def remember(records: list[FileRecord], record: FileRecord) -> None:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Events of a part of a file.
+    """Events of a part of a file."""
 
-    Attributes:
-        read: Number of events that were read; those that are not used are left out of everything else.
-        entries: Entry numbers, shape [events].
-        branches: Branches by name, with NaN in the place of what is missing.
-        sample: Features, true energy and weights.
-    """
-
-    read: int
-    entries: NDArray[np.int64]
-    branches: Mapping[str, Any]
-    sample: Sample
+    read: int  # number of events that were read; those that are not used are left out of everything else
+    entries: NDArray[np.int64]  # entry numbers, shape [events]
+    branches: Mapping[str, Any]  # branches by name, with NaN in the place of what is missing
+    sample: Sample  # features, true energy and weights
 
     def __len__(self) -> int:
         return len(self.entries)

@@ -43,15 +43,10 @@ _UNUSED_AFTER = 30 * 86400.0  # seconds
 
 @dataclass(frozen=True)
 class Room:
-    """What may be used to keep events.
+    """What may be used to keep events."""
 
-    Attributes:
-        memory: Bytes that events may take in memory.
-        folder: Where those go that do not fit.
-    """
-
-    memory: int
-    folder: Path
+    memory: int  # bytes that events may take in memory
+    folder: Path  # where those go that do not fit
 
 
 class Kept:

@@ -29,25 +29,15 @@ _MANY_REPEATS = 0.2
 
 @dataclass(frozen=True)
 class Suggestions:
-    """Where to begin.
+    """Where to begin."""
 
-    Attributes:
-        tree: The tree that it is about.
-        target: Expression for the true energy, in :attr:`unit`; ``None`` if no branch looks like it.
-        unit: The unit that the branch of the true energy seems to be in.
-        layers: Arrays of energies.
-        hits: Lists of energies.
-        command: What to run, quoted for a shell.
-        notes: What to look at first.
-    """
-
-    tree: str
-    target: str | None
-    unit: str | None
-    layers: tuple[str, ...]
-    hits: tuple[str, ...]
-    command: str
-    notes: tuple[str, ...]
+    tree: str  # the tree that it is about
+    target: str | None  # expression for the true energy, in unit; None if no branch looks like it
+    unit: str | None  # the unit that the branch of the true energy seems to be in
+    layers: tuple[str, ...]  # arrays of energies
+    hits: tuple[str, ...]  # lists of energies
+    command: str  # what to run, quoted for a shell
+    notes: tuple[str, ...]  # what to look at first
 
     @property
     def sentences(self) -> list[str]:

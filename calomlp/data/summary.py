@@ -25,50 +25,29 @@ _MAX_TREES = 4  # that are described if none was named
 
 @dataclass(frozen=True)
 class Values:
-    """What the numbers of a column are.
+    """What the numbers of a column are."""
 
-    Attributes:
-        numbers: How many were read.
-        min: The least that is finite; ``None`` if none is.
-        mean: Of those that are finite.
-        max: The largest that is finite.
-        non_finite: How many are not finite.
-        zeros: Share of zeros.
-        constant: Whether all are the same.
-        distinct: How many are different, of plain numbers.
-        repeats: Share of events with the number of the event before, of plain numbers.
-        per_event: Mean number of elements in an event.
-    """
-
-    numbers: int
-    min: float | None
-    mean: float | None
-    max: float | None
-    non_finite: int
-    zeros: float
-    constant: bool
-    distinct: int | None
-    repeats: float | None
-    per_event: float
+    numbers: int  # how many were read
+    min: float | None  # the least that is finite; None if none is
+    mean: float | None  # of those that are finite
+    max: float | None  # the largest that is finite
+    non_finite: int  # how many are not finite
+    zeros: float  # share of zeros
+    constant: bool  # whether all are the same
+    distinct: int | None  # how many are different, of plain numbers
+    repeats: float | None  # share of events with the number of the event before, of plain numbers
+    per_event: float  # mean number of elements in an event
 
 
 @dataclass(frozen=True)
 class BranchSummary:
-    """A branch, or a member of a branch of records.
+    """A branch, or a member of a branch of records."""
 
-    Attributes:
-        name: As the feature language calls it.
-        type: Of its numbers, as numpy calls it; in C++ where it holds none.
-        column: Its shape; ``None`` if it is not numeric or cannot be read.
-        values: What was found in it; ``None`` if nothing was.
-        problem: Why it cannot be read.
-    """
-
-    name: str
-    type: str
-    column: Column | None = None
-    values: Values | None = None
-    problem: str = ""
+    name: str  # as the feature language calls it
+    type: str  # of its numbers, as numpy calls it; in C++ where it holds none
+    column: Column | None = None  # its shape; None if it is not numeric or cannot be read
+    values: Values | None = None  # what was found in it; None if nothing was
+    problem: str = ""  # why it cannot be read
 
     @property
     def is_number(self) -> bool:
@@ -112,23 +91,14 @@ class BranchSummary:
 
 @dataclass(frozen=True)
 class TreeSummary:
-    """A tree.
+    """A tree."""
 
-    Attributes:
-        name: With its folders.
-        kind: Its class.
-        events: How many it has.
-        events_read: How many of them were looked at; ``None`` if its branches are not described.
-        branches: All of them.
-        problem: Why it cannot be read.
-    """
-
-    name: str
-    kind: str
-    events: int = 0
-    events_read: int | None = None
-    branches: tuple[BranchSummary, ...] = ()
-    problem: str = ""
+    name: str  # with its folders
+    kind: str  # its class
+    events: int = 0  # how many it has
+    events_read: int | None = None  # how many of them were looked at; None if its branches are not described
+    branches: tuple[BranchSummary, ...] = ()  # all of them
+    problem: str = ""  # why it cannot be read
 
     def as_dict(self) -> dict[str, Any]:
         """Return it for JSON."""

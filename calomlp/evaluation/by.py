@@ -20,17 +20,11 @@ _NUMBERS = re.compile(r":(?P<numbers>[-+.0-9eE]+(,[-+.0-9eE]+)*)$")
 
 @dataclass(frozen=True)
 class Request:
-    """A quantity that the events are to be sliced by.
+    """A quantity that the events are to be sliced by."""
 
-    Attributes:
-        expression: The quantity, one number of each event.
-        number: How many slices with about as many events each; 0 if that is to be found out.
-        edges: Edges of the slices, where they are given.
-    """
-
-    expression: Expression
-    number: int = 0
-    edges: tuple[float, ...] = ()
+    expression: Expression  # the quantity, one number of each event
+    number: int = 0  # how many slices with about as many events each; 0 if that is to be found out
+    edges: tuple[float, ...] = ()  # edges of the slices, where they are given
 
     @classmethod
     def parse(cls, text: str) -> Request:

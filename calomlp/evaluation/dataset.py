@@ -56,23 +56,14 @@ class Stack:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is known of the files before their showers are read.
+    """What is known of the files before their showers are read."""
 
-    Attributes:
-        events: Number of events.
-        n_layers: Number of layers.
-        stack: Where the layers lie, if the files say so.
-        low: Lower edges of the groups of energies [GeV], shape [energies].
-        high: Upper edges [GeV], shape [energies]; equal to the lower ones for single energies.
-        true_axis: Whether the tracks of the particles and the layers are known.
-    """
-
-    events: int
-    n_layers: int
-    stack: Stack | None
-    low: Array
-    high: Array
-    true_axis: bool
+    events: int  # number of events
+    n_layers: int  # number of layers
+    stack: Stack | None  # where the layers lie, if the files say so
+    low: Array  # lower edges of the groups of energies [GeV], shape [energies]
+    high: Array  # upper edges [GeV], shape [energies]; equal to the lower ones for single energies
+    true_axis: bool  # whether the tracks of the particles and the layers are known
 
     def group(self, energy: Array) -> NDArray[np.intp]:
         """Return the group of every energy, shape [events]."""

@@ -81,27 +81,16 @@ class Wishes:
 
 @dataclass
 class _Pass:
-    """What stays the same during an evaluation.
+    """What stays the same during an evaluation."""
 
-    Attributes:
-        subjects: What is evaluated, the one that matters first.
-        recipe: How events are made.
-        wishes: What is asked for.
-        labels: Labels of all curves by name.
-        models: What tells the weights of the models from all others, by the name of their curve.
-        bins: Bins of the true energy.
-        slicings: How events are sliced, by what they are sliced by.
-        keep: Told of all events.
-    """
-
-    subjects: tuple[Subject, ...]
-    recipe: Recipe
-    wishes: Wishes
-    labels: Mapping[str, str]
-    models: Mapping[str, str]
-    bins: EnergyBins
-    keep: Keep
-    slicings: dict[str, Slicing] = field(default_factory=dict)
+    subjects: tuple[Subject, ...]  # what is evaluated, the one that matters first
+    recipe: Recipe  # how events are made
+    wishes: Wishes  # what is asked for
+    labels: Mapping[str, str]  # labels of all curves by name
+    models: Mapping[str, str]  # what tells the weights of the models from all others, by the name of their curve
+    bins: EnergyBins  # bins of the true energy
+    keep: Keep  # told of all events
+    slicings: dict[str, Slicing] = field(default_factory=dict)  # how events are sliced, by what they are sliced by
 
     @property
     def main(self) -> Trained | None:

@@ -28,15 +28,10 @@ _NAMED = 3
 
 @dataclass(frozen=True)
 class Gate:
-    """A condition on the numbers of a report.
+    """A condition on the numbers of a report."""
 
-    Attributes:
-        text: As the user wrote it.
-        expression: With a branch for each number.
-    """
-
-    text: str
-    expression: Expression
+    text: str  # as the user wrote it
+    expression: Expression  # with a branch for each number
 
     @classmethod
     def parse(cls, text: str) -> Gate:

@@ -77,35 +77,20 @@ class HitSpectrum:
 
 @dataclass(frozen=True)
 class ShowerEvent:
-    """One event.
+    """One event."""
 
-    Attributes:
-        file: What messages call its file.
-        entry: Its number in that file, counted from 0.
-        true_energy: [GeV].
-        pdg_id: The particle; ``None`` if the file does not say.
-        hits: Number of hits.
-        layer_energy: Energies of the layers [GeV], shape [layers].
-        depth: Boundaries of the layers in units of ``depth_unit``, shape [layers + 1].
-        depth_unit: ``X0``, ``lambda_I``, or ``layer`` where the depths are not known.
-        x_edges: Boundaries of the cells in x [cm], shape [cells in x + 1].
-        x: Energy of the hits [GeV], shape [cells in x, layers].
-        y_edges: Boundaries of the cells in y [cm], shape [cells in y + 1].
-        y: Energy of the hits [GeV], shape [cells in y, layers].
-    """
-
-    file: str
-    entry: int
-    true_energy: float
-    pdg_id: int | None
-    hits: int
-    layer_energy: Array
-    depth: Array
-    depth_unit: str
-    x_edges: Array
-    x: Array
-    y_edges: Array
-    y: Array
+    file: str  # what messages call its file
+    entry: int  # its number in that file, counted from 0
+    true_energy: float  # [GeV]
+    pdg_id: int | None  # the particle; None if the file does not say
+    hits: int  # number of hits
+    layer_energy: Array  # energies of the layers [GeV], shape [layers]
+    depth: Array  # boundaries of the layers in units of depth_unit, shape [layers + 1]
+    depth_unit: str  # X0, lambda_I, or layer where the depths are not known
+    x_edges: Array  # boundaries of the cells in x [cm], shape [cells in x + 1]
+    x: Array  # energy of the hits [GeV], shape [cells in x, layers]
+    y_edges: Array  # boundaries of the cells in y [cm], shape [cells in y + 1]
+    y: Array  # energy of the hits [GeV], shape [cells in y, layers]
 
 
 def hit_spectrum(sources: Sequence[Source], *, progress: Progress, interrupt: Interrupt) -> HitSpectrum:

@@ -7,21 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Width:
-    """How a resolution is measured: by which width, relative to which location.
+    """How a resolution is measured: by which width, relative to which location."""
 
-    Attributes:
-        width: Name of the estimator of the width.
-        location: Name of that of the location.
-        label: What tables and figures call the pair.
-        symbol: Of the width.
-        centre: Of the location.
-    """
-
-    width: str
-    location: str
-    label: str
-    symbol: str
-    centre: str
+    width: str  # name of the estimator of the width
+    location: str  # name of that of the location
+    label: str  # what tables and figures call the pair
+    symbol: str  # of the width
+    centre: str  # of the location
 
 
 WIDTHS = {

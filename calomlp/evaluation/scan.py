@@ -20,19 +20,12 @@ _NAMED = 3
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting of a training or a simulation.
+    """A setting of a training or a simulation."""
 
-    Attributes:
-        name: Where it stands, such as ``simulation.detector.layers.front.absorber.thickness``.
-        short: The same without what tells the items of a list apart, ``simulation.detector.layers.absorber.thickness``.
-        value: A number, in ``unit``, or a text.
-        unit: One of :data:`calomlp.units.UNITS`; empty for a plain number and for a text.
-    """
-
-    name: str
-    short: str
-    value: float | str
-    unit: str
+    name: str  # where it stands, such as simulation.detector.layers.front.absorber.thickness
+    short: str  # the same without what tells the items of a list apart, simulation.detector.layers.absorber.thickness
+    value: float | str  # A number, in unit, or a text
+    unit: str  # one of UNITS; empty for a plain number and for a text
 
     def is_called(self, name: str) -> bool:
         """Whether a name is one of its own, or the last parts of one."""

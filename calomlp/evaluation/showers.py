@@ -42,17 +42,11 @@ _BLOCK = 8192  # events whose containment is in memory at a time
 
 @dataclass(frozen=True)
 class Profile:
-    """A quantity at several places of a shower, for every group of energies.
+    """A quantity at several places of a shower, for every group of energies."""
 
-    Attributes:
-        events: Number of showers, shape [energies].
-        mean: Mean over showers, shape [energies, places].
-        rms: Standard deviation from shower to shower, shape [energies, places]; NaN for a single shower.
-    """
-
-    events: NDArray[np.int64]
-    mean: Array
-    rms: Array
+    events: NDArray[np.int64]  # number of showers, shape [energies]
+    mean: Array  # mean over showers, shape [energies, places]
+    rms: Array  # standard deviation from shower to shower, shape [energies, places]; NaN for a single shower
 
     @property
     def error(self) -> Array:

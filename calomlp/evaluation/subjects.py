@@ -51,15 +51,10 @@ class Measured:
 
 @dataclass(frozen=True)
 class Trained:
-    """A model.
+    """A model."""
 
-    Attributes:
-        name: What its curve is called; ``regressor`` for the one that stands beside its baselines.
-        model: The model.
-    """
-
-    name: str
-    model: Model
+    name: str  # what its curve is called; regressor for the one that stands beside its baselines
+    model: Model  # the model
 
     @property
     def main(self) -> bool:
@@ -103,17 +98,11 @@ class Trained:
 
 @dataclass(frozen=True)
 class Expressed:
-    """Energies that an expression over branches gives.
+    """Energies that an expression over branches gives."""
 
-    Attributes:
-        name: What its curve is called.
-        energy: In GeV.
-        sigma: Predicted uncertainty [GeV], if there is one.
-    """
-
-    name: str
-    energy: Expression
-    sigma: Expression | None = None
+    name: str  # what its curve is called
+    energy: Expression  # in GeV
+    sigma: Expression | None = None  # predicted uncertainty [GeV], if there is one
 
     @property
     def labels(self) -> dict[str, str]:

@@ -30,17 +30,11 @@ _PART = 4_096
 
 @dataclass(frozen=True)
 class Anchor:
-    """Linear estimates of the energy.
+    """Linear estimates of the energy."""
 
-    Attributes:
-        sum_scale: The calibrated sum is this number times the sum of the energies.
-        weights: The anchor is the sum of the energies times these, shape [energies].
-        spread: Expected spread of the anchor.
-    """
-
-    sum_scale: float
-    weights: NDArray[np.float64]
-    spread: Spread
+    sum_scale: float  # the calibrated sum is this number times the sum of the energies
+    weights: NDArray[np.float64]  # the anchor is the sum of the energies times these, shape [energies]
+    spread: Spread  # expected spread of the anchor
 
 
 class SpectrumWeights:

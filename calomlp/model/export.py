@@ -50,15 +50,10 @@ Matrix = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Export:
-    """What was made of a model.
+    """What was made of a model."""
 
-    Attributes:
-        content: The ONNX file.
-        contract: What has to be known to use it, and what was verified, as its metadata have it.
-    """
-
-    content: bytes
-    contract: Mapping[str, Any]
+    content: bytes  # the ONNX file
+    contract: Mapping[str, Any]  # what has to be known to use it, and what was verified, as its metadata have it
 
 
 def export(model: Model, features: Matrix, origin: str, tolerance: float) -> Export:

@@ -31,27 +31,16 @@ _HEADER_KEY = "calomlp"
 
 @dataclass(frozen=True)
 class Model:
-    """A regressor with all that is needed to apply it to a file and to know where it came from.
+    """A regressor with all that is needed to apply it to a file and to know where it came from."""
 
-    Attributes:
-        regressor: From features to energies.
-        recipe: From files to features.
-        files: The files that it was trained on.
-        envelope: The region that it was trained in.
-        history: One entry for each epoch.
-        summary: What the training came to: epochs, best epoch, losses, baselines.
-        settings: The resolved settings of the training.
-        provenance: Versions and command.
-    """
-
-    regressor: Regressor
-    recipe: Recipe
-    files: tuple[FileRecord, ...]
-    envelope: Envelope
-    history: tuple[dict[str, float], ...]
-    summary: dict[str, Any]
-    settings: dict[str, Any]
-    provenance: dict[str, Any]
+    regressor: Regressor  # from features to energies
+    recipe: Recipe  # from files to features
+    files: tuple[FileRecord, ...]  # the files that it was trained on
+    envelope: Envelope  # the region that it was trained in
+    history: tuple[dict[str, float], ...]  # one entry for each epoch
+    summary: dict[str, Any]  # what the training came to: epochs, best epoch, losses, baselines
+    settings: dict[str, Any]  # the resolved settings of the training
+    provenance: dict[str, Any]  # versions and command
 
     def weights_mark(self) -> str:
         """Return what tells its weights from all others."""

@@ -44,19 +44,12 @@ _EPSILON = 1e-6  # relative: true energies at an end of the range differ by the 
 
 @dataclass(frozen=True)
 class Answer:
-    """One question with its answer.
+    """One question with its answer."""
 
-    Attributes:
-        question: As a reader asks it.
-        status: One of :data:`GOOD`, :data:`MEASURED`, :data:`LOOK`, :data:`UNKNOWN`.
-        headline: The answer in a few words.
-        details: What it rests on, a line each.
-    """
-
-    question: str
-    status: str
-    headline: str
-    details: tuple[str, ...] = ()
+    question: str  # as a reader asks it
+    status: str  # one of GOOD, MEASURED, LOOK, UNKNOWN
+    headline: str  # the answer in a few words
+    details: tuple[str, ...] = ()  # what it rests on, a line each
 
 
 def answers(report: Report) -> list[Answer]:

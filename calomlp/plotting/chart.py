@@ -36,23 +36,14 @@ class NothingToDraw(ArtefactError):
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis.
+    """One axis."""
 
-    Attributes:
-        label: With its unit in brackets; mathematics between dollar signs.
-        low: Where it begins.
-        high: Where it ends.
-        log: Whether it is logarithmic.
-        ticks: Places and their labels, where these are names; none for numbers.
-        whole: Whether only whole numbers are labelled.
-    """
-
-    label: str
-    low: float
-    high: float
-    log: bool = False
-    ticks: tuple[tuple[float, str], ...] = ()
-    whole: bool = False
+    label: str  # with its unit in brackets; mathematics between dollar signs
+    low: float  # where it begins
+    high: float  # where it ends
+    log: bool = False  # whether it is logarithmic
+    ticks: tuple[tuple[float, str], ...] = ()  # places and their labels, where these are names; none for numbers
+    whole: bool = False  # whether only whole numbers are labelled
 
     def inside(self, values: Array) -> NDArray[np.bool_]:
         """Return which values are between the ends, shape [values]."""
@@ -103,91 +94,54 @@ class Line:
 
 @dataclass(frozen=True)
 class Band:
-    """What is between two curves.
+    """What is between two curves."""
 
-    Attributes:
-        label: For legends and tables.
-        look: Colour.
-        x: Shape [points].
-        low: Shape [points].
-        high: Shape [points].
-    """
-
-    label: str
-    look: Look
-    x: Array
-    low: Array
-    high: Array
+    label: str  # for legends and tables
+    look: Look  # colour
+    x: Array  # shape [points]
+    low: Array  # shape [points]
+    high: Array  # shape [points]
 
 
 @dataclass(frozen=True)
 class Steps:
-    """A histogram.
+    """A histogram."""
 
-    Attributes:
-        label: For legends and tables.
-        look: Colour.
-        edges: Shape [bins + 1].
-        y: Contents, shape [bins].
-        filled: Whether the area below is shaded.
-    """
-
-    label: str
-    look: Look
-    edges: Array
-    y: Array
-    filled: bool = False
+    label: str  # for legends and tables
+    look: Look  # colour
+    edges: Array  # shape [bins + 1]
+    y: Array  # contents, shape [bins]
+    filled: bool = False  # whether the area below is shaded
 
 
 @dataclass(frozen=True)
 class Bars:
-    """Lengths with errors, one below the other, from zero to the right.
+    """Lengths with errors, one below the other, from zero to the right."""
 
-    Attributes:
-        label: For legends and tables.
-        look: Colour.
-        x: Lengths, shape [bars].
-        y: Places on the vertical axis, shape [bars].
-        error: Standard errors, shape [bars]; ``None`` without.
-    """
-
-    label: str
-    look: Look
-    x: Array
-    y: Array
-    error: Array | None = None
+    label: str  # for legends and tables
+    look: Look  # colour
+    x: Array  # lengths, shape [bars]
+    y: Array  # places on the vertical axis, shape [bars]
+    error: Array | None = None  # standard errors, shape [bars]; None without
 
 
 @dataclass(frozen=True)
 class Cells:
-    """Numbers above zero in a plane, as colours on a logarithmic scale; cells with another value are empty.
+    """Numbers above zero in a plane, as colours on a logarithmic scale; cells with another value are empty."""
 
-    Attributes:
-        label: What the numbers are, with their unit.
-        x_edges: Shape [columns + 1].
-        y_edges: Shape [rows + 1].
-        values: Shape [rows, columns].
-    """
-
-    label: str
-    x_edges: Array
-    y_edges: Array
-    values: Array
+    label: str  # what the numbers are, with their unit
+    x_edges: Array  # shape [columns + 1]
+    y_edges: Array  # shape [rows + 1]
+    values: Array  # shape [rows, columns]
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A line across the panel, to compare with.
+    """A line across the panel, to compare with."""
 
-    Attributes:
-        at: Where it crosses the axis.
-        vertical: Whether it goes up, at a value of x.
-        dotted: Whether it is dotted.
-    """
-
-    at: float
-    vertical: bool = False
-    dotted: bool = False
+    at: float  # where it crosses the axis
+    vertical: bool = False  # whether it goes up, at a value of x
+    dotted: bool = False  # whether it is dotted
 
 
 @dataclass(frozen=True)
@@ -205,27 +159,16 @@ Item = Marks | Line | Band | Steps | Bars | Cells | Rule | Shade
 
 @dataclass(frozen=True)
 class Panel:
-    """A pair of axes with what is drawn in them.
+    """A pair of axes with what is drawn in them."""
 
-    Attributes:
-        x: The horizontal axis.
-        y: The vertical one.
-        items: What is drawn; the first ones over the others.
-        left: Written above, on the left.
-        right: Written above, on the right.
-        text: Written in the upper left corner, which has to be empty.
-        empty: Written in the middle, why there is nothing.
-        share: Of the height, relative to the other panels.
-    """
-
-    x: Axis
-    y: Axis
-    items: tuple[Item, ...]
-    left: str = ""
-    right: str = ""
-    text: str = ""
-    empty: str = ""
-    share: float = 1.0
+    x: Axis  # the horizontal axis
+    y: Axis  # the vertical one
+    items: tuple[Item, ...]  # what is drawn; the first ones over the others
+    left: str = ""  # written above, on the left
+    right: str = ""  # written above, on the right
+    text: str = ""  # written in the upper left corner, which has to be empty
+    empty: str = ""  # written in the middle, why there is nothing
+    share: float = 1.0  # of the height, relative to the other panels
 
     @property
     def marks(self) -> Iterator[Marks]:
@@ -235,15 +178,10 @@ class Panel:
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a legend.
+    """One row of a legend."""
 
-    Attributes:
-        cells: One text for each column; a single one among rows of several goes on under their columns.
-        look: Drawn before the first cell; ``None`` for a row of headings.
-    """
-
-    cells: tuple[str, ...]
-    look: Look | None = None
+    cells: tuple[str, ...]  # one text for each column; a single one among rows of several goes on under their columns
+    look: Look | None = None  # drawn before the first cell; None for a row of headings
 
 
 @dataclass(frozen=True)
@@ -268,25 +206,15 @@ class Heading:
 
 @dataclass(frozen=True)
 class Chart:
-    """What a figure shows.
+    """What a figure shows."""
 
-    Attributes:
-        name: Of its kind.
-        heading: What stands above.
-        panels: Row by row.
-        height: Of the part with the axes, in a column of a journal [inch].
-        columns: Panels beside each other; those of a single column have the horizontal axis in common.
-        wide: Whether it takes both columns of a journal.
-        separate: Whether panels below each other have horizontal axes of their own.
-    """
-
-    name: str
-    heading: Heading
-    panels: tuple[Panel, ...]
-    height: float
-    columns: int = 1
-    wide: bool = False
-    separate: bool = False
+    name: str  # of its kind
+    heading: Heading  # what stands above
+    panels: tuple[Panel, ...]  # row by row
+    height: float  # of the part with the axes, in a column of a journal [inch]
+    columns: int = 1  # panels beside each other; those of a single column have the horizontal axis in common
+    wide: bool = False  # whether it takes both columns of a journal
+    separate: bool = False  # whether panels below each other have horizontal axes of their own
 
     @property
     def notes(self) -> list[str]:

@@ -11,17 +11,11 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Look:
-    """How one curve is drawn in every figure.
+    """How one curve is drawn in every figure."""
 
-    Attributes:
-        colour: From the palette of Okabe and Ito, which colour-blind readers can tell apart.
-        marker: Told apart in black and white, too.
-        line: Dash pattern of fits.
-    """
-
-    colour: str
-    marker: str = ""
-    line: Any = "-"
+    colour: str  # from the palette of Okabe and Ito, which colour-blind readers can tell apart
+    marker: str = ""  # told apart in black and white, too
+    line: Any = "-"  # dash pattern of fits
 
 
 BLACK, GREY = Look("#202020"), Look("#8A8A8A", "", (0, (1, 1)))

@@ -30,21 +30,13 @@ _STROKES = "stroke-linejoin:round;stroke-linecap:butt"
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure that is ready to be shown in a page.
+    """A figure that is ready to be shown in a page."""
 
-    Attributes:
-        name: Of its kind.
-        title: Its caption.
-        image: As matplotlib writes it: SVG or PNG.
-        alt: What it shows, for those who cannot see it.
-        wide: Whether it is as wide as two others.
-    """
-
-    name: str
-    title: str
-    image: bytes
-    alt: str
-    wide: bool = False
+    name: str  # of its kind
+    title: str  # its caption
+    image: bytes  # as matplotlib writes it: SVG or PNG
+    alt: str  # what it shows, for those who cannot see it
+    wide: bool = False  # whether it is as wide as two others
 
 
 def picture(chart: Chart, style: Style | None = None) -> Picture:

@@ -29,19 +29,12 @@ _SHORTEST_RADIUS = 2.0
 
 @dataclass(frozen=True)
 class Points:
-    """Values with errors against energy, shape [points] each.
+    """Values with errors against energy, shape [points] each."""
 
-    Attributes:
-        energy: True energy [GeV].
-        value: What is shown.
-        error: Its standard error.
-        edge: Whether the bin is at an edge of the training range.
-    """
-
-    energy: NDArray[np.float64]
-    value: NDArray[np.float64]
-    error: NDArray[np.float64]
-    edge: NDArray[np.bool_]
+    energy: NDArray[np.float64]  # true energy [GeV]
+    value: NDArray[np.float64]  # what is shown
+    error: NDArray[np.float64]  # its standard error
+    edge: NDArray[np.bool_]  # whether the bin is at an edge of the training range
 
     @classmethod
     def of(cls, bins: Sequence[Bin | Ratio], measured: Sequence[Measurement]) -> Points:

@@ -18,19 +18,12 @@ FORM = "LABEL=a,n,c"
 
 @dataclass(frozen=True)
 class Reference:
-    """A published resolution, sigma/E = a/sqrt(E) (+) n/E (+) c.
+    """A published resolution, sigma/E = a/sqrt(E) (+) n/E (+) c."""
 
-    Attributes:
-        label: What the legend calls it.
-        stochastic: a [% sqrt(GeV)].
-        noise: n [GeV].
-        constant: c [%].
-    """
-
-    label: str
-    stochastic: float
-    noise: float
-    constant: float
+    label: str  # what the legend calls it
+    stochastic: float  # a [% sqrt(GeV)]
+    noise: float  # n [GeV]
+    constant: float  # c [%]
 
     @classmethod
     def parse(cls, text: str) -> Reference:

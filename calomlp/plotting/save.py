@@ -25,19 +25,12 @@ _DATES: dict[str, dict[str, None]] = {"pdf": {"CreationDate": None}, "svg": {"Da
 
 @dataclass(frozen=True)
 class Style:
-    """How figures look.
+    """How figures look."""
 
-    Attributes:
-        name: Of the style.
-        size: Of the canvas.
-        experiment: Name and status, written first.
-        dpi: Dots per inch of pictures in pixels.
-    """
-
-    name: str = "calomlp"
-    size: str = "column"
-    experiment: str = "calomlp"
-    dpi: int = 300
+    name: str = "calomlp"  # of the style
+    size: str = "column"  # of the canvas
+    experiment: str = "calomlp"  # name and status, written first
+    dpi: int = 300  # dots per inch of pictures in pixels
 
 
 def write(charts: Sequence[Chart], path: Path, file_format: str, look: Style, metadata: Mapping[str, str]) -> None:

@@ -72,19 +72,12 @@ _SIZES = {
 
 @dataclass(frozen=True)
 class Canvas:
-    """How large a figure is.
+    """How large a figure is."""
 
-    Attributes:
-        narrow: Width [inch] of a figure.
-        wide: Width [inch] of a figure that needs more room.
-        stretch: Factor of the height of the axes.
-        ratio: Width over height of the whole, if that is fixed.
-    """
-
-    narrow: float
-    wide: float
-    stretch: float = 1.0
-    ratio: float | None = None
+    narrow: float  # width [inch] of a figure
+    wide: float  # width [inch] of a figure that needs more room
+    stretch: float = 1.0  # factor of the height of the axes
+    ratio: float | None = None  # width over height of the whole, if that is fixed
 
 
 COLUMN, PAGE = 3.54, 7.09

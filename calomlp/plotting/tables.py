@@ -23,15 +23,10 @@ _MAX_BRANCHES = 60
 
 @dataclass(frozen=True)
 class Table:
-    """A table of text.
+    """A table of text."""
 
-    Attributes:
-        header: Headings with units.
-        rows: Cells, as many as there are headings.
-    """
-
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+    header: tuple[str, ...]  # headings with units
+    rows: tuple[tuple[str, ...], ...]  # cells, as many as there are headings
 
 
 def tree_table(trees: Sequence[TreeSummary]) -> Table:

@@ -22,19 +22,12 @@ _MOST = 8
 
 @dataclass(frozen=True)
 class Shown:
-    """One curve that is drawn.
+    """One curve that is drawn."""
 
-    Attributes:
-        curve: Its numbers.
-        report: Where it is from.
-        label: What the legend calls it.
-        look: How it is drawn.
-    """
-
-    curve: Curve
-    report: Report
-    label: str
-    look: Look
+    curve: Curve  # its numbers
+    report: Report  # where it is from
+    label: str  # what the legend calls it
+    look: Look  # how it is drawn
 
     @property
     def short(self) -> str:
@@ -44,17 +37,11 @@ class Shown:
 
 @dataclass(frozen=True)
 class View:
-    """What is drawn: all curves of a report, or one curve of each of several.
+    """What is drawn: all curves of a report, or one curve of each of several."""
 
-    Attributes:
-        shown: The curve that matters first.
-        references: Published curves that are drawn beside the resolutions.
-        several: Whether the curves are of different reports.
-    """
-
-    shown: tuple[Shown, ...]
-    references: tuple[Reference, ...] = ()
-    several: bool = False
+    shown: tuple[Shown, ...]  # the curve that matters first
+    references: tuple[Reference, ...] = ()  # published curves that are drawn beside the resolutions
+    several: bool = False  # whether the curves are of different reports
 
     @classmethod
     def of(cls, report: Report, references: Sequence[Reference] = (), labels: Mapping[str, str] | None = None) -> View:

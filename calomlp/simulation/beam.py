@@ -15,19 +15,12 @@ from calomlp.simulation.request import Request, Spectrum
 
 @dataclass(frozen=True)
 class Axes:
-    """Straight lines along which n particles fly.
+    """Straight lines along which n particles fly."""
 
-    Args:
-        x: Impact point on the front of the calorimeter [cm], [n].
-        y: The same, [n].
-        theta: Angle to the normal of the layers [rad], [n].
-        phi: Azimuth [rad], [n].
-    """
-
-    x: Tensor
-    y: Tensor
-    theta: Tensor
-    phi: Tensor
+    x: Tensor  # impact point on the front of the calorimeter [cm], [n]
+    y: Tensor  # the same, [n]
+    theta: Tensor  # angle to the normal of the layers [rad], [n]
+    phi: Tensor  # azimuth [rad], [n]
 
     @property
     def path(self) -> Tensor:
@@ -45,19 +38,12 @@ class Axes:
 
 @dataclass(frozen=True)
 class Beam:
-    """n particles of a block.
+    """n particles of a block."""
 
-    Args:
-        nominal: Energy that was asked for [GeV], [n].
-        energy: Energy of the particle, after the momentum spread [GeV], [n].
-        kind: Index in the request's list of particles, [n].
-        axes: Where they fly.
-    """
-
-    nominal: Tensor
-    energy: Tensor
-    kind: Tensor
-    axes: Axes
+    nominal: Tensor  # energy that was asked for [GeV], [n]
+    energy: Tensor  # energy of the particle, after the momentum spread [GeV], [n]
+    kind: Tensor  # index in the request's list of particles, [n]
+    axes: Axes  # where they fly
 
 
 def draw_beam(request: Request, first: int, n: int, generator: torch.Generator) -> Beam:

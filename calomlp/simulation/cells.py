@@ -174,21 +174,13 @@ class _Quanta:
 
 
 class Hits(NamedTuple):
-    """Cells that were read out, ordered by event.
+    """Cells that were read out, ordered by event."""
 
-    Attributes:
-        event: Number of the event in its block.
-        layer: Readout layer of the detector.
-        x: Middle of the cell [cm].
-        y: The same.
-        energy: Measured, on the electron scale [GeV].
-    """
-
-    event: Tensor
-    layer: Tensor
-    x: Tensor
-    y: Tensor
-    energy: Tensor
+    event: Tensor  # number of the event in its block
+    layer: Tensor  # readout layer of the detector
+    x: Tensor  # middle of the cell [cm]
+    y: Tensor  # the same
+    energy: Tensor  # measured, on the electron scale [GeV]
 
     @classmethod
     def join(cls, parts: list[Hits]) -> Hits:

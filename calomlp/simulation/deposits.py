@@ -17,23 +17,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Component:
-    """Mean energy deposits of one kind: k sub-showers in each of n events, in S steps of depth.
+    """Mean energy deposits of one kind: k sub-showers in each of n events, in S steps of depth."""
 
-    Args:
-        total: Energy that the component carries, whether it is deposited or leaks [GeV], [n].
-        energy: Deposited in each step, infinitely far to the sides [GeV], [n, k, S].
-        spread: To the sides at the nodes of the layers, [n, k, K].
-        x: Of the axis at the nodes [cm], broadcasts to [n, k, K].
-        y: The same.
-        inside: Energy that stays within the sides of the calorimeter [GeV], [n, k, S].
-    """
-
-    total: Tensor
-    energy: Tensor
-    spread: Spread
-    x: Tensor
-    y: Tensor
-    inside: Tensor
+    total: Tensor  # energy that the component carries, whether it is deposited or leaks [GeV], [n]
+    energy: Tensor  # deposited in each step, infinitely far to the sides [GeV], [n, k, S]
+    spread: Spread  # to the sides at the nodes of the layers, [n, k, K]
+    x: Tensor  # of the axis at the nodes [cm], broadcasts to [n, k, K]
+    y: Tensor  # the same
+    inside: Tensor  # energy that stays within the sides of the calorimeter [GeV], [n, k, S]
 
     @classmethod
     def of(cls, total: Tensor, energy: Tensor, spread: Spread, x: Tensor, y: Tensor, layers: Layers) -> Component:
@@ -51,15 +42,10 @@ class Component:
 
 @dataclass(frozen=True)
 class Track:
-    """Ionisation along the axis before, or without, a shower.
+    """Ionisation along the axis before, or without, a shower."""
 
-    Args:
-        loss: Energy lost in each step [GeV], [n, S].
-        signal: Mean signal on the electron scale in each readout layer, with its fluctuations [GeV], [n, L].
-    """
-
-    loss: Tensor
-    signal: Tensor
+    loss: Tensor  # energy lost in each step [GeV], [n, S]
+    signal: Tensor  # mean signal on the electron scale in each readout layer, with its fluctuations [GeV], [n, L]
 
 
 @dataclass(frozen=True)

@@ -236,21 +236,13 @@ class Section:
 
 @dataclass(frozen=True)
 class Detector:
-    """A calorimeter, seen along the beam.
+    """A calorimeter, seen along the beam."""
 
-    Args:
-        name: Short name.
-        description: One line.
-        sections: Groups of layers in the order of the beam.
-        calibration_seed: Seed of what is fixed for the detector: calibration constants and dead cells.
-        dead_layers: Readout layers that never answer, counted from 0.
-    """
-
-    name: str
-    description: str
-    sections: tuple[Section, ...]
-    calibration_seed: int = 1
-    dead_layers: tuple[int, ...] = ()
+    name: str  # short name
+    description: str  # one line
+    sections: tuple[Section, ...]  # groups of layers in the order of the beam
+    calibration_seed: int = 1  # seed of what is fixed for the detector: calibration constants and dead cells
+    dead_layers: tuple[int, ...] = ()  # readout layers that never answer, counted from 0
 
     @property
     def n_layers(self) -> int:

@@ -24,15 +24,10 @@ from calomlp.simulation.profile import draw_profile, step_shares
 
 @dataclass(frozen=True)
 class Hadron:
-    """What tells hadrons apart.
+    """What tells hadrons apart."""
 
-    Args:
-        E0: Scale of the electromagnetic share [GeV].
-        interaction_length: Mean free path in units of lambda_I, which is that of nucleons.
-    """
-
-    E0: float
-    interaction_length: float
+    E0: float  # scale of the electromagnetic share [GeV]
+    interaction_length: float  # mean free path in units of lambda_I, which is that of nucleons
 
 
 PION = Hadron(E0=1.0, interaction_length=1.10)

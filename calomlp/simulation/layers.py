@@ -27,51 +27,28 @@ WIDE = 1e5
 
 @dataclass(frozen=True)
 class Layers:
-    """A detector of S steps in depth, which form L readout layers in N sections; depths are along its normal.
+    """A detector of S steps in depth, which form L readout layers in N sections; depths are along its normal."""
 
-    Args:
-        x0_edges: Depth of the step boundaries in radiation lengths, [S + 1].
-        lambda_edges: The same in interaction lengths, [S + 1].
-        mip_edges: Energy that a minimum ionising particle loses before each boundary [GeV], [S + 1].
-        middle: Distance of each step's middle from the front [cm], [S].
-        half_width: Distance of the sides from the beam [cm], [S].
-        interaction_length: lambda_I [cm], [S].
-        h_over_e: Response to energy that is not electromagnetic, 0 where hadrons are not simulated, [S].
-        to_readout: 1 where a step belongs to a readout layer, 0 elsewhere, [S, L].
-        mip_signal: Mean signal of a minimum ionising particle, on the electron scale [GeV], [L].
-        mip_spread: Width of its Moyal distribution relative to the mean, [L].
-        em_variance: Variance of the sampling of electromagnetic deposits, c_em^2 [GeV], [L].
-        hadronic_variance: The same of other deposits, [L].
-        kappa: Quantum of the energy sharing between homogeneous layers [GeV], 0 in sampling layers, [L].
-        spots: Energy spots of a 1 GeV cascade in a homogeneous layer, 0 in sampling layers, [L].
-        section_front: Index of the boundary at each section's front, [N].
-        section_slopes: Radiation lengths and MIP loss [GeV] per interaction length, [N, 2].
-        section_media: For the profiles, [N].
-        nodes: Steps at which the sideways profile is evaluated, [K].
-        from_nodes: Weights that interpolate from these steps to all, linearly inside each section, [K, S].
-        media: For the profiles at the nodes, [K].
-    """
-
-    x0_edges: Tensor
-    lambda_edges: Tensor
-    mip_edges: Tensor
-    middle: Tensor
-    half_width: Tensor
-    interaction_length: Tensor
-    h_over_e: Tensor
-    to_readout: Tensor
-    mip_signal: Tensor
-    mip_spread: Tensor
-    em_variance: Tensor
-    hadronic_variance: Tensor
-    kappa: Tensor
-    spots: Tensor
-    section_front: Tensor
-    section_slopes: Tensor
-    section_media: Media
-    nodes: Tensor
-    from_nodes: Tensor
-    media: Media
+    x0_edges: Tensor  # depth of the step boundaries in radiation lengths, [S + 1]
+    lambda_edges: Tensor  # the same in interaction lengths, [S + 1]
+    mip_edges: Tensor  # energy that a minimum ionising particle loses before each boundary [GeV], [S + 1]
+    middle: Tensor  # distance of each step's middle from the front [cm], [S]
+    half_width: Tensor  # distance of the sides from the beam [cm], [S]
+    interaction_length: Tensor  # lambda_I [cm], [S]
+    h_over_e: Tensor  # response to energy that is not electromagnetic, 0 where hadrons are not simulated, [S]
+    to_readout: Tensor  # 1 where a step belongs to a readout layer, 0 elsewhere, [S, L]
+    mip_signal: Tensor  # mean signal of a minimum ionising particle, on the electron scale [GeV], [L]
+    mip_spread: Tensor  # width of its Moyal distribution relative to the mean, [L]
+    em_variance: Tensor  # variance of the sampling of electromagnetic deposits, c_em^2 [GeV], [L]
+    hadronic_variance: Tensor  # the same of other deposits, [L]
+    kappa: Tensor  # quantum of the energy sharing between homogeneous layers [GeV], 0 in sampling layers, [L]
+    spots: Tensor  # energy spots of a 1 GeV cascade in a homogeneous layer, 0 in sampling layers, [L]
+    section_front: Tensor  # index of the boundary at each section's front, [N]
+    section_slopes: Tensor  # radiation lengths and MIP loss [GeV] per interaction length, [N, 2]
+    section_media: Media  # for the profiles, [N]
+    nodes: Tensor  # steps at which the sideways profile is evaluated, [K]
+    from_nodes: Tensor  # weights that interpolate from these steps to all, linearly inside each section, [K, S]
+    media: Media  # for the profiles at the nodes, [K]
 
     @classmethod
     def of(cls, detector: Detector, device: torch.device | str = "cpu", *, node_distance: int = 1) -> Layers:

@@ -23,25 +23,15 @@ SCATTERING_ENERGY = 21.2e-3
 
 @dataclass(frozen=True)
 class Material:
-    """One material.
+    """One material."""
 
-    Args:
-        name: Key in :data:`MATERIALS` and in detector files.
-        density: Mass density [g/cm3].
-        Z: Atomic number, mass-weighted mean for compounds.
-        A: Atomic mass [g/mol], mass-weighted mean for compounds.
-        radiation_length: X0 [cm].
-        interaction_length: Nuclear interaction length lambda_I [cm].
-        mip_loss: Energy loss of a minimum ionising particle [MeV/cm].
-    """
-
-    name: str
-    density: float
-    Z: float
-    A: float
-    radiation_length: float
-    interaction_length: float
-    mip_loss: float
+    name: str  # key in MATERIALS and in detector files
+    density: float  # mass density [g/cm3]
+    Z: float  # atomic number, mass-weighted mean for compounds
+    A: float  # atomic mass [g/mol], mass-weighted mean for compounds
+    radiation_length: float  # X0 [cm]
+    interaction_length: float  # nuclear interaction length lambda_I [cm]
+    mip_loss: float  # energy loss of a minimum ionising particle [MeV/cm]
 
     @property
     def critical_energy(self) -> float:
@@ -129,27 +119,16 @@ class Slice:
 
 @dataclass(frozen=True)
 class Medium:
-    """Averages over a stack of slices.
+    """Averages over a stack of slices."""
 
-    Args:
-        thickness: Total thickness [cm].
-        radiation_length: X0 [cm].
-        interaction_length: lambda_I [cm].
-        moliere_radius: R_M [cm].
-        critical_energy: Ec [GeV] in the convention of :attr:`Material.critical_energy`.
-        Z: Mass-weighted atomic number.
-        A: Mass-weighted atomic mass [g/mol].
-        mip_loss: Mean energy loss of a minimum ionising particle in the whole stack [GeV].
-    """
-
-    thickness: float
-    radiation_length: float
-    interaction_length: float
-    moliere_radius: float
-    critical_energy: float
-    Z: float
-    A: float
-    mip_loss: float
+    thickness: float  # total thickness [cm]
+    radiation_length: float  # X0 [cm]
+    interaction_length: float  # lambda_I [cm]
+    moliere_radius: float  # R_M [cm]
+    critical_energy: float  # ec [GeV] in the convention of critical_energy
+    Z: float  # mass-weighted atomic number
+    A: float  # mass-weighted atomic mass [g/mol]
+    mip_loss: float  # mean energy loss of a minimum ionising particle in the whole stack [GeV]
 
     @property
     def depth_in_radiation_lengths(self) -> float:

@@ -51,23 +51,14 @@ _SAMPLING = _Fluctuations(T0=-2.5, T1=1.25, alpha0=-0.82, alpha1=0.79, rho0=0.78
 
 @dataclass(frozen=True)
 class Media:
-    """What the profile needs to know of media; all tensors have one shape.
+    """What the profile needs to know of media; all tensors have one shape."""
 
-    Args:
-        critical_energy: Ec [GeV].
-        moliere_radius: R_M [cm].
-        Z: Mass-weighted atomic number.
-        layer_depth: 1/Fs [X0], 0 in homogeneous media.
-        transition: 1 - e/mip, 0 in homogeneous media.
-        fluctuations: Constants of the widths, in a last axis of length 5.
-    """
-
-    critical_energy: Tensor
-    moliere_radius: Tensor
-    Z: Tensor
-    layer_depth: Tensor
-    transition: Tensor
-    fluctuations: Tensor
+    critical_energy: Tensor  # ec [GeV]
+    moliere_radius: Tensor  # R_M [cm]
+    Z: Tensor  # mass-weighted atomic number
+    layer_depth: Tensor  # 1/Fs [X0], 0 in homogeneous media
+    transition: Tensor  # 1 - e/mip, 0 in homogeneous media
+    fluctuations: Tensor  # constants of the widths, in a last axis of length 5
 
     @classmethod
     def of(cls, sections: Sequence[Section], device: torch.device) -> Media:
@@ -101,17 +92,11 @@ class Media:
 
 @dataclass(frozen=True)
 class Profile:
-    """Shapes of cascades.
+    """Shapes of cascades."""
 
-    Args:
-        T: Depth of the maximum, counted from the start of the cascade [X0].
-        alpha: Exponent of the gamma distribution.
-        tau_per_x0: Relative depth tau, on which the radial profile depends, per radiation length of depth.
-    """
-
-    T: Tensor
-    alpha: Tensor
-    tau_per_x0: Tensor
+    T: Tensor  # depth of the maximum, counted from the start of the cascade [X0]
+    alpha: Tensor  # exponent of the gamma distribution
+    tau_per_x0: Tensor  # relative depth tau, on which the radial profile depends, per radiation length of depth
 
     @classmethod
     def of(cls, T: Tensor, alpha: Tensor, mean_alpha: Tensor) -> Profile:

@@ -21,31 +21,18 @@ REFERENCE_ENERGY = 10.0
 
 @dataclass(frozen=True)
 class Channels:
-    """Constants of readout channels; they broadcast to the signals, whose first axis is that of the events.
+    """Constants of readout channels; they broadcast to the signals, whose first axis is that of the events."""
 
-    Args:
-        calibration: Factors around 1, 0 where a channel is dead.
-        non_uniformity: Spread of the response from event to event.
-        photo_electrons: Per GeV; 0 without photo-statistics.
-        excess_noise: Factor of their variance.
-        pixels: That can fire; infinite without.
-        assumed_pixels: The number that the correction for saturation takes.
-        largest: Largest signal [GeV]; infinite without a limit.
-        noise: [GeV].
-        coherent_noise: Common to the channels of a layer [GeV].
-        threshold: [GeV]; minus infinity where all channels are read out.
-    """
-
-    calibration: Tensor
-    non_uniformity: Tensor
-    photo_electrons: Tensor
-    excess_noise: Tensor
-    pixels: Tensor
-    assumed_pixels: Tensor
-    largest: Tensor
-    noise: Tensor
-    coherent_noise: Tensor
-    threshold: Tensor
+    calibration: Tensor  # factors around 1, 0 where a channel is dead
+    non_uniformity: Tensor  # spread of the response from event to event
+    photo_electrons: Tensor  # per GeV; 0 without photo-statistics
+    excess_noise: Tensor  # factor of their variance
+    pixels: Tensor  # that can fire; infinite without
+    assumed_pixels: Tensor  # the number that the correction for saturation takes
+    largest: Tensor  # largest signal [GeV]; infinite without a limit
+    noise: Tensor  # [GeV]
+    coherent_noise: Tensor  # common to the channels of a layer [GeV]
+    threshold: Tensor  # [GeV]; minus infinity where all channels are read out
 
     def respond(self, signal: Tensor, calibration: Tensor, common: Tensor, generator: torch.Generator) -> Tensor:
         """Turn visible energies [GeV] into those before noise.

@@ -35,31 +35,18 @@ _ONE_THREAD_WORK = 2e8
 
 @dataclass(frozen=True)
 class Plan:
-    """The numbers of a training run.
+    """The numbers of a training run."""
 
-    Attributes:
-        hidden: Width of each hidden layer.
-        batch_size: Events in a step.
-        epochs: Passes over the training sample, at most.
-        learning_rate: The highest of the schedule.
-        rule: How it came about.
-        schedule: How it changes; not at all for ``lbfgs``, which looks for the length of every step.
-        patience: Epochs without a better validation loss after which training stops.
-        threads: CPU threads of each process.
-        processes: How many share the events of a step.
-        parameters: Weights and biases of the network.
-    """
-
-    hidden: tuple[int, ...]
-    batch_size: int
-    epochs: int
-    learning_rate: float
-    rule: str
-    schedule: str
-    patience: int
-    threads: int
-    processes: int
-    parameters: int
+    hidden: tuple[int, ...]  # width of each hidden layer
+    batch_size: int  # events in a step
+    epochs: int  # passes over the training sample, at most
+    learning_rate: float  # the highest of the schedule
+    rule: str  # how it came about
+    schedule: str  # how it changes; not at all for lbfgs, which looks for the length of every step
+    patience: int  # epochs without a better validation loss after which training stops
+    threads: int  # CPU threads of each process
+    processes: int  # how many share the events of a step
+    parameters: int  # weights and biases of the network
 
 
 def make_plan(

@@ -76,21 +76,13 @@ def design(data: Data, settings: TrainingSettings, init: Model | None = None) ->
 
 
 class Prepared(NamedTuple):
-    """What a training begins with.
+    """What a training begins with."""
 
-    Attributes:
-        state: Its state.
-        train: Training events.
-        validation: Validation events.
-        anchor: The anchor.
-        table: Makes the table of another side.
-    """
-
-    state: State
-    train: Table
-    validation: Table
-    anchor: Anchor
-    table: Callable[[Side], Table]
+    state: State  # its state
+    train: Table  # training events
+    validation: Table  # validation events
+    anchor: Anchor  # the anchor
+    table: Callable[[Side], Table]  # makes the table of another side
 
 
 def prepare(

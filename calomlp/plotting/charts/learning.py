@@ -42,17 +42,11 @@ _PANELS = (
 
 @dataclass(frozen=True)
 class Training:
-    """What a report or a model records of its training.
+    """What a report or a model records of its training."""
 
-    Attributes:
-        history: The epochs.
-        summary: What came of them.
-        events: Number of training events; 0 if that is not known.
-    """
-
-    history: Sequence[Mapping[str, Any]]
-    summary: Mapping[str, Any]
-    events: int = 0
+    history: Sequence[Mapping[str, Any]]  # the epochs
+    summary: Mapping[str, Any]  # what came of them
+    events: int = 0  # number of training events; 0 if that is not known
 
     @classmethod
     def of_report(cls, report: Report) -> Training:
