@@ -9,8 +9,8 @@ import numpy as np
 from iminuit import Minuit
 from numpy.typing import NDArray
 
-from calomlp.evaluation.estimators import Measurement
 from calomlp.evaluation.histogram import BIN_WIDTH, Histogram
+from calomlp.evaluation.measurement import Measurement
 
 _REACH = 8.0  # core sigma
 _FINENESS = 16  # bins in a core sigma

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from calomlp.evaluation.crystal_ball import fit_crystal_ball
 from calomlp.evaluation.histogram import BIN_WIDTH, Histogram, Joint
+from calomlp.evaluation.measurement import Measurement
 from calomlp.evaluation.names import MEAN, QUADRATURE, WIDTHS
 from calomlp.evaluation.widths import OF_WIDTH, Counts, Row, Sample
 
@@ -26,14 +28,6 @@ value then."""
 _REPLICAS = 200
 _LARGE = 50  # events
 _FINENESS = 32  # bins in a sigma that are enough
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """A number with its standard error."""
-
-    value: float
-    error: float
 
 
 @dataclass(frozen=True)
@@ -75,8 +69,6 @@ def estimate_all(histogram: Histogram, options: Options) -> dict[str, Measuremen
     found = {name: _measured(row) for name, row in rows.items()} | _moments(histogram, rows["rms"])
     chosen = WIDTHS[options.width]
     if options.width == "crystal_ball":
-        from calomlp.evaluation.crystal_ball import fit_crystal_ball  # noqa: PLC0415 - it needs the estimators
-
         found |= fit_crystal_ball(histogram, found["core_mean"].value, found["core_sigma"].value)
     if chosen.location in found:
         found["bias"] = Measurement(found[chosen.location].value - 1, found[chosen.location].error)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from calomlp.errors import UsageError, did_you_mean
-from calomlp.evaluation.estimators import Measurement
+from calomlp.evaluation.measurement import Measurement
 from calomlp.evaluation.report import Bin, Curve, Ratio, Report
 from calomlp.evaluation.summary import is_fitted
 from calomlp.units import listed

@@ -17,9 +17,10 @@ from calomlp.data.sources import FileRecord
 from calomlp.documents import from_document, to_document
 from calomlp.errors import ArtefactError, InputError
 from calomlp.evaluation.bins import EnergyBins
-from calomlp.evaluation.estimators import Measurement, Options
+from calomlp.evaluation.estimators import Options
 from calomlp.evaluation.histogram import Histogram
 from calomlp.evaluation.importance import Importance
+from calomlp.evaluation.measurement import Measurement
 from calomlp.evaluation.resolution import ResolutionFit, ResponseFit
 from calomlp.evaluation.response import Unusual
 from calomlp.evaluation.slices import Dependence

@@ -11,7 +11,8 @@ from iminuit import Minuit
 from iminuit.cost import LeastSquares
 from numpy.typing import NDArray
 
-from calomlp.evaluation.estimators import Measurement, Options
+from calomlp.evaluation.estimators import Options
+from calomlp.evaluation.measurement import Measurement
 from calomlp.evaluation.names import LINEAR, QUADRATURE
 from calomlp.model.spread import non_negative_least_squares
 

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calomlp.errors import InputError
-from calomlp.evaluation.estimators import Measurement, Options, estimate_all
+from calomlp.evaluation.estimators import Options, estimate_all
+from calomlp.evaluation.measurement import Measurement
 from calomlp.evaluation.response import Accumulator, Added
 from calomlp.units import listed
 

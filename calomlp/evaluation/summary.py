@@ -11,9 +11,10 @@ import numpy as np
 
 from calomlp.errors import ArtefactError, InputError
 from calomlp.evaluation.bins import EnergyBins
-from calomlp.evaluation.estimators import MIN_QUOTED, MIN_SHOWN, Measurement, Options, estimate_all, resolution_ratio
+from calomlp.evaluation.estimators import MIN_QUOTED, MIN_SHOWN, Options, estimate_all, resolution_ratio
 from calomlp.evaluation.histogram import Histogram
 from calomlp.evaluation.importance import importances
+from calomlp.evaluation.measurement import Measurement
 from calomlp.evaluation.report import Bin, Comparison, Context, Curve, Linearity, Ratio, Report
 from calomlp.evaluation.resolution import fit_resolution, fit_response
 from calomlp.evaluation.response import Accumulator, Unusual, grouped

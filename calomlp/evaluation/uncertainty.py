@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calomlp.evaluation.bins import EnergyBins
-from calomlp.evaluation.estimators import Measurement, Options, estimate_all, resolution_in
+from calomlp.evaluation.estimators import Options, estimate_all, resolution_in
 from calomlp.evaluation.histogram import Histogram, Joint
+from calomlp.evaluation.measurement import Measurement
 from calomlp.evaluation.response import Added, joints
 from calomlp.evaluation.widths import ONE_SIGMA
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from calomlp.evaluation.estimators import Measurement
+from calomlp.evaluation.measurement import Measurement
 from calomlp.evaluation.report import Bin, Report
 from calomlp.evaluation.resolution import MIN_POINTS
 from calomlp.evaluation.statistics import IN_DOMAIN

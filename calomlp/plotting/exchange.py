@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterator, Mapping
 from itertools import combinations
 
-from calomlp.evaluation.estimators import Measurement
+from calomlp.evaluation.measurement import Measurement
 from calomlp.evaluation.report import Report
 from calomlp.evaluation.resolution import TERMS
 

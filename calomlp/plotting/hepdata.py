@@ -13,7 +13,7 @@ from typing import Any
 from hepdata_lib import Table, Uncertainty, Variable
 
 from calomlp.evaluation.bins import POINTS
-from calomlp.evaluation.estimators import Measurement
+from calomlp.evaluation.measurement import Measurement
 from calomlp.evaluation.report import Bin, Ratio, Report
 from calomlp.evaluation.resolution import TERMS
 from calomlp.evaluation.slices import Dependence

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from calomlp.evaluation.estimators import Measurement
+from calomlp.evaluation.measurement import Measurement
 
 
 def decimals_of(error: float) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from calomlp.evaluation.estimators import MIN_QUOTED, Measurement
+from calomlp.evaluation.estimators import MIN_QUOTED
+from calomlp.evaluation.measurement import Measurement
 from calomlp.evaluation.names import MEAN, QUADRATURE, WIDTHS
 from calomlp.evaluation.report import Bin, Comparison, Curve, Report
 from calomlp.evaluation.resolution import TERMS, ResolutionFit

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from calomlp.errors import UsageError, did_you_mean
-from calomlp.evaluation.estimators import Measurement
+from calomlp.evaluation.measurement import Measurement
 from calomlp.evaluation.report import Bin, Curve, Ratio, Report
 from calomlp.plotting.chart import NothingToDraw, literal
 from calomlp.plotting.look import Look, cycle, looks

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from calomlp.cli.console import print_tables
-from calomlp.evaluation.estimators import Measurement
+from calomlp.evaluation.measurement import Measurement
 from calomlp.evaluation.slices import Dependence, Slice
 from calomlp.plotting.report_tables import report_tables
 from calomlp.plotting.tables import Table

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from calomlp.evaluation.estimators import Measurement
+from calomlp.evaluation.measurement import Measurement
 from calomlp.evaluation.report import Report
 from calomlp.evaluation.slices import Dependence, Slice, Trend
 from calomlp.plotting.exchange import to_tsv

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from calomlp.evaluation.estimators import Measurement
+from calomlp.evaluation.measurement import Measurement
 from calomlp.evaluation.report import Report
 from calomlp.plotting.markdown import to_markdown
 from calomlp.plotting.quantity import count, energy_range, with_error
