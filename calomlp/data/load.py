@@ -103,7 +103,7 @@ def load(sources: Sequence[Source], recipe: Recipe, reading: Reading) -> Data:
 def _check(sources: Sequence[Source], recipe: Recipe, reading: Reading, tally: Tally) -> _Files:
     """Open and check every file before the first is read."""
     good: list[Source] = []
-    records: list[FileRecord] = []
+    known: dict[str, FileRecord] = {}
     for source in sources:
         try:
             with open_rows(source, recipe.layout, recipe.branches) as rows:
@@ -112,12 +112,12 @@ def _check(sources: Sequence[Source], recipe: Recipe, reading: Reading, tally: T
         except InputError as error:
             tally.skip(source, error, allowed=reading.skip_bad_files)
             continue
-        remember(records, record)
+        remember(known, record)
         good.append(source)
         reading.interrupt.check()
     if not good:
         raise InputError(f"none of {len(sources)} files can be read: {next(iter(tally.files.values()))}")
-    return list(zip(good, records, strict=True))
+    return list(zip(good, known.values(), strict=True))
 
 
 def _read(files: _Files, recipe: Recipe, reading: Reading, tally: Tally, keeper: InMemory | OnDisk) -> list[int | None]:

@@ -124,16 +124,15 @@ def describe(rows: Rows | Table) -> FileRecord:
     return FileRecord(source.label, source.tree or "", rows.identity, rows.entries, source.true_energy, friends)
 
 
-def remember(records: list[FileRecord], record: FileRecord) -> None:
-    """Add a file to those that are already known.
+def remember(known: dict[str, FileRecord], record: FileRecord) -> None:
+    """Add a file to those that are already known, by their identities.
 
     Raises:
         InputError: If it is one of them under another name.
     """
-    for other in records:
-        if other.identity == record.identity:
-            raise InputError(f"{record.path}: this is the same file as {other.path}: name it once")
-    records.append(record)
+    if other := known.get(record.identity):
+        raise InputError(f"{record.path}: this is the same file as {other.path}: name it once")
+    known[record.identity] = record
 
 
 @dataclass(frozen=True)

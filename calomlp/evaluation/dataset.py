@@ -99,14 +99,14 @@ def make_plan(sources: Sequence[Source], *, hits: bool, interrupt: Interrupt) ->
     Raises:
         InputError: If a file lacks a branch, cannot be read, or does not go with the others.
     """
-    records: list[FileRecord] = []
+    known: dict[str, FileRecord] = {}
     distinct: Array = np.empty(0)
     true_axis = True
     layouts = []
     for source in sources:
         with open_table(source) as table:
             n_layers = check_table(table, hits=hits)
-            remember(records, describe(table))
+            remember(known, describe(table))
             layouts.append((n_layers, _layers(table.source, n_layers)))
             if layouts[-1] != layouts[0]:
                 raise InputError(f"{table.source}: has other layers than {sources[0]}: draw them apart")
@@ -118,13 +118,13 @@ def make_plan(sources: Sequence[Source], *, hits: bool, interrupt: Interrupt) ->
                     distinct = np.concatenate([distinct[:MAX_ENERGIES], distinct[-1:]])
                 interrupt.check()
     if not len(distinct):
-        raise InputError(f"{', '.join(record.path for record in records)}: no events")
+        raise InputError(f"{', '.join(record.path for record in known.values())}: no events")
     n_layers, layers = layouts[0]
     low, high = distinct, distinct
     if len(distinct) > MAX_ENERGIES:
         edges = np.geomspace(distinct[0], distinct[-1], ENERGY_BINS + 1)
         low, high = edges[:-1], edges[1:]
-    events = sum(record.events for record in records)
+    events = sum(record.events for record in known.values())
     return Plan(events, n_layers, Stack(layers) if layers else None, low, high, true_axis)
 
 

@@ -325,7 +325,7 @@ def _context(whole: _Pass, records: Iterable[FileRecord], settings: Mapping[str,
 def _check(whole: _Pass, sources: Sequence[Source], tally: Tally) -> tuple[list[Source], list[FileRecord]]:
     """Open every file before long work begins; return those that are used."""
     good: list[Source] = []
-    records: list[FileRecord] = []
+    known: dict[str, FileRecord] = {}
     for source in sources:
         try:
             with open_rows(source, whole.recipe.layout, whole.recipe.branches) as rows:
@@ -334,11 +334,11 @@ def _check(whole: _Pass, sources: Sequence[Source], tally: Tally) -> tuple[list[
         except InputError as error:
             tally.skip(source, error, allowed=whole.wishes.skip_bad_files)
             continue
-        remember(records, record)
+        remember(known, record)
         good.append(source)
     if not good:
         raise InputError(f"none of {len(sources)} files can be read: {next(iter(tally.files.values()))}")
-    return good, records
+    return good, list(known.values())
 
 
 def _check_branches(whole: _Pass, rows: Rows) -> None:
