@@ -176,7 +176,7 @@ def sections(found: Found) -> Iterator[str]:
     yield EVENT.format(cache=found.cache, sent=found.sent)
     yield "## 10⁹ simulated showers"
     yield table(
-        ("", "core hours", "memory of a job [GB]", "disk [TB]"),
+        ("", "core hours", "memory of a process [GB]", "disk [TB]"),
         [
             (beam, hours(one.seconds * SHOWERS), f"{one.peak / GIGA:.2f}", f"{disk * SHOWERS / TERA:.2f}")
             for beam, (one, disk) in found.simulate.items()
@@ -217,7 +217,7 @@ def sections(found: Found) -> Iterator[str]:
                 hours(found.file.seconds * FILES),
                 f"{(found.file.peak + found.file.memory * FILES) / GIGA:.1f}",
                 f"{found.overhead * FILES / GIGA:.1f}",
-                f"{found.requests * FILES:.1e}",
+                f"{found.requests * FILES / 1e6:.1f} million",
             )
         ],
     )
@@ -226,7 +226,7 @@ def sections(found: Found) -> Iterator[str]:
         requests=found.requests,
         latency=hours(0.03 * found.requests * FILES),
         header=found.header * FILES / 1e6,
-        most=HEADER / found.header,
+        most=HEADER / found.header / 1e6,
     )
 
 
@@ -242,9 +242,9 @@ def processor() -> str:
 
 HEAD = """# Limits, on paper
 
-What very large work would take, from rates that were measured at a size that fits a small machine. Made by `python -m
-tests.benchmarks.limits` on {machine}, in time of the processor; the differences of two sizes of the same work, so that
-imports do not count. Other machines differ by factors, seldom by more than two.
+What very large work would take, from rates that were measured at a size that fits a small machine: {machine}.
+They are differences of two sizes of the same work, in time of the processor, so that imports do not count; other machines
+differ by a factor, seldom by more than two. Made by `python -m tests.benchmarks.limits`.
 
 ## Measured
 
@@ -276,10 +276,10 @@ whether more would help, and a part of the files is a fair sample."""
 OPENED = """Most of the {opening:.0f} ms is what uproot takes to read the description of a tree, twice, because every
 file is looked at before long work begins. What breaks first:
 
-1. **Latency**: {requests:.0f} requests for each file, one after the other. At 30 ms each they take {latency} hours.
-   Merge small files, or let processes or an array share them.
+1. **Latency**: {requests:.0f} requests for each file, which take {latency} hours if each is answered after 30 ms. Merge small
+   files, or let processes or an array share them.
 2. **The header of the model**, which names every training file: {header:.0f} of the 100 MB that readers of safetensors
-   accept, which are full at {most:.0e} files.
+   accept, which are full at {most:.1g} million files.
 3. The command line of a shell, long before: name files by a quoted pattern, or in `@list.txt`."""
 
 
