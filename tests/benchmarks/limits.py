@@ -14,8 +14,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from calomlp.model.file import read_model
 from tests.benchmarks.commands import Used, run
 from tests.benchmarks.measure import table
@@ -161,7 +159,7 @@ def over_a_network(folder: Path) -> tuple[float, float, float]:
 
 def sections(found: Found) -> Iterator[str]:
     """Yield the parts of LIMITS.md."""
-    yield HEAD.format(machine=f"{os.cpu_count()} cores of {processor()}, torch {torch.__version__}")
+    yield HEAD.format(machine=f"{os.cpu_count()} cores of {processor()}")
     work = {
         **{f"`simulate` {beam}": (slope, f"{disk:.0f}") for beam, (slope, disk) in found.simulate.items()},
         "`train`, one epoch and all around it": (found.train, f"{found.asked:.0f}"),
@@ -242,9 +240,9 @@ def processor() -> str:
 
 HEAD = """# Limits, on paper
 
-What very large work would take, from rates that were measured at a size that fits a small machine: {machine}.
-They are differences of two sizes of the same work, in time of the processor, so that imports do not count; other machines
-differ by a factor, seldom by more than two. Made by `python -m tests.benchmarks.limits`.
+What very large work would take, from rates that were measured at a size that fits a small machine, {machine}.
+They are differences of two sizes of the same work, in time of the processor, so that imports do not count; other
+machines differ by a factor, seldom by more than two. Made by `python -m tests.benchmarks.limits`.
 
 ## Measured
 
@@ -276,8 +274,8 @@ whether more would help, and a part of the files is a fair sample."""
 OPENED = """Most of the {opening:.0f} ms is what uproot takes to read the description of a tree, twice, because every
 file is looked at before long work begins. What breaks first:
 
-1. **Latency**: {requests:.0f} requests for each file, which take {latency} hours if each is answered after 30 ms. Merge small
-   files, or let processes or an array share them.
+1. **Latency**: {requests:.0f} requests for each file, which take {latency} hours if each is answered after 30 ms. Merge
+   small files, or let processes or an array share them.
 2. **The header of the model**, which names every training file: {header:.0f} of the 100 MB that readers of safetensors
    accept, which are full at {most:.1g} million files.
 3. The command line of a shell, long before: name files by a quoted pattern, or in `@list.txt`."""
