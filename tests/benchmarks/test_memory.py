@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 
 import pytest
 
 from calomlp.model.file import Model, read_model
+from tests.benchmarks.commands import run
 from tests.benchmarks.showers import ELECTRONS
-from tests.conftest import ROOT
 
 pytestmark = pytest.mark.benchmark
 
@@ -20,12 +18,9 @@ EVENTS = 20_000_000
 def trained(data: Path, folder: Path, memory: str) -> tuple[Model, float]:
     """Train in a process of its own; return the model and the peak of the memory that was resident [GB]."""
     model = folder / f"{memory}.safetensors"
-    options = ["--memory", memory, "--cache", str(folder / "cache"), "--epochs", "1", "-q", "-o", str(model)]
-    command = [sys.executable, "-m", "calomlp", "train", str(data), *options]
-    process = os.posix_spawn(sys.executable, command, {**os.environ, "PYTHONPATH": str(ROOT)})
-    _, status, usage = os.wait4(process, 0)
-    assert os.waitstatus_to_exitcode(status) == 0
-    return read_model(str(model), model.name), usage.ru_maxrss * 1024 / 1e9
+    options = ("--memory", memory, "--cache", "cache", "--epochs", 1, "-q", "-o", model.name)
+    used = run(folder, "train", data, *options)
+    return read_model(str(model), model.name), used.memory / 1e9
 
 
 def test_twenty_million_events_in_half_a_gigabyte(tmp_path: Path) -> None:
