@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -20,21 +17,15 @@ from calomlp.model.file import Model, write_model
 from calomlp.progress import Progress
 from calomlp.streams import Streams
 from calomlp.training.settings import TrainingSettings
+from tests.benchmarks.commands import run
 from tests.benchmarks.showers import ELECTRONS, Beam
-from tests.conftest import ROOT, fitted, linear_showers
+from tests.conftest import fitted, linear_showers
 
 pytestmark = pytest.mark.benchmark
 
 EVENTS, ROUNDS, RATIO = 2_000_000, 5, 0.8
 MANY, MEMORY = 50_000_000, 1.0  # GB, with the 0.4 that the imports take
 COLUMN = "layer_energy"
-
-MEASURED = """
-import resource, subprocess, sys
-subprocess.run(sys.argv[1:], check=True)
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
-"""
-"""Says the peak of a command [kB]; by itself, as a process begins with the peak of the one that it is started by."""
 
 
 def model_of(beam: Beam, folder: Path) -> Model:
@@ -91,14 +82,9 @@ def test_fifty_million_events_in_bounded_memory(tmp_path: Path) -> None:
     model = fitted(showers(tmp_path / "few.root", 5000), TrainingSettings(epochs=2, ensemble=1))
     write_model(tmp_path / "m.safetensors", model)
     showers(tmp_path / "many.root", MANY)
-    command = [sys.executable, "-m", "calomlp", "predict", "m.safetensors", "many.root", "-o", "e.root", "-q"]
-    start = time.perf_counter()
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-c", MEASURED, *command], cwd=tmp_path, env=environment, capture_output=True, check=True
-    )
-    peak = int(done.stdout.splitlines()[-1]) * 1024 / 1e9
-    print(f"\n{MANY / 1e6:.0f} million events in {time.perf_counter() - start:.0f} s, {peak:.2f} GB at most", end="")
+    used = run(tmp_path, "predict", "m.safetensors", "many.root", "-o", "e.root", "-q")
+    peak = used.memory / 1e9
+    print(f"\n{MANY / 1e6:.0f} million events in {used.seconds:.0f} s of the processor, {peak:.2f} GB at most", end="")
     with uproot.open(tmp_path / "e.root") as file:
         assert file["events"].num_entries == MANY
     assert peak < MEMORY
