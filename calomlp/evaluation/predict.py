@@ -112,10 +112,10 @@ def predict(
     if processes.rank:
         found = Predicted.by(request.models)  # the first one counts the files that cannot be read
     good = {output: sources for output, sources in outputs.items() if all(source in work.known for source in sources)}
-    if processes.size > 1 and len(good) == 1:
+    if processes.size > 1 and [len(sources) > 1 for sources in good.values()] == [True]:
         _write_together(work, *good.popitem(), found)
     else:
-        own = [list(good.items())[place] for place in processes.own(len(good))]
+        own = list(good.items())[processes.rank :: processes.size]
         progress.start("predicting", work.entries([source for _, sources in own for source in sources]), "entries")
         for output, sources in own:
             one = Predicted.by(request.models)
@@ -135,17 +135,7 @@ def predict(
 
 @dataclass(frozen=True)
 class _Work:
-    """What every step of a prediction needs.
-
-    Attributes:
-        request: What is to be predicted.
-        outputs: By the name of the output, the files whose entries follow each other in it.
-        artefact: Where outputs are written.
-        progress: Told of every chunk.
-        interrupt: Looked at after every chunk.
-        processes: Those that work together.
-        known: Identity and entries of the files that can be read.
-    """
+    """What every step of a prediction needs: the arguments of :func:`predict`, and what is known of the files."""
 
     request: Request
     outputs: Mapping[str, Sequence[Source]]
@@ -153,7 +143,7 @@ class _Work:
     progress: Progress
     interrupt: Interrupt
     processes: Processes
-    known: dict[Source, tuple[str, int]] = field(default_factory=dict)
+    known: dict[Source, tuple[str, int]] = field(default_factory=dict)  # identity and entries of those that can be read
 
     def entries(self, sources: Iterable[Source]) -> int:
         """Return how many entries some files have together."""

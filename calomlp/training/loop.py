@@ -238,7 +238,7 @@ def validate(regressor: Regressor, events: Table, loss: str) -> Performance:
         found[:, filled : filled + some.shape[1]] = some
         filled, seen = filled + some.shape[1], seen + len(part)
     value = sum(events.processes.gather(total)) / len(events)
-    ordered = torch.cat(events.processes.gather(found[:, :filled]), dim=1).sort(dim=1).values
+    ordered = torch.cat(events.processes.gather(found[:, :filled].clone()), dim=1).sort(dim=1).values
     low, high = (ordered[:, min(int(share * ordered.shape[1]), ordered.shape[1] - 1)] for share in (LOW, HIGH))
     resolution, pull = ((high - low) / 2).tolist()
     return Performance(value, resolution, pull)

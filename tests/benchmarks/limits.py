@@ -242,7 +242,7 @@ HEAD = """# Limits, on paper
 
 What very large work would take, from rates that were measured at a size that fits a small machine, {machine}.
 They are differences of two sizes of the same work, in time of the processor, so that imports do not count; other
-machines differ by a factor, seldom by more than two. Made by `python -m tests.benchmarks.limits`.
+machines differ by a factor. Made by `python -m tests.benchmarks.limits`.
 
 ## Measured
 
@@ -268,11 +268,10 @@ LEARNED = """A large training has five epochs; all but the first look at its own
 tests/benchmarks/test_predict.py` give them a hundred million and fifty million); processes, arrays and machines share
 their files.
 
-A network of some thousand weights has learned what there is from a hundredth of these rows: `--learning-curve` says
-whether more would help, and a part of the files is a fair sample."""
+Whether so many rows are worth it, `--learning-curve` says on a part of the files."""
 
-OPENED = """Most of the {opening:.0f} ms is what uproot takes to read the description of a tree, twice, because every
-file is looked at before long work begins. What breaks first:
+OPENED = """A good part of the {opening:.0f} ms is what uproot takes to read the description of a tree, twice, because
+every file is looked at before long work begins. What breaks first:
 
 1. **Latency**: {requests:.0f} requests for each file, which take {latency} hours if each is answered after 30 ms. Merge
    small files, or let processes or an array share them.

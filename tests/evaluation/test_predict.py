@@ -320,6 +320,11 @@ def test_a_file_that_breaks_off_leaves_its_output_out(
     assert [path.name for path in tmp_path.glob("*out-*")] == ["out-b.root"]
     with pytest.raises(InputError, match=r"broken\.root"):
         predict(replace(request, skip_bad_files=False), outputs, Streams().artefact, **options)
+    alone = {str(tmp_path / "alone" / "out.root"): [broken]}
+    (tmp_path / "alone").mkdir()
+    for share in in_threads(2, lambda ranked: predict(request, alone, Streams().artefact, **options, processes=ranked)):
+        assert (share.outputs, [*share.tally.files]) == ([], ["broken.root"])
+    assert not list((tmp_path / "alone").iterdir())
 
 
 def test_files_that_do_not_fit(models: dict[str, Model], make_root: Make, tmp_path: Path) -> None:
