@@ -105,7 +105,7 @@ def _inspect_data(session: Session, source: Source) -> None:
 
     with open_file(source) as file:
         trees = summarise(file, session.interrupt)
-    suggestions = suggest(trees, _argument(source), named=source.tree is not None)
+    suggestions = suggest(trees, source, _argument(source))
     summary = {
         "trees": [tree.as_dict() for tree in trees],
         "suggestions": asdict(suggestions) if suggestions else None,

@@ -1,121 +1,130 @@
-"""The automatic choice of features: shapes of the showers in hits and layers, where they are recognised.
+"""The automatic choice of features: what a detector reads out, and nothing else.
 
-Hits are a list of energies with, in the same collection, a list of layer numbers or of positions along z, such as
-``hit_energy`` and ``hit_layer``, or ``Calorimeter.energy`` and ``Calorimeter.position.z``. Layers are an array of
-energies with a fixed number of elements and a name such as ``layer_energy[30]``. If it holds what the hits add up to,
-these are their layers; otherwise the hits are added up. The layers feed the anchor, the shapes say how the shower
-looks, and other lists of the collection are covered by them.
+The energies are those of :mod:`calomlp.data.readouts`, whose names :mod:`calomlp.data.names` recognises.
+The same deposits enter once: of branches whose sums are proportional event by event, the one that is nearest to the
+readout. Where the measured object is and how wide, and numbers of hits and cells, are for the network alone. All other
+branches are left out with a reason.
 """
 
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
-import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
-from calomlp.data.columns import Column
-from calomlp.data.expressions import quote_branch
-from calomlp.data.names import BOOKKEEPING, ENERGY_LIKE, TRUTH_LIKE, looks_like_energy
-from calomlp.data.reductions import reduction, together
+from calomlp.data.expressions import Expression, quote_branch
+from calomlp.data.names import BEAM_LINE, OBJECTS, Role, is_one_of, role_of, words
+from calomlp.data.readouts import Readout, readouts
+from calomlp.data.reductions import elements, reduction
 from calomlp.data.rows import Rows
-from calomlp.errors import InputError
+from calomlp.errors import InputError, UsageError, did_you_mean
 from calomlp.units import listed
 
 logger = logging.getLogger(__name__)
 
-MIP_SHARE = 0.15
-"""The energy that this share of the hits is below is taken for that of a minimum ionising particle (MIP).
+_SAME_DEPOSITS = 0.3  # ratio of two sums that varies by less than this share of what either varies is that of the same
+_EXACT = 1e-3  # relative variation that rounding may leave between two copies
+_TOGETHER = 64  # events of about the same energy
+_MAX_COMPARED = 500  # readouts that are compared with each other
+_FEWEST = 20  # events that tell whether two are the same
+_MAX_ELECTRIC_CHARGE = 10
+_NAMED = 12
+_COVERED = "the features of its hits stand for it"
 
-Cells are read out from about half a MIP on, so that few hits are below one. For electrons, pions and muons of 2 to
-80 GeV this is 0.8 to 1.0 MIP in the scintillator calorimeter of the simulation, and 0.6 to 1.2 of the mean MIP of the
-three stacks in the silicon one. The most probable hit energy is a MIP for tracks only: in the dense core of an electron
-shower it is several.
-"""
-
-START_MIPS = 6
-"""Three layers with more than this hold a shower: a track leaves one MIP in each."""
-
-SPECTRUM_MIPS = (1, 2, 4, 7, 12, 20, 40)
-"""Inner edges of the spectrum of hit energies."""
-
-_MIN_LAYERS = 3  # fewer have no shape
-_MANY_LAYERS = 8  # fewer have no first five and last five
-_MAX_LAYERS = 200  # more are numbers of something else
-_SAME = 0.2  # relative deviation of layers from hits that noise and calibration may leave
-
-_LAYERS = re.compile(r"lay|plane|slab|depth|profile", re.IGNORECASE)
-_LAYER = re.compile(r"layer$|(^|[._i])lay$", re.IGNORECASE)
-_X, _Y, _Z = (re.compile(rf"^(pos(ition)?[._]?)?{axis}$", re.IGNORECASE) for axis in "xyz")
-
+_FOR_NETWORK = (Role.POSITION, Role.LAYER, Role.TIME, Role.SHAPE, Role.COUNT)
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class _Hits:
-    """Branches of a collection of hits."""
+class Choice:
+    """Features, and why other branches are none.
 
-    energy: str  # energies
-    layer: str | None  # numbers of the layers
-    z: str | None  # positions along the shower
-    across: tuple[str, ...]  # positions x and y across it; empty if they are not there
-    members: frozenset[str]  # all lists of the collection, and what may be the number of their elements
+    Attributes:
+        features: Expressions.
+        energies: Those of them that the anchor combines.
+        left_out: By branch, the reason.
+    """
 
-
-@dataclass(frozen=True)
-class _Choice:
-    """Features, and the branches that they stand for."""
-
-    layers: str  # expression for the energies of the layers
-    shapes: tuple[str, ...]  # expressions for the shapes
-    branches: frozenset[str]  # what enters in no other way
+    features: tuple[str, ...]
+    energies: tuple[str, ...]
+    left_out: Mapping[str, str]
 
 
-def automatic(table: Rows, target: frozenset[str], reserved: frozenset[str] | set[str]) -> list[str]:
+def automatic(
+    table: Rows,
+    target: Expression | None,
+    reserved: frozenset[str] | set[str],
+    exclude: Sequence[str] = (),
+    mip: float | None = None,
+) -> Choice:
     """Choose features.
-
-    What belongs to no hits and layers is a feature itself; a list enters as its sum and its number of elements, which
-    empty events have, too. Branches that look like truth, or that only count events, are left out and named in the log.
 
     Args:
         table: An open file; its first events tell the number of layers and the energy of a MIP.
-        target: Branches of the target.
+        target: The true energy, if it is known.
         reserved: Branches that have another use.
-
-    Returns:
-        Expressions.
+        exclude: Patterns of the names of branches that are not to be taken.
+        mip: Energy of a minimum ionising particle in the unit of the hits; ``None`` to look for it.
 
     Raises:
-        InputError: If nothing is left to use.
+        InputError: If no energy is recognised.
+        UsageError: If a pattern matches no branch.
     """
-    truth = [name for name in table.columns if TRUTH_LIKE.search(name) or name in target]
+    left_out = _not_asked_for(table, target, reserved, exclude)
+    roles = _roles(table, [name for name in table.columns if name not in left_out])
+    found = readouts(table, roles, mip)
+    if not found:
+        roles |= {name: Role.ENERGY for name, role in roles.items() if role is Role.MATERIAL and _is_active(name)}
+        found = readouts(table, roles, mip)
+    if not found:
+        raise InputError(_nothing_recognised(table, left_out, roles))
+    kept, copies = _without_copies(table, target, found)
+    beam_line = [item for item in kept if is_one_of(BEAM_LINE, item.branch)]
+    anchored = [item for item in kept if item not in beam_line] or kept
+    for_network, counts = _for_network(table, roles, kept)
+    features = [text for item in kept for text in (item.energies, *item.shapes)] + list(map(quote_branch, for_network))
+    read = frozenset().union(*(Expression.parse(text).branches for text in features))
+    covered = frozenset().union(*(item.covers for item in kept))
+    for name in table.columns:
+        if name not in read and name not in left_out:
+            left_out[name] = (
+                copies.get(name) or counts.get(name) or (_COVERED if name in covered else _reason(roles[name]))
+            )
+    logger.info("features: %s", ", ".join([*map(_shown, kept, range(len(kept))), *for_network]))
+    for reason, names in by_reason(left_out).items():
+        logger.info("left out, %s: %s", reason, listed(names, _NAMED))
+    return Choice(tuple(features), tuple(item.energies for item in anchored), left_out)
+
+
+def by_reason(left_out: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return the branches that are left out for each reason."""
+    found: dict[str, list[str]] = {}
+    for name, reason in left_out.items():
+        found.setdefault(reason, []).append(name)
+    return found
+
+
+def _not_asked_for(
+    table: Rows, target: Expression | None, reserved: frozenset[str] | set[str], exclude: Sequence[str]
+) -> dict[str, str]:
+    """Return the branches that have another use or are excluded, with the reason."""
     keys = {_last(name) for name in reserved}
-    counters = [name for name in table.columns if BOOKKEEPING.search(name) or _last(name) in keys]
-    counters = [name for name in counters if name not in truth]
-    lengths = [f"n{name}" for name, column in table.columns.items() if column.jagged]  # count() says the same
-    left_out = {*truth, *counters, *lengths, *reserved}
-    usable = {name: column for name, column in table.columns.items() if name not in left_out}
-    features, shown = list[str](), list[str]()
-    for choice in _choices(table, usable):
-        features += [choice.layers, *choice.shapes]
-        short = f"p{len(shown)}" if "(" in choice.layers else choice.layers
-        defined = choice.layers if short == choice.layers else f"{short} = {choice.layers}"
-        shown.append(", ".join([defined, *(shape.replace(choice.layers, short) for shape in choice.shapes)]))
-        usable = {name: column for name, column in usable.items() if name not in choice.branches}
-    others = [text for column in usable.values() for text in _plain(column)]
-    if not features and not others:
-        reasons = {"looks like truth": truth, "counts events": counters}
-        why = "".join(f"; {listed(names)} {reason}" for reason, names in reasons.items() if names)
-        raise InputError(f"{table.source}: no numeric branch is left to be a feature: name some with --features{why}")
-    logger.info("features: %s", ", ".join(shown + others))
-    for reason, names in (("look like truth", truth), ("only count events", counters)):
-        if names:
-            logger.info("left out, because they %s: %s", reason, ", ".join(names))
-    return features + others
+    left_out = {name: "the target" for name in (target.branches if target else ()) if name in table.columns}
+    lengths = {f"n{name}": name for name, column in table.columns.items() if column.jagged}
+    left_out |= {
+        length: f"the number of elements of {name}" for length, name in lengths.items() if length in table.columns
+    }
+    left_out |= {name: "it has another use" for name in table.columns if name in reserved or _last(name) in keys}
+    for pattern in exclude:
+        names = [name for name in table.columns if fnmatchcase(name, pattern)]
+        if not names:
+            raise UsageError(f"--exclude {pattern!r} is no branch: {did_you_mean(pattern, table.columns)}")
+        left_out |= dict.fromkeys(names, "excluded")
+    return left_out
 
 
 def _last(name: str) -> str:
@@ -123,139 +132,124 @@ def _last(name: str) -> str:
     return name.rpartition(".")[2]
 
 
-def _plain(column: Column) -> list[str]:
-    name = quote_branch(column.name)
-    return [f"{function}({name})" for function in ("sum", "count")] if column.jagged else [name]
+def _roles(table: Rows, names: Sequence[str]) -> dict[str, Role]:
+    """Return what branches hold; whether a charge is electric is told by its numbers, which are few and whole."""
+    flags = {name for name in names if np.dtype(table.columns[name].kind).kind == "b"}
+    roles = {name: Role.BOOKKEEPING if name in flags else role_of(name) for name in names}
+    charges = [name for name, role in roles.items() if role is Role.CHARGE]
+    for _, first in table.chunks(charges) if charges and table.entries else ():
+        for name in charges:
+            values, _ = elements(first[name])
+            if np.any(values % 1 != 0) or np.any(np.abs(values) > _MAX_ELECTRIC_CHARGE):
+                roles[name] = Role.SIGNAL
+        break
+    return roles
 
 
-def _choices(table: Rows, columns: Mapping[str, Column]) -> Iterator[_Choice]:
-    """Yield what is chosen for hits, then for layers that belong to none."""
-    lists = {name: column for name, column in columns.items() if column.jagged and table.entries}
-    arrays = {name: column.shape[0] for name, column in columns.items() if _is_array(column)}
-    for hits in _collections(lists):
-        choice = _choose_hits(table, hits, arrays)
-        if choice:
-            arrays = {name: size for name, size in arrays.items() if name not in choice.branches}
-            yield choice
-    for name, size in arrays.items():
-        if size >= _MIN_LAYERS and _LAYERS.search(name):  # crystals and towers have no depth
-            layers = quote_branch(name)
-            yield _Choice(layers, tuple(_in_depth(layers, size)), frozenset({name}))
+def _is_active(name: str) -> bool:
+    """Tell whether a material may be what is read out: a single block of a simulation is often called absorber."""
+    return not is_one_of(frozenset({"dead", "passive"}), name)
 
 
-def _is_array(column: Column) -> bool:
-    return not column.jagged and len(column.shape) == 1 and looks_like_energy(column.name)
+def _nothing_recognised(table: Rows, left_out: Mapping[str, str], roles: Mapping[str, Role]) -> str:
+    reasons = by_reason({**left_out, **{name: _reason(role) for name, role in roles.items()}})
+    why = "".join(f"; {reason}: {listed(names)}" for reason, names in reasons.items())
+    return f"{table.source}: no branch is recognised as an energy: name the features with --features{why}"
 
 
-def _collections(lists: Mapping[str, Column]) -> Iterator[_Hits]:
-    """Yield collections of hits: lists of energies and of layers or positions whose names begin alike."""
-    free = [name for name, column in lists.items() if not column.nested and not column.shape]
-    prefixes = {
-        name[: end.end()] for name in free if looks_like_energy(name) for end in re.finditer(r"(?<=[^\W_])[._]", name)
-    }
-    for prefix in sorted(prefixes, key=lambda prefix: (-len(prefix), prefix)):
-        members = {name.removeprefix(prefix): name for name in free if name.startswith(prefix)}
-        places = [_shortest(members, pattern) for pattern in (_LAYER, _Z, _X, _Y)]
-        energies = {short: name for short, name in members.items() if name not in places and looks_like_energy(name)}
-        energy = _shortest(energies, ENERGY_LIKE) or _shortest(energies, re.compile(""))
-        layer, z, x, y = places
-        if energy and (layer or z):
-            free = [name for name in free if not name.startswith(prefix)]
-            covered = [name for name in lists if name.startswith(prefix)]
-            number = f"n{prefix.rstrip('._')}"
-            yield _Hits(energy, layer, z, (x, y) if x and y else (), frozenset([*covered, number]))
+def _reason(role: Role) -> str:
+    if role in _FOR_NETWORK:
+        return f"{role.value}, but not of what is measured"
+    return "there is an energy beside it" if role is Role.TRANSVERSE else role.value
 
 
-def _shortest(members: Mapping[str, str], pattern: re.Pattern[str]) -> str | None:
-    """Return the name whose part after the prefix fits, the shortest of several."""
-    return members.get(min((short for short in members if pattern.search(short)), key=len, default=""))
+def _shown(readout: Readout, number: int) -> str:
+    """Return the features of a readout with a short name for an expression that comes again and again."""
+    short = f"p{number}" if "(" in readout.energies and readout.shapes else readout.energies
+    defined = readout.energies if short == readout.energies else f"{short} = {readout.energies}"
+    return ", ".join([defined, *(shape.replace(readout.energies, short) for shape in readout.shapes)])
 
 
-def _choose_hits(table: Rows, hits: _Hits, arrays: Mapping[str, int]) -> _Choice | None:
-    """Return layers and shapes of hits, or nothing if they are not what their names promise.
+def _without_copies(
+    table: Rows, target: Expression | None, found: Sequence[Readout]
+) -> tuple[list[Readout], dict[str, str]]:
+    """Return the readouts of different deposits in their order, and of what the others are copies.
 
-    Args:
-        table: Where they are.
-        hits: Their branches.
-        arrays: Names and sizes of arrays of energies, one of which may be their layers.
+    Two of the same deposits, such as layers with and without quenching, or hits and their contributions, have sums
+    whose ratio varies by less than :data:`_SAME_DEPOSITS` of what either varies among events of about the same energy.
     """
-    names = [name for name in (hits.energy, hits.layer, hits.z, *hits.across) if name]
-    _, first = next(iter(table.chunks([*names, *arrays])))
-    try:
-        (energies, *places), _ = together(*(first[name] for name in names))
-    except ValueError:  # of other elements
-        return None
-    above = energies[(energies > 0) & np.isfinite(energies)]
-    if not len(above):
-        return None
-    number, layers = _in_layers(table, hits, dict(zip(names[1:], places, strict=True)))
-    mip = float(np.quantile(above, MIP_SHARE))
-    where = f" in {number} layers" if number > 1 else ""
-    logger.info("%s: hits%s; %.0f %% are below %.3g, taken for a MIP", hits.energy, where, 100 * MIP_SHARE, mip)
+    if len(found) < 2 or len(found) > _MAX_COMPARED or not table.entries:
+        return list(found), {}
+    _, first = next(iter(table.chunks({item.branch for item in found} | (target.branches if target else set()))))
     add = reduction("sum")
-    sums = add(first[hits.energy])
-    scales = {name: _scale(add(first[name]), sums) for name, size in arrays.items() if size >= number}
-    name, scale = next(((name, scale) for name, scale in scales.items() if scale), ("", 1.0))
-    layers = quote_branch(name) if name else layers
-    shapes = [*_in_depth(layers, arrays.get(name, number), START_MIPS * scale * mip), *_of_hits(hits, mip)]
-    return _Choice(layers, tuple(shapes), hits.members | {name})
-
-
-def _in_layers(table: Rows, hits: _Hits, places: Mapping[str, Array]) -> tuple[int, str]:
-    """Return the number of layers and an expression for their energies: the sum of all, if there is no telling.
-
-    The whole file is searched for the largest number of a layer, because rare showers reach the last ones.
-
-    Positions tell the layers if they are in planes; each has a layer as thick as the closest of them are apart.
-    """
-    energy = quote_branch(hits.energy)
-    if hits.layer and np.isin(places[hits.layer], np.arange(_MAX_LAYERS)).all():
-        number = 1 + max(int(ak.max(columns[hits.layer], initial=0)) for _, columns in table.chunks([hits.layer]))
-        return number, f"layers({energy}, {quote_branch(hits.layer)}, {number})"
-    planes = np.unique(places[hits.z]) if hits.z else np.zeros(1)
-    if hits.z and len(planes) > 1 and np.isfinite(planes).all():
-        thickness = np.diff(planes).min()
-        number = 1 + round((planes[-1] - planes[0]) / thickness)
-        low = planes[0] - thickness / 2
-        if number <= _MAX_LAYERS:
-            ends = f"{low:.6g}, {low + number * thickness:.6g}"
-            return number, f"layers({energy}, {quote_branch(hits.z)}, {number}, {ends})"
-    return 1, f"sum({energy})"
-
-
-def _scale(layers: Array, hits: Array) -> float | None:
-    """Return the factor from the energy of the hits to that of layers, if there is one; shape [events] each."""
     with np.errstate(all="ignore"):
-        scale = layers.sum() / hits.sum()
-        deviation = np.abs(layers - scale * hits).sum() / np.abs(layers).sum()
-    return float(scale) if scale > 0 and deviation < _SAME else None
+        sums = {item.branch: np.log(np.asarray(add(first[item.branch]), np.float64)) for item in found}
+        truth = np.log(np.asarray(add(target(first)), np.float64)) if target else None
+    distinct: list[Readout] = []
+    copies: dict[str, str] = {}
+    for item in sorted(found, key=lambda item: item.rank):
+        own = sums[item.branch]
+        same = next((other for other in distinct if _is_copy(own, sums[other.branch], truth)), None)
+        if same is None:
+            distinct.append(item)
+        else:
+            copies |= dict.fromkeys(item.covers, f"the same deposits as {same.branch}")
+    return [item for item in found if item in distinct], copies
 
 
-def _in_depth(layers: str, number: int, threshold: float | None = None) -> list[str]:
-    """Return shapes of layers, as many as make sense for their number.
+def _is_copy(one: Array, other: Array, truth: Array | None) -> bool:
+    """Tell whether two logarithms of energies are those of the same deposits, shape [events] each."""
+    good = np.isfinite(one) & np.isfinite(other) & (True if truth is None else np.isfinite(truth))
+    if np.count_nonzero(good) < max(_FEWEST, len(good) / 2):
+        return False
+    one, other = one[good], other[good]
+    if truth is None:
+        return _variation(one - other, one) < _EXACT
+    truth = truth[good]
+    between = _variation(one - other, truth)
+    return between < max(_EXACT, _SAME_DEPOSITS * min(_variation(one - truth, truth), _variation(other - truth, truth)))
 
-    Args:
-        layers: Expression for their energies.
-        number: Of the layers.
-        threshold: Energy of three layers in a shower; without it the start is left out.
+
+def _variation(values: Array, truth: Array) -> float:
+    """Return half the width of the middle 68 % of values among events of about the same true energy."""
+    order = np.argsort(truth, kind="stable")
+    size = min(_TOGETHER, len(order))
+    blocks = values[order][: len(order) // size * size].reshape(-1, size)
+    low, high = np.quantile(blocks, [0.1587, 0.8413], axis=1)
+    return float(np.median(high - low)) / 2
+
+
+def _for_network(table: Rows, roles: Mapping[str, Role], kept: Sequence[Readout]) -> tuple[list[str], dict[str, str]]:
+    """Return single numbers that say where the measured object is, how wide, and of how many hits and cells.
+
+    Returns:
+        Their branches; and others with the reason why these are none.
     """
-    if number < _MIN_LAYERS:
-        return []
-    shapes = [f"depth({layers})", f"depth_rms({layers})", *(f"depth({layers}, {share})" for share in (0.1, 0.5, 0.9))]
-    if number >= _MANY_LAYERS:
-        shapes += [f"shower_start({layers}, {threshold:.3g})"] if threshold else []
-        shapes += [f"share({layers}[{part}], {layers})" for part in (":5", "-5:", "-2:")]
-    return shapes
-
-
-def _of_hits(hits: _Hits, mip: float) -> list[str]:
-    """Return shapes of hits: their width, their number, also per energy, the largest one, and their spectrum."""
-    energy = quote_branch(hits.energy)
-    edges = ", ".join(f"{factor * mip:.3g}" for factor in SPECTRUM_MIPS)
-    return [
-        *([f"lateral_rms({energy}, {', '.join(map(quote_branch, hits.across))})"] if hits.across else []),
-        f"log1p(count({energy}))",
-        f"share(count({energy}), {energy})",
-        f"share(max({energy}), {energy})",
-        f"spectrum({energy}, {edges})",
+    named = frozenset(words(item.branch)[0] for item in kept)
+    lists = [item.branch for item in kept if table.columns[item.branch].jagged]
+    possible = [
+        name
+        for name, role in roles.items()
+        if role in _FOR_NETWORK and not table.columns[name].jagged and not table.columns[name].shape
+        if _is_of_the_object(name, role, named)
     ]
+    if not possible or not table.entries:
+        return possible, {}
+    _, first = next(iter(table.chunks({*possible, *lists})))
+    counts = {name: elements(first[name])[1] for name in lists}
+    left_out = {}
+    for name in possible:
+        if not np.isfinite(np.asarray(first[name], np.float64)).all():
+            left_out[name] = "not always finite"
+        for of, count in counts.items():
+            if np.array_equal(first[name], count):
+                left_out[name] = f"the number of elements of {of}"
+    return [name for name in possible if name not in left_out], left_out
+
+
+def _is_of_the_object(name: str, role: Role, readouts: frozenset[str]) -> bool:
+    """Tell whether a number belongs to what is measured and not to a jet, a vertex or a second particle."""
+    before = frozenset(words(name)[:-1])
+    if role is Role.COUNT:
+        return True
+    return bool(before & (OBJECTS | readouts)) if before or role is Role.TIME else True

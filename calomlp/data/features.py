@@ -152,31 +152,47 @@ def per_event(
     return np.broadcast_to(values, (events,)) if values.ndim == 0 else values
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What the user says about the features.
+
+    Attributes:
+        features: Expressions; empty for the automatic choice.
+        also: Expressions that are added to either.
+        exclude: Patterns of names of branches that are not chosen automatically.
+        energies: Expressions that are energies, which the anchor combines; empty for those that look like it.
+        mip: Energy of a minimum ionising particle, in the unit of the hits; ``None`` to look for it.
+    """
+
+    features: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    energies: tuple[str, ...] = ()
+    mip: float | None = None
+
+
 def choose(
-    table: Rows,
-    target: Expression,
-    wanted: Sequence[str],
-    energies: Sequence[str],
-    reserved: frozenset[str] | set[str] = frozenset(),
-) -> FeatureSet:
+    table: Rows, target: Expression, wanted: Wanted, reserved: frozenset[str] | set[str] = frozenset()
+) -> tuple[FeatureSet, dict[str, str]]:
     """Decide on the features: those that were asked for, or else those of :mod:`calomlp.data.automatic`.
 
     Args:
         table: An open file; the features' shapes are read off its first events.
         target: The target, which must not be a feature.
-        wanted: Expressions that were asked for; empty for the automatic choice.
-        energies: Expressions that are energies; empty for those that look like it.
+        wanted: What was asked for.
         reserved: Branches that have another use, and are no features unless they are asked for.
+
+    Returns:
+        The features, and the branches that an automatic choice left out, with the reason.
 
     Raises:
         InputError: If a branch is not there, or nothing is left to use.
         UsageError: If an expression is not in the feature language.
     """
-    texts = (
-        list(dict.fromkeys([*wanted, *energies]))
-        if wanted
-        else [*automatic(table, target.branches, reserved), *energies]
-    )
+    if wanted.features and (wanted.exclude or wanted.mip is not None):
+        raise UsageError("--exclude and --mip go with the automatic choice of features: leave --features out")
+    chosen = None if wanted.features else automatic(table, target, reserved, wanted.exclude, wanted.mip)
+    texts = [*(chosen.features if chosen else wanted.features), *wanted.also, *wanted.energies]
     expressions = [Expression.parse(text) for text in dict.fromkeys(texts)]
     for expression in expressions:
         if not expression.branches:
@@ -184,15 +200,20 @@ def choose(
         table.require(expression.branches)
         if expression.branches & target.branches:
             raise UsageError(f"feature {expression.text!r} reads the target {target.text!r}: leave it out")
-    flags = [expression.text in energies if energies else is_energy(expression.text) for expression in expressions]
+    named = wanted.energies or (chosen.energies if chosen else ())
+    asked = () if wanted.energies else wanted.also if chosen else texts
+    flags = [item.text in named or (item.text in asked and is_energy(item.text)) for item in expressions]
     if not any(flags):
         logger.warning("no feature looks like an energy, so the anchor combines them all; name them with --energies")
         flags = [True] * len(expressions)
     shapes = _shapes(table, expressions)
-    return FeatureSet(
+    features = FeatureSet(
         Feature(expression.text, shape, energy)
         for expression, shape, energy in zip(expressions, shapes, flags, strict=True)
     )
+    read = features.branches
+    left_out = chosen.left_out if chosen else {}
+    return features, {name: reason for name, reason in left_out.items() if name not in read}
 
 
 def is_energy(text: str) -> bool:
@@ -209,8 +230,10 @@ def _is_energy(node: ast.expr) -> bool:
             return _is_energy(node.value)
         case ast.Call(func=ast.Name(id="sum" | "layers"), args=[argument, *_]):
             return _is_energy(argument)
-        case ast.BinOp(op=ast.Add() | ast.Sub()):
+        case ast.BinOp(op=ast.Add()):
             return _is_energy(node.left) and _is_energy(node.right)
+        case ast.BinOp(op=ast.Sub()):  # of a pedestal, say
+            return _is_energy(node.left)
         case ast.BinOp(op=ast.Mult() | ast.Div(), right=ast.Constant()):
             return _is_energy(node.left)
         case ast.BinOp(op=ast.Mult(), left=ast.Constant()):

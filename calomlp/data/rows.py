@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calomlp.data.columns import Column
-from calomlp.data.names import BOOKKEEPING
+from calomlp.data.names import counts_events
 from calomlp.data.reader import Table
 from calomlp.errors import BadValueError, InputError
 
@@ -68,7 +68,7 @@ class Rows:
             (friend, name)
             for friend in friends
             for name in friend.columns
-            if BOOKKEEPING.search(name) and name in table.columns and np.dtype(friend.columns[name].kind).kind in "iu"
+            if counts_events(name) and name in table.columns and np.dtype(friend.columns[name].kind).kind in "iu"
         ]
         if self.source.true_energy is not None:
             self.columns[TRUE_ENERGY] = Column(TRUE_ENERGY)

@@ -44,6 +44,7 @@ class Recipe:
         layout: What one event is.
         missing: Values that stand for a missing one.
         on_bad: One of :data:`~calomlp.data.settings.ON_BAD`.
+        left_out: Branches that an automatic choice of the features left out, with the reason.
     """
 
     features: FeatureSet
@@ -55,6 +56,7 @@ class Recipe:
     layout: Layout = field(default_factory=Layout)
     missing: tuple[float, ...] = ()
     on_bad: str = REFUSE
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def branches(self) -> frozenset[str]:

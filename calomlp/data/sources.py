@@ -44,6 +44,9 @@ class Source:
         return f"{self.label}:{self.tree}" if self.tree else self.label
 
 
+_DECIMAL_MARK = re.compile(r"(?<=\d)[p,_-](?=\d)")
+
+
 @dataclass(frozen=True)
 class FileRecord:
     """A file as a model or report remembers it.
@@ -121,7 +124,8 @@ def energies_from_names(sources: Sequence[Source], pattern: str) -> list[Source]
     Args:
         sources: The files.
         pattern: A regular expression, searched for in the name of the file, else in those of its folders. Its one group
-            is the energy in GeV, or in the unit that the group is named after; ``p`` may stand for the decimal point.
+            is the energy in GeV, or in the unit that the group is named after. Between two digits of it a ``p``, a
+            comma, an underscore or a hyphen may stand for the decimal point.
 
     Raises:
         UsageError: If this is not such a pattern.
@@ -143,7 +147,7 @@ def energies_from_names(sources: Sequence[Source], pattern: str) -> list[Source]
         match = compiled.search(path.name) or compiled.search(str(path.parent))
         if match is None:
             raise InputError(f"{source.label}: its name does not match {pattern!r}, so its true energy is unknown")
-        text = f"{match[1].replace('p', '.')} {unit}"
+        text = f"{_DECIMAL_MARK.sub('.', match[1])} {unit}"
         energy = parse_quantity(text, "GeV", where=f"{source.label}: energy in the name")
         named.append(replace(source, true_energy=energy.value))
     return named

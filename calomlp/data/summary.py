@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,7 +9,7 @@ import awkward as ak
 import numpy as np
 
 from calomlp.data.columns import Column
-from calomlp.data.names import COUNT_LIKE, ENERGY_LIKE
+from calomlp.data.names import energy_in
 from calomlp.data.reader import RootFile, Table
 from calomlp.errors import InputError
 from calomlp.interrupt import Interrupt
@@ -18,7 +17,6 @@ from calomlp.interrupt import Interrupt
 MAX_EVENTS = 100_000
 """At most so many events are read, from the beginning of a tree; fewer if they are large."""
 
-_SHORT_ENERGY = re.compile(r"^e_?(true|truth|gen|mc|beam)$|^(true|truth|gen|mc|beam)_?e$", re.IGNORECASE)
 _MAX_BYTES = 256 << 20
 _MAX_TREES = 4  # that are described if none was named
 
@@ -67,8 +65,7 @@ class BranchSummary:
     @property
     def looks_like_energy(self) -> bool:
         """Whether its name is that of an energy, be it measured or true."""
-        found = ENERGY_LIKE.search(self.name) or _SHORT_ENERGY.search(self.name)
-        return bool(found) and not COUNT_LIKE.match(self.name)
+        return energy_in(self.name)
 
     @property
     def layout(self) -> str:

@@ -65,6 +65,7 @@ def write_model(path: Path, model: Model) -> None:
         "layout": asdict(recipe.layout),
         "missing": list(recipe.missing),
         "on_bad": recipe.on_bad,
+        "left_out": dict(recipe.left_out),
         "architecture": asdict(model.regressor.architecture),
         "files": [asdict(record) for record in model.files],
         "envelope": asdict(model.envelope),
@@ -132,6 +133,7 @@ def _build(document: Mapping[str, Any], tensors: Mapping[str, Any]) -> Model:
         from_document(Layout, document["layout"]),
         tuple(document["missing"]),
         document["on_bad"],
+        document.get("left_out", {}),
     )
     return Model(
         regressor,

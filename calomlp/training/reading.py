@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calomlp.data.expressions import Expression
-from calomlp.data.features import FeatureSet, choose
+from calomlp.data.features import FeatureSet, Wanted, choose
 from calomlp.data.layouts import open_rows
 from calomlp.data.load import Data, Reading, load
 from calomlp.data.rows import Layout
@@ -47,6 +47,9 @@ def check_init(settings: TrainingSettings, init: Model | None) -> None:
     form, plain = init.regressor.architecture, TrainingSettings()
     wanted = {
         "features": [feature.expression for feature in init.recipe.features],
+        "also": (),
+        "exclude": (),
+        "mip": None,
         "hidden": ",".join(map(str, form.hidden)) or "none",
         "activation": form.activation,
         "regress": form.target,
@@ -77,6 +80,7 @@ def plan_recipe(sources: Sequence[Source], settings: TrainingSettings, init: Mod
     grouped = {settings.split_by} if settings.split_by and settings.split_by != BY_ENERGY else set()
     reserved = grouped | (weight.branches if weight else set())
     needed = target.branches | reserved | (cut.branches if cut else set())
+    wanted = Wanted(settings.features, settings.also, settings.exclude, settings.energies, settings.mip)
     for source in sources:
         last = source is sources[-1]
         try:
@@ -85,17 +89,27 @@ def plan_recipe(sources: Sequence[Source], settings: TrainingSettings, init: Mod
                 if not (rows.entries or last):  # the first file with events tells the shapes
                     continue
                 if init is not None:
+                    left_out = init.recipe.left_out
                     features = init.recipe.features
                     init.recipe.check(rows, features.branches)
                 else:
-                    features = choose(
-                        rows, target, settings.features, settings.energies, reserved | {settings.group_by}
-                    )
+                    features, left_out = choose(rows, target, wanted, reserved | {settings.group_by})
                 break
         except InputError:
             if last or settings.on_bad_file != SKIP:
                 raise
-    return Recipe(features, target, split, settings.split_by, cut, weight, layout, settings.missing, settings.on_bad)
+    return Recipe(
+        features,
+        target,
+        split,
+        settings.split_by,
+        cut,
+        weight,
+        layout,
+        settings.missing,
+        settings.on_bad,
+        left_out,
+    )
 
 
 def load_data(sources: Sequence[Source], recipe: Recipe, reading: Reading) -> Data:

@@ -57,9 +57,21 @@ class _TrainingSettings:
     target: str = setting("true_energy", "True energy: a branch or an expression.", "-t", panel=DATA, metavar="EXPR")
     features: tuple[str, ...] = setting(
         (),
-        "Features: branches or expressions; repeat the flag. Default: every numeric branch but truth.",
+        "Features: branches or expressions; repeat the flag. Default: what the detector reads out, as inspect shows.",
         panel=DATA,
         metavar="EXPR",
+    )
+    also: tuple[str, ...] = setting(
+        (), "A branch or expression to add to the features; repeat the flag.", panel=DATA, metavar="EXPR"
+    )
+    exclude: tuple[str, ...] = setting(
+        (), "A branch that is not to be chosen, or a pattern: 'hcal_*'; repeat the flag.", panel=DATA, metavar="NAME"
+    )
+    mip: float | None = setting(
+        None,
+        "Energy of a minimum ionising particle in a cell, in the unit of the hits. Default: from their spectrum.",
+        panel=DATA,
+        metavar="E",
     )
     energies: tuple[str, ...] = setting(
         (),

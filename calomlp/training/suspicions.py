@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from calomlp.data.layouts import open_rows
 from calomlp.data.load import Data
-from calomlp.data.names import MISSING_MARKS, TRUTH_LIKE
+from calomlp.data.names import MISSING_MARKS, looks_like_truth
 from calomlp.data.sample import MAX_BEAM_ENERGIES, Sample
 from calomlp.data.sources import Source
 from calomlp.units import listed
@@ -60,7 +60,7 @@ def _target(data: Data, sample: Sample, sources: Sequence[Source]) -> Iterator[s
 def _others(data: Data, sources: Sequence[Source]) -> str:
     """Say what else might be the true energy."""
     with open_rows(sources[0], data.recipe.layout) as rows:
-        truth = [name for name in rows.columns if TRUTH_LIKE.search(name) and name not in data.recipe.target.branches]
+        truth = [name for name in rows.columns if looks_like_truth(name) and name not in data.recipe.target.branches]
     return f"; {data.recipe.target.text} may not be the truth: there is also {listed(truth)}" if truth else ""
 
 
@@ -68,7 +68,7 @@ def _features(data: Data, sample: Sample) -> Iterator[str]:
     truth = [
         feature.expression
         for feature, branches in zip(data.recipe.features, data.recipe.features.branches_of_each, strict=True)
-        if any(TRUTH_LIKE.search(branch) for branch in branches)
+        if any(map(looks_like_truth, branches))
     ]
     if truth:
         yield f"features that look like truth: {listed(truth)}; a network that sees them learns nothing of the detector"

@@ -10,7 +10,7 @@ import pytest
 import uproot
 
 from calomlp.data.expressions import Expression
-from calomlp.data.features import choose
+from calomlp.data.features import Wanted, choose
 from calomlp.data.layouts import open_rows
 from calomlp.data.reader import open_table
 from calomlp.data.rows import Layout
@@ -45,7 +45,7 @@ def samples(path: Path) -> int:
     """Read the columns and make features, true energies and the split of them, as a training does."""
     target = Expression.parse("true_energy")
     with open_rows(Source(str(path), None, path.name), Layout()) as rows:
-        recipe = Recipe(choose(rows, target, COLUMNS[:1], []), target, Split())
+        recipe = Recipe(choose(rows, target, Wanted(tuple(COLUMNS[:1])))[0], target, Split())
         return sum(len(chunk) for chunk in read_events(rows, recipe, Tally()))
 
 

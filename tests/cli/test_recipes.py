@@ -15,7 +15,7 @@ import uproot
 
 from calomlp.cli.options import TABLES
 from calomlp.data.expressions import Expression
-from calomlp.data.features import FeatureSet, choose
+from calomlp.data.features import Wanted, choose
 from calomlp.data.layouts import open_rows
 from calomlp.data.rows import Layout
 from calomlp.data.sources import Source
@@ -173,7 +173,8 @@ def test_a_recipe_reads_files_from_the_wild(recipe: str, file: str, rename: dict
         rows.require(needed)
         read = 0
         for entries, columns in rows.chunks(needed):
-            matrix = FeatureSet(choose(rows, target, features, table.get("energies", []))).matrix(columns)
+            wanted = Wanted(tuple(features), energies=tuple(table.get("energies", [])))
+            matrix = choose(rows, target, wanted)[0].matrix(columns)
             assert matrix.shape == (len(entries), len(matrix[0])) if len(entries) else True
             read += len(entries)
         assert read == rows.entries

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from calomlp.data.expressions import _FUNCTIONS, Expression
-from calomlp.data.features import Feature, FeatureSet, choose, is_energy
+from calomlp.data.features import Feature, FeatureSet, Wanted, choose, is_energy
 from calomlp.data.layouts import open_rows
 from calomlp.data.rows import Layout
 from calomlp.data.sources import Source
@@ -30,18 +30,46 @@ COLUMNS = {
 
 def chosen(make_root: Make, columns: dict[str, Any] = COLUMNS, **options: Any) -> FeatureSet:
     with open_rows(make_root(columns), Layout()) as table:
-        return choose(table, TARGET, options.get("wanted", []), options.get("energies", []))
+        return choose(table, TARGET, Wanted(**options))[0]
 
 
-def test_without_a_wish_everything_numeric_but_truth_is_a_feature(
+def test_without_a_wish_the_readout_is_taken_and_all_else_is_named(
     make_root: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO):
-        features = chosen(make_root)
-    expressions = ["layer_energy", "depth", "sum(hit_e)", "count(hit_e)"]
+        features = chosen(make_root, COLUMNS | {"voltage": np.arange(3.0)})
+    expressions = ["layer_energy", "sum(hit_e)", "count(hit_e)", "depth"]
     assert [feature.expression for feature in features] == expressions
-    assert "beam, true_vertex, mcEnergy" in caplog.text
-    assert "only count events: event_id" in caplog.text
+    for sentence in (
+        "left out, the target: beam",
+        "left out, looks like truth: true_vertex, mcEnergy",
+        "left out, counts or labels events, or what is in them: event_id",
+        "left out, not recognised as a readout: voltage",
+    ):
+        assert sentence in caplog.text
+
+
+def test_what_is_added_and_taken_away(make_root: Make) -> None:
+    features = chosen(make_root, also=("log1p(depth)", "true_vertex"), exclude=("hit_*", "dep?h"))
+    assert [feature.expression for feature in features] == ["layer_energy", "log1p(depth)", "true_vertex"]
+    features = chosen(make_root, features=("layer_energy",), also=("sum(hit_e)",))
+    assert [(feature.expression, feature.energy) for feature in features] == [
+        ("layer_energy", True),
+        ("sum(hit_e)", True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"exclude": ("hits",)}, "--exclude 'hits' is no branch: did you mean 'hit_e'"),
+        ({"exclude": ("hit_e",), "features": ("depth",)}, "--exclude and --mip go with the automatic choice"),
+        ({"mip": 1.0, "features": ("depth",)}, "leave --features out"),
+    ],
+)
+def test_what_says_nothing_is_refused(make_root: Make, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        chosen(make_root, **options)
 
 
 def test_what_looks_like_an_energy_feeds_the_anchor(make_root: Make) -> None:
@@ -73,6 +101,8 @@ def test_what_looks_like_an_energy_feeds_the_anchor(make_root: Make) -> None:
         ("depth", False),
         ("theta", False),
         ("n_hits", False),
+        ("hit_energy - pedestal", True),
+        ("sum(hit_energy[hit_energy > 3 * noise])", True),
     ],
 )
 def test_energies_are_recognised_by_name_and_dimension(text: str, energy: bool) -> None:
@@ -106,26 +136,27 @@ def test_features_share_what_they_have_in_common(monkeypatch: pytest.MonkeyPatch
 
 
 def test_energies_can_be_named(make_root: Make) -> None:
-    features = chosen(make_root, wanted=["depth", "layer_energy"], energies=["depth"])
+    features = chosen(make_root, features=("depth", "layer_energy"), energies=("depth",))
     assert [feature.energy for feature in features] == [True, False]
 
 
 def test_with_no_energy_in_sight_the_anchor_combines_everything(
     make_root: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
-    features = chosen(make_root, {"beam": np.arange(3.0), "x": np.arange(3.0), "y": np.arange(3.0)})
+    columns = {"beam": np.arange(3.0), "x": np.arange(3.0), "y": np.arange(3.0)}
+    features = chosen(make_root, columns, features=("x", "y"))
     assert list(features.energy_columns) == [0, 1]
     assert "--energies" in caplog.text
 
 
 def test_a_jagged_feature_is_refused_with_a_way_out(make_root: Make) -> None:
     with pytest.raises(InputError, match=r"max\(hit_e\)"):
-        chosen(make_root, wanted=["hit_e"])
+        chosen(make_root, features=("hit_e",))
 
 
 def test_the_target_is_no_feature(make_root: Make) -> None:
     with pytest.raises(UsageError, match="reads the target"):
-        chosen(make_root, wanted=["beam * 2"])
+        chosen(make_root, features=("beam * 2",))
 
 
 def test_nothing_left_to_be_a_feature(make_root: Make) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import pytest
 import uproot
 
 from calomlp.data.reader import open_file
-from calomlp.data.sources import Source
+from calomlp.data.sources import Source, energies_from_names
 from calomlp.data.suggestions import PLACEHOLDER, Suggestions, suggest
 from calomlp.data.summary import BranchSummary, TreeSummary, summarise
 from calomlp.errors import InputError
@@ -45,7 +44,7 @@ def branches(source: Source) -> dict[str, BranchSummary]:
 
 
 def suggestions(source: Source) -> Suggestions:
-    found = suggest(look(source), "f.root", named=source.tree is not None)
+    found = suggest(look(source), source, "f.root")
     assert found is not None
     return found
 
@@ -171,24 +170,68 @@ def test_what_looks_like_the_true_energy(make_root: Make, columns: dict[str, Any
 
 
 def test_what_is_suspicious_is_named(make_root: Make) -> None:
-    adc = np.where(np.arange(N) % 9, 5.0, -999.0)
+    adc = np.where(np.arange(N) % 9, np.arange(N) % 7, -999.0)
     gaps = np.where(np.arange(N) % 9, 5.0, np.nan)
     columns = SHOWERS | {"adc": adc, "edep": gaps, "voltage": np.full(N, 3.0), "run": np.ones(N), "odd[3]": np.ones(N)}
     found = suggestions(make_root(columns))
     assert found.notes[1:] == (
         "-999 looks like a missing value in adc: the command leaves such events out",
         "cannot be read: odd[3]",
-        "not always finite: edep",
         "the same in all events that were read: voltage",
+        "not always finite: edep: the command leaves such events out",
     )
     assert "--missing -999 --on-bad skip" in found.command
+    assert {"layer_energy", "sum(hit_energy)", "adc", "edep"} < set(found.features)
+    assert found.left_out["voltage"] == "not recognised as a readout"
+
+
+@pytest.mark.parametrize(
+    ("name", "factor", "unit", "note"),
+    [
+        ("true_energy", 1e3, "MeV", "true_energy goes up to 100000, which looks like MeV"),
+        ("true_energy", 1e6, "keV", "true_energy goes up to 1e+08, which looks like keV"),
+        ("true_energy_keV", 1.0, "keV", "true_energy_keV goes up to 100, which looks like keV"),
+        ("true_energy", 20.0, "GeV", "true_energy goes up to 2000: if these are MeV, say --unit MeV"),
+    ],
+)
+def test_units_are_told(make_root: Make, name: str, factor: float, unit: str, note: str) -> None:
+    found = suggestions(make_root({name: SHOWERS["true_energy"] * factor}))
+    assert found.unit == unit
+    assert found.notes[0] == note
+    assert (f"--unit {unit}" in found.command) is (unit != "GeV")
+
+
+@pytest.mark.parametrize(
+    ("path", "pattern", "notes"),
+    [
+        ("run_3_10GeV.root", "([0-9]+)GeV", ["says 10 GeV; if it means 3.10 GeV", "([0-9][0-9.p,_-]*)"]),
+        ("e_3p5GeV.root", "([0-9][0-9.p,_-]*)GeV", ["says 3.5 GeV"]),
+        ("e_0_5GeV.root", "([0-9][0-9.p,_-]*)GeV", ["says 0.5 GeV; if it means 5 GeV"]),
+        ("e_2.5_GeV.root", "([0-9][0-9.p,_-]*)_GeV", ["says 2.5 GeV"]),
+        ("source_511keV.root", "(?P<keV>[0-9]+)keV", ["says 511 keV"]),
+        ("20GeV_to_30GeV.root", None, []),
+        ("run7.root", None, []),
+    ],
+)
+def test_energies_in_names_of_files(make_root: Make, path: str, pattern: str | None, notes: list[str]) -> None:
+    source = make_root({"ecal": np.arange(1.0, 30.0), "hcal": np.arange(2.0, 31.0)})
+    found = suggest(look(source), source, path)
+    assert found is not None
     words = shlex.split(found.command)
-    features = [after for word, after in pairwise(words) if word == "--features"]
-    assert features == ["layer_energy", "sum(hit_energy)", "count(hit_energy)", "adc"]
+    assert (words[words.index("--target-from-name") + 1] if pattern else None) == pattern
+    assert all(any(note in said for said in found.notes) for note in notes)
+    if pattern:
+        (named,) = energies_from_names([Source(path, None, path)], pattern)
+        assert named.true_energy is not None
+        assert f"says {named.true_energy * (1e6 if 'keV' in path else 1):g}" in found.notes[-1]
 
 
-def test_energies_in_mev_are_told(make_root: Make) -> None:
-    found = suggestions(make_root({"true_energy": SHOWERS["true_energy"] * 1000}))
-    assert found.unit == "MeV"
-    assert found.notes[0] == "true_energy goes up to 100000, which looks like MeV"
-    assert "--unit MeV" in found.command
+def test_what_is_left_out_is_said(make_root: Make) -> None:
+    rng = np.random.default_rng(1)
+    columns = {f"Other{i}.x": rng.normal(size=30) for i in range(250)}
+    columns |= {"true": rng.uniform(1, 9, 30), "e1": rng.normal(size=30), "leak_rear": rng.normal(size=30)}
+    found = suggestions(make_root(columns))
+    assert (found.target, found.features) == ("true", ("e1",))
+    assert len(found.left_out) == 252
+    assert "features: e1" in found.sentences
+    assert "left out, known to a simulation only: leak_rear" in found.sentences
