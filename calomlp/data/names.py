@@ -63,10 +63,13 @@ _BOOKKEEPING = _words(
     "daughter daughters begin end collectionid cellid detid pid particleid trigger hlt l1"
 )
 _MATERIAL = _words("abs absorber absorbers act active passive dead eabs eact edead epassive")
-_SIMULATION = _words(
-    "leak leakage leaked leaks escape escaped escaping esc lost loss losses invisible killed kill cpu cputime realtime "
+_LOSS = _words(
+    "leak leakage leaked leaks escape escaped escaping esc lost loss losses invisible killed kill eleak eloss"
+)
+_SIMULATION = _LOSS | _words(
+    "cpu cputime realtime "
     "secondaries secondary nsecondaries labs lgap step steps tracklength tracklen vertex vtx origin production process "
-    "interaction nuclear binding neutrino neutrinos nu gate world eleak eloss elost wall walltime elapsed"
+    "interaction nuclear binding neutrino neutrinos nu gate world wall walltime elapsed"
 )
 _ERROR = _words("err error errors unc uncertainty dev")
 _TIME = _words("time times t tdc toa tot0 tof timing")
@@ -311,6 +314,11 @@ def energy_in(name: str) -> bool:
             and not _NUMBER_OF.search(name)
         )
     return role in (Role.ENERGY, Role.SIGNAL, Role.TRANSVERSE, Role.MATERIAL)
+
+
+def is_loss(name: str) -> bool:
+    """Tell whether a branch is energy that is lost, as only a simulation knows it."""
+    return role_of(name) is Role.SIMULATION and is_one_of(_LOSS, name)
 
 
 def unit_in(name: str) -> str | None:

@@ -113,6 +113,7 @@ def alarms(report: Report) -> Iterator[str]:
     """Say what looks wrong, a sentence each."""
     statistics = report.statistics
     yield from statistics.tally.losses()
+    yield from warnings_of_training(report)
     first = report.curves[0]
     response = statistics.responses.total(first.name)
     mean = 1 + response.deviation / max(response.events, 1)
@@ -124,6 +125,12 @@ def alarms(report: Report) -> Iterator[str]:
     yield from statistics.suspicions
     yield from _beyond_the_oracle(report)
     yield from _strange(report)
+
+
+def warnings_of_training(report: Report) -> list[str]:
+    """Return what was wrong with the training and is so with its result: features like truth, few energies."""
+    found = report.context.training.get("summary", {}).get("warnings", [])
+    return [item["sentence"] for item in found if item["kind"] != "data"]
 
 
 def out_of_range(statistics: Statistics) -> list[tuple[str, int]]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from calomlp.evaluation.measurement import Measurement
 from calomlp.evaluation.report import Bin, Report
 from calomlp.evaluation.resolution import MIN_POINTS
 from calomlp.evaluation.statistics import IN_DOMAIN
-from calomlp.evaluation.summary import ORACLE, USUAL_STRANGE, is_fitted, out_of_range
+from calomlp.evaluation.summary import ORACLE, USUAL_STRANGE, is_fitted, out_of_range, warnings_of_training
 from calomlp.model.envelope import Envelope
 from calomlp.plotting.points import BANDS, PERCENT
 from calomlp.plotting.quantity import count, energy_range, with_error
@@ -30,6 +30,7 @@ GOOD, MEASURED, LOOK, UNKNOWN = "good", "measured", "look", "not known"
 
 CRITERIA = (
     "How the words are chosen, always with two standard errors. "
+    "Look everywhere if features look like truth or a network can learn the few true energies by heart. "
     "Better than the baselines: good if the mean ratio to each of them is below one. "
     f"Unbiased: good if the response of every bin that is fitted is certain to be within {BANDS[1]:g} % of one, and "
     f"none is certain to be beyond {BANDS[0]:g} %; look if one is. "
@@ -53,8 +54,16 @@ class Answer:
 
 
 def answers(report: Report) -> list[Answer]:
-    """Return what a report comes to: five questions, answered with what is known."""
-    return [_resolution(report), _comparison(report), _bias(report), _overtraining(report), _trust(report)]
+    """Return what a report comes to: five questions, answered with what is known.
+
+    Nothing is good, and no resolution is measured, while a warning of the training stands.
+    """
+    found = [_resolution(report), _comparison(report), _bias(report), _overtraining(report), _trust(report)]
+    warnings = warnings_of_training(report)
+    if not warnings:
+        return found
+    first, *others = (replace(item, status=LOOK) if item.status in (GOOD, MEASURED) else item for item in found)
+    return [replace(first, details=(*warnings, *first.details)), *others]
 
 
 def _resolution(report: Report) -> Answer:

@@ -74,7 +74,7 @@ def find_rate(
             "--find-lr has nothing to find for --optimiser lbfgs, which looks for the length of every step"
         )
     device = find_device(settings.device)
-    data, sample, architecture, plan = arrange(sources, replace(settings, learning_rate=None), reading, init)
+    data, sample, architecture, plan, _ = arrange(sources, replace(settings, learning_rate=None), reading, init)
     with threads(plan.threads):
         state, train, *_ = prepare(data, sample, settings, architecture, reading.room, device, init)
         reading.progress.start("looking for a learning rate", _STEPS, "steps")

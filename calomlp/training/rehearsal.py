@@ -101,7 +101,7 @@ def rehearse(
     """
     began = time.monotonic()
     device = find_device(settings.device)
-    data, sample, architecture, plan = arrange(sources, settings, reading, init)
+    data, sample, architecture, plan, _ = arrange(sources, settings, reading, init)
     with threads(plan.threads):
         prepared = prepare(data, sample, settings, architecture, reading.room, device, init)
         reading_seconds = time.monotonic() - began

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
+from calomlp.data.expressions import quote_branch
 from calomlp.data.layouts import open_rows
 from calomlp.data.load import Data
-from calomlp.data.names import MISSING_MARKS, looks_like_truth
+from calomlp.data.names import MISSING_MARKS, looks_like_energy, looks_like_truth
 from calomlp.data.sample import MAX_BEAM_ENERGIES, Sample
 from calomlp.data.sources import Source
+from calomlp.training.truth import look_for_truth
 from calomlp.units import listed
 
 logger = logging.getLogger(__name__)
 
 _SUSPICIOUS_ENERGY = 10_000.0
-_SUSPICIOUS_PRECISION = 1e-3
-"""A feature that follows the true energy to better than a per mille is no measurement."""
 
 _USUAL, _WILD = 0.999, 1e4
 """A value is wild if it is this many times as large as this share of all."""
@@ -28,7 +31,23 @@ _LOOK = 10_000
 """So many events tell what is usual."""
 
 
-def look_at(data: Data, sample: Sample, sources: Sequence[Source]) -> None:
+class Kind(StrEnum):
+    """What a warning is about."""
+
+    DATA = "data"  # something among the values
+    FEW_ENERGIES = "few energies"  # a network can learn them by heart
+    TRUTH = "truth"  # features look like truth
+
+
+@dataclass(frozen=True)
+class DataWarning:
+    """Something that looks wrong with the training data."""
+
+    kind: Kind
+    sentence: str
+
+
+def look_at(data: Data, sample: Sample, sources: Sequence[Source]) -> list[DataWarning]:
     """Warn of what looks wrong.
 
     Args:
@@ -36,11 +55,20 @@ def look_at(data: Data, sample: Sample, sources: Sequence[Source]) -> None:
         sample: Training events.
         sources: The files.
     """
-    for sentence in (*_target(data, sample, sources), *_features(data, sample), *_empty(data)):
-        logger.warning("%s", sentence)
+    truth = look_for_truth(sources, data.recipe)
+    warnings = [DataWarning(Kind.DATA, sentence) for sentence in _energies_that_are_wrong(data, sample, sources)]
+    warnings += [DataWarning(Kind.FEW_ENERGIES, sentence) for sentence in _few_energies(data, sample)]
+    warnings += [DataWarning(Kind.TRUTH, truth.sentence)] if truth.sentence else []
+    warnings += [DataWarning(Kind.DATA, sentence) for sentence in (*_features(data, sample), *_empty(data))]
+    for warning in warnings:
+        logger.warning("%s", warning.sentence)
+    if truth.worth_adding:
+        adds = " ".join(f"--also {shlex.quote(text)}" for text in truth.worth_adding)
+        logger.info("the line would be better with branches that were left out: %s", adds)
+    return warnings
 
 
-def _target(data: Data, sample: Sample, sources: Sequence[Source]) -> Iterator[str]:
+def _energies_that_are_wrong(data: Data, sample: Sample, sources: Sequence[Source]) -> Iterator[str]:
     distinct = np.unique(sample.true_energy)
     if distinct[-1] > _SUSPICIOUS_ENERGY:
         yield f"true energies go up to {distinct[-1]:g} GeV: if these are MeV, say --unit MeV"
@@ -49,7 +77,11 @@ def _target(data: Data, sample: Sample, sources: Sequence[Source]) -> Iterator[s
             f"all events have the true energy {distinct[0]:g} GeV: the result is this number for whatever comes"
             + _others(data, sources)
         )
-    elif len(distinct) <= MAX_BEAM_ENERGIES and data.recipe.split_by is None:
+
+
+def _few_energies(data: Data, sample: Sample) -> Iterator[str]:
+    distinct = np.unique(sample.true_energy)
+    if 1 < len(distinct) <= MAX_BEAM_ENERGIES and data.recipe.split_by is None:
         yield (
             f"only {len(distinct)} distinct true energies ({listed([f'{energy:g}' for energy in distinct])} GeV): a "
             "network can learn them by heart, and the test does not show it; --split-by energy tests at energies that "
@@ -65,13 +97,6 @@ def _others(data: Data, sources: Sequence[Source]) -> str:
 
 
 def _features(data: Data, sample: Sample) -> Iterator[str]:
-    truth = [
-        feature.expression
-        for feature, branches in zip(data.recipe.features, data.recipe.features.branches_of_each, strict=True)
-        if any(map(looks_like_truth, branches))
-    ]
-    if truth:
-        yield f"features that look like truth: {listed(truth)}; a network that sees them learns nothing of the detector"
     marked = [
         f"{name} is {mark:g} in {number} training events"
         for mark in MISSING_MARKS
@@ -95,11 +120,6 @@ def _features(data: Data, sample: Sample) -> Iterator[str]:
     ]
     if wild:
         yield f"{listed(wild, 3)}: beside such a value all others look alike to the network; leave it out with --cut"
-    if len(np.unique(some.true_energy)) > 1:
-        columns = zip(data.recipe.features.columns, some.features.T, strict=True)
-        exact = [name for name, values in columns if line_residual(values, some.true_energy) < _SUSPICIOUS_PRECISION]
-        if exact:
-            yield f"{listed(exact)} follow the true energy to a per mille: is this a measurement?"
 
 
 def line_residual(values: NDArray[np.floating], true_energy: NDArray[np.floating]) -> float:
@@ -114,8 +134,12 @@ def line_residual(values: NDArray[np.floating], true_energy: NDArray[np.floating
 
 def _empty(data: Data) -> Iterator[str]:
     if data.tally.empty:
-        energy = next(feature.expression for feature in data.recipe.features if feature.energy)
-        yield (
-            f"{data.tally.empty} of {len(data.side)} events have no energy at all, which no calibration can mend: "
-            f"--cut 'sum({energy}) > 0' leaves them out"
+        energies = " + ".join(
+            f"sum({quote_branch(branch)})"
+            for feature, branches in zip(data.recipe.features, data.recipe.features.branches_of_each, strict=True)
+            for branch in sorted(branches if feature.energy else ())
+            if looks_like_energy(branch)
         )
+        way_out = f": --cut '{energies} != 0' leaves them out" if energies else ""
+        share = f"{data.tally.empty} of {len(data.side)} events"
+        yield f"{share} have no energy at all, which no calibration can mend{way_out}"

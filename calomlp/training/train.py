@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -44,7 +44,7 @@ from calomlp.training.reading import (
 )
 from calomlp.training.reporter import Tell
 from calomlp.training.settings import TrainingSettings
-from calomlp.training.suspicions import look_at
+from calomlp.training.suspicions import DataWarning, look_at
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ def train(
     processes = reading.processes
     device = find_device(settings.device, processes.local_rank)
     try:
-        data, sample, architecture, plan = arrange(sources, settings, reading, init)
+        data, sample, architecture, plan, warnings = arrange(sources, settings, reading, init)
     except Interrupted as error:
         if watch.checkpoint is None or not watch.checkpoint.exists():
             raise
@@ -117,7 +117,7 @@ def train(
             raise ArtefactError(f"{watch.checkpoint}: not all processes see this checkpoint: name one that all share")
 
         def model(reason: str, *, learning_curve: bool) -> Model:
-            findings = _compare(prepared, data, settings)
+            findings = _compare(prepared, data, settings) | {"warnings": [asdict(warning) for warning in warnings]}
             if learning_curve:
                 findings |= _learning_curve(data, settings, reading.room, device, init, findings["sides"])
             findings["closure"] = close(state.regressor, prepared.anchor, data, sample)
@@ -205,9 +205,19 @@ def _learning_curve(
     return {"learning_curve": [*curve, whole], "more_data": verdict}
 
 
+class Arranged(NamedTuple):
+    """What is trained, and how."""
+
+    data: Data  # the events
+    sample: Sample  # those of them that anchor and scaler are determined with
+    architecture: Architecture  # the network
+    plan: Plan  # the numbers
+    warnings: list[DataWarning]  # what looks wrong with the data
+
+
 def arrange(
     sources: Sequence[Source], settings: TrainingSettings, reading: Reading, init: Model | None = None
-) -> tuple[Data, Sample, Architecture, Plan]:
+) -> Arranged:
     """Read the files, and decide what is trained on them, and how.
 
     Args:
@@ -215,9 +225,6 @@ def arrange(
         settings: The settings.
         reading: How to read.
         init: Model to start from.
-
-    Returns:
-        The events, those of them that anchor and scaler are determined with, the network, and the numbers.
 
     Raises:
         UsageError: If the settings are not legal.
@@ -229,14 +236,14 @@ def arrange(
     sample = calibration_sample(data)
     if init is None:
         data, sample = without_constants(data, sample)
-    look_at(data, sample, sources)
+    warnings = look_at(data, sample, sources)
     architecture = design(data, settings, init)
     plan = plan_for(data, settings, architecture, init)
     if settings.optimiser in WHOLE_SET and data.events.on_disk:
         raise UsageError(
             f"--optimiser {settings.optimiser} takes all events in one step, and they do not fit: raise --memory"
         )
-    return data, sample, architecture, plan
+    return Arranged(data, sample, architecture, plan, warnings)
 
 
 def plan_for(data: Data, settings: TrainingSettings, architecture: Architecture, init: Model | None) -> Plan:

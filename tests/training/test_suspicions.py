@@ -81,15 +81,14 @@ def test_features_that_are_truth(make_root: Make, warned: Callable[[], str]) -> 
     showers = linear_showers(2000)
     source = make_root({**showers, "mc_e": showers["true_energy"], "kin": 3 * showers["true_energy"] - 1})
     fitted(source, replace(QUICK, features=("layer_energy", "kin", "mc_e")))
-    assert "features that look like truth: mc_e" in warned()
-    assert "kin, mc_e follow the true energy to a per mille" in warned()
+    assert "kin, mc_e look like truth" in warned()
 
 
 def test_features_that_never_change_are_dropped(make_root: Make, warned: Callable[[], str]) -> None:
     showers = linear_showers(3000)
     showers["layer_energy"][:, 4] = 0
     source = make_root({**showers, "voltage": np.full(3000, 42.0), "temperature": np.arange(3000.0)})
-    model = fitted(source, QUICK)
+    model = fitted(source, replace(QUICK, also=("voltage", "temperature")))
     branches = [feature.expression for feature in model.recipe.features if "(" not in feature.expression]
     assert branches == ["layer_energy", "temperature"]
     assert warned() == "features that are the same in all events are dropped: voltage (always 42)"
@@ -110,7 +109,7 @@ def test_empty_events_are_counted(make_root: Make, warned: Callable[[], str]) ->
     showers["layer_energy"][::10] = 0
     model = fitted(make_root(showers), QUICK)
     assert "300 of 3000 events have no energy at all" in warned()
-    assert "--cut 'sum(layer_energy) > 0'" in warned()
+    assert "--cut 'sum(layer_energy) != 0' leaves them out" in warned()
     assert model.summary["data"]["empty"] == 300
 
 
@@ -210,6 +209,6 @@ def test_a_wild_value_is_named(make_root: Make, warned: Callable[[], str]) -> No
     columns["spill"] = np.random.default_rng(1).uniform(0, 1, 3000)
     columns["spill"][1500:1502] = 1e9  # for training, both of them
     columns["rare"] = np.where(np.arange(3000) % 500, 0.0, 1.0)  # which is no mistake
-    fitted(make_root(columns), QUICK)
+    fitted(make_root(columns), replace(QUICK, also=("spill", "rare")))
     assert "spill reaches 1e+09, where nearly all events stay below" in warned()
     assert "rare" not in warned()
