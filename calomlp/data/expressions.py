@@ -15,44 +15,42 @@ import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
-from calomlp.data import reductions, shapes
+from calomlp.data import elementwise, reductions, shapes
 from calomlp.errors import UsageError, did_you_mean
 
 _MAX_LENGTH = 2000
 
 _BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.Pow: operator.pow,
-    ast.Mod: operator.mod,
-    ast.BitAnd: operator.and_,
-    ast.BitOr: operator.or_,
+    ast.Add: elementwise.arithmetic(operator.add),
+    ast.Sub: elementwise.arithmetic(operator.sub),
+    ast.Mult: elementwise.arithmetic(operator.mul),
+    ast.Div: elementwise.arithmetic(operator.truediv),
+    ast.Pow: elementwise.arithmetic(operator.pow),
+    ast.Mod: elementwise.arithmetic(operator.mod),
+    ast.BitAnd: elementwise.logic(operator.and_),
+    ast.BitOr: elementwise.logic(operator.or_),
 }
 _UNARY: dict[type[ast.unaryop], Callable[[Any], Any]] = {
-    ast.UAdd: operator.pos,
-    ast.USub: operator.neg,
-    ast.Invert: operator.invert,
+    ast.UAdd: elementwise.numbers,
+    ast.USub: lambda value: -elementwise.numbers(value),
+    ast.Invert: elementwise.negation,
 }
 _SPOKEN = (ast.BoolOp, ast.Compare, ast.UnaryOp)
 """Nodes that are in the language when they are written with symbols and one at a time."""
 
 _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
-    ast.Lt: operator.lt,
-    ast.LtE: operator.le,
-    ast.Gt: operator.gt,
-    ast.GtE: operator.ge,
-    ast.Eq: operator.eq,
-    ast.NotEq: operator.ne,
+    ast.Lt: elementwise.comparison(operator.lt),
+    ast.LtE: elementwise.comparison(operator.le),
+    ast.Gt: elementwise.comparison(operator.gt),
+    ast.GtE: elementwise.comparison(operator.ge),
+    ast.Eq: elementwise.comparison(operator.eq),
+    ast.NotEq: elementwise.comparison(operator.ne),
 }
 
 
-def _where(condition: Any, yes: Any, no: Any) -> Any:
-    arrays = (condition, yes, no)
-    return ak.where(*arrays) if any(isinstance(item, ak.Array) for item in arrays) else np.where(*arrays)
-
-
+_IN_BRACKETS = (
+    "what stands in brackets is a whole number, a slice, a number for each event, or a mask over its elements"
+)
 _MANY = range(2, _MAX_LENGTH)
 
 _FUNCTIONS: dict[str, tuple[Sequence[int], Callable[..., Any]]] = {
@@ -62,9 +60,9 @@ _FUNCTIONS: dict[str, tuple[Sequence[int], Callable[..., Any]]] = {
     "moment": ((2, 3), reductions.moment),
     "quantile": ((2,), reductions.quantile),
     "top": ((2,), reductions.top),
-    **{name: ((1,), getattr(np, name)) for name in ("sqrt", "log", "log1p", "exp", "abs")},
-    "hypot": ((2,), np.hypot),
-    "where": ((3,), _where),
+    **{name: ((1,), elementwise.function(getattr(np, name))) for name in ("sqrt", "log", "log1p", "exp", "abs")},
+    "hypot": ((2,), elementwise.function(np.hypot)),
+    "where": ((3,), elementwise.where),
     "layers": ((3, 5), shapes.layers),
     "depth": ((1, 2), shapes.depth),
     "depth_rms": ((1,), shapes.depth_rms),
@@ -218,7 +216,7 @@ class _Evaluation:
         """Return the value of a node."""
         name = branch_name(node)
         if name is not None:
-            return _wide(self._columns[name])
+            return elementwise.wide(self._columns[name])
         match node:
             case ast.Constant():
                 return _number(node.value)
@@ -255,16 +253,16 @@ def _subscript(values: Any, index: Any) -> Any:
             padded = ak.pad_none(values, index + 1 if index >= 0 else -index, axis=1)
             return ak.fill_none(padded[:, index], np.nan, axis=0)
         return values[:, index]
-    if getattr(values, "ndim", 0) > 1 and getattr(index, "ndim", 0) == 1 and _kind(index) == "f":
+    if isinstance(index, np.bool_):
+        index = np.full(len(values), index)
+    if getattr(values, "ndim", 0) < 2 or getattr(index, "ndim", 0) < 1:
+        raise ValueError(_IN_BRACKETS)
+    kind = elementwise.kind(index)
+    if kind == "f" and index.ndim == 1:
         return _chosen(values, index)
-    if getattr(values, "ndim", 0) < 2 or getattr(index, "ndim", 0) < 2 or _kind(index) != "b":
-        raise ValueError(
-            "what stands in brackets is a whole number, a slice, a number for each event, or a mask over its elements"
-        )
-    values, index = (
-        ak.from_regular(ak.Array(item)) if isinstance(item, np.ndarray) else item for item in (values, index)
-    )
-    return values[index]
+    if kind != "b":
+        raise ValueError(_IN_BRACKETS)
+    return elementwise.masked(values, index)
 
 
 def _chosen(values: Any, index: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -276,20 +274,3 @@ def _chosen(values: Any, index: NDArray[np.float64]) -> NDArray[np.float64]:
     found = np.full(len(counts), np.nan)
     found[there] = numbers[(counts.cumsum() - counts)[there] + index[there].astype(np.int64)]
     return found
-
-
-def _wide(values: Any) -> Any:
-    """Return a branch with integers as double precision: in their own width, differences and sums would wrap around."""
-    if _kind(values) not in "iu":
-        return values
-    return ak.values_astype(values, np.float64) if isinstance(values, ak.Array) else values.astype(np.float64)
-
-
-def _kind(values: Any) -> str:
-    """Return numpy's letter for the kind of number that is in an array."""
-    if not isinstance(values, ak.Array):
-        return str(np.asarray(values).dtype.kind)
-    form = values.layout.form
-    while not hasattr(form, "primitive"):
-        form = form.content
-    return str(np.dtype(form.primitive).kind)

@@ -42,7 +42,7 @@ def reduction(name: str) -> Callable[[Any], Any]:
         if not isinstance(values, ak.Array):
             values = np.asarray(values)
             if values.ndim < 2:
-                return np.ones_like(values) if name == "count" else values
+                return np.ones(values.shape) if name == "count" else values
             flat = values.reshape(len(values), math.prod(values.shape[1:]))  # there may be no events
             return np.full(len(flat), flat.shape[1]) if name == "count" else getattr(np, name)(flat, axis=1)
         while values.ndim > 2:

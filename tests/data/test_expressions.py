@@ -54,6 +54,15 @@ COLUMNS = {
         ("hypot(3 * e, 4 * e)", [5, 10, 15]),
         ("where(e > 1, e, 0)", [0, 2, 3]),
         ("exp(log(e)) + log1p(0 * e) + sqrt(e * e) - abs(-e)", [1, 2, 3]),
+        ("sum(layer - e)", [2, 14, 26]),
+        ("sum((layer / sum(layer))[1:])", [1, 18 / 22, 30 / 38]),
+        ("sum(layer[layer > 2 * e])", [3, 18, 38]),
+        ("sum(hit[e > 1])", [0, 0, 9]),
+        ("sum(hit * e)", [6, 0, 27]),
+        ("(e > 1) + (e > 2)", [0, 1, 2]),
+        ("sum((layer > 2) + (layer > 3))", [1, 8, 8]),
+        ("sqrt(e > 1)", [0, 1, 1]),
+        ("10 ** 30 + 0 * e", [1e30, 1e30, 1e30]),
         ("Muon.pt", [7, 8, 9]),
         ("branch('a/b[2]') + branch('Muon.pt')", [11, 13, 15]),
     ],
@@ -181,7 +190,7 @@ def test_a_number_in_brackets_is_whole(text: str) -> None:
         Expression.parse(text)(COLUMNS)
 
 
-@pytest.mark.parametrize("text", ["e[e > 1]", "hit[where_hit]", "layer[e > 1]"])
+@pytest.mark.parametrize("text", ["e[e > 1]", "hit[where_hit]", "layer[layer]"])
 def test_what_selects_events_or_is_no_mask_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="a number for each event, or a mask"):
         Expression.parse(text)(COLUMNS)
