@@ -2,8 +2,7 @@
 
 A number of the event goes with each element of its arrays and lists, an element of a list with each of those below it.
 numpy would align shapes at their other end, where as many events as elements make it take the number of another event.
-Comparisons and flags are numbers, 0 or 1, when they are calculated with, and integers are double precision, so that
-none wraps around.
+What is calculated is double precision: comparisons and flags count as 0 or 1, and no integer wraps around.
 """
 
 from __future__ import annotations
@@ -43,7 +42,9 @@ def numbers(values: Any) -> Any:
 
 
 def _double(values: Any) -> Any:
-    return ak.values_astype(values, np.float64) if isinstance(values, ak.Array) else values.astype(np.float64)
+    if isinstance(values, ak.Array):
+        return ak.values_astype(values, np.float64)
+    return values.astype(np.float64, copy=False) if isinstance(values, np.ndarray) else np.float64(values)
 
 
 def aligned(*values: Any) -> list[Any]:
@@ -63,8 +64,7 @@ def arithmetic(operation: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any
     def calculate(one: Any, other: Any) -> Any:
         if isinstance(one, np.integer) and isinstance(other, np.integer):
             return _constants(operation, int(one), int(other))
-        one, other = (_double(item) if kind(item) in _DOUBLE else item for item in (one, other))
-        return operation(*aligned(one, other))
+        return operation(*aligned(_double(one), _double(other)))
 
     return calculate
 
@@ -109,7 +109,7 @@ def negation(values: Any) -> Any:
 
 def function(of: Callable[..., Any]) -> Callable[..., Any]:
     """Return a function of numbers."""
-    return lambda *values: of(*aligned(*(_double(item) if kind(item) in _DOUBLE else item for item in values)))
+    return lambda *values: of(*aligned(*map(_double, values)))
 
 
 def where(condition: Any, yes: Any, no: Any) -> Any:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_TOP = 1000
+_EXTREMES = {"min": np.minimum, "max": np.maximum}
 
 
 def elements(values: Any) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -47,9 +48,20 @@ def reduction(name: str) -> Callable[[Any], Any]:
             return np.full(len(flat), flat.shape[1]) if name == "count" else getattr(np, name)(flat, axis=1)
         while values.ndim > 2:
             values = ak.flatten(values, axis=2)
+        if name in _EXTREMES and "bool" not in str(values.type):
+            return _extreme(values, _EXTREMES[name])
         return ak.to_numpy(ak.fill_none(getattr(ak, "num" if name == "count" else name)(values, axis=1), np.nan))
 
     return reduce
+
+
+def _extreme(values: ak.Array, of: np.ufunc) -> NDArray[np.float64]:
+    """Return the least or largest number of each event, NaN if there is none or one is not a number, as in arrays."""
+    numbers, counts = elements(values)
+    result, filled = np.full(len(counts), np.nan), counts > 0
+    if filled.any():
+        result[filled] = of.reduceat(numbers, (counts.cumsum() - counts)[filled])
+    return result
 
 
 def moment(values: Any, order: Any, weights: Any = None) -> NDArray[np.float64]:

@@ -48,7 +48,7 @@ KINDS = {"a": "number", "b": "number", "c": "number", "d": "flag", "A": "array",
     "g": "list",
     "q": "nested",
 }
-ARITHMETIC = ("+", "-", "*", "/", "%")
+ARITHMETIC = ("+", "-", "*", "/")
 COMPARE = ("<", "<=", ">", ">=", "==", "!=")
 REDUCE = ("sum", "min", "max", "count", "mean")
 ELEMENTWISE = ("abs", "sqrt", "log1p", "exp")
@@ -65,12 +65,14 @@ class Writer:
         if depth <= 0 or pick < 0.15:
             return self._leaf(shape)
         if pick < 0.55:
+            if self._random.random() < 0.15:  # of leaves, because rounding would make a remainder anything
+                return f"({self._leaf(shape)} % {self._random.choice(['2', '7', 'b', '2.5'])})"
             left, right = self._operands(shape, depth)
             return f"({left} {self._random.choice(ARITHMETIC)} {right})"
         if pick < 0.65:
             return f"({self.condition(shape, depth - 1)} + {self.value(shape, depth - 1)})"
         if pick < 0.72:
-            return f"{self._random.choice(ELEMENTWISE)}({self.value(shape, depth - 1)})"
+            return f"{self._random.choice(ELEMENTWISE)}({self.value(shape, depth - 1)} / 100)"
         if pick < 0.78:
             return (
                 f"where({self.condition(shape, depth - 1)}, {self.value(shape, depth - 1)}, {self.value('number', 0)})"
@@ -117,8 +119,8 @@ def slow(node: ast.expr, event: dict[str, Value]) -> Any:  # noqa: C901, PLR0911
     match node:
         case ast.Name():
             return event[node.id]
-        case ast.Constant():
-            return float(node.value)
+        case ast.Constant(value=int() | float() as number):
+            return float(number)
         case ast.BinOp():
             return both(BINARY[type(node.op)], slow(node.left, event), slow(node.right, event))
         case ast.Compare():
