@@ -105,7 +105,7 @@ _FLAG = _words("flag hlt l1 trigger pass passed is has")
 _DETECTOR = _words(
     "ecal hcal ho hf ahcal dhcal sdhcal emcal hadcal mcal lumical bcal fcal emec hec zdc calo cal calorimeter tcmt "
     "tailcatcher preshower prs crystal crystals xtal xtals tower towers cherenkov cerenkov ckov cher scin "
-    "scintillation scintillator gap lar larg tile tiles light block"
+    "scintillation scintillator gap lar larg tile tiles light"
 )
 _SIGNAL = _words("adc qdc amplitude amplitudes amp signal signals integral q npe pe pes pulse pulseheight ph charges")
 _COUNTED = re.compile(
