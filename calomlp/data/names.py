@@ -236,6 +236,11 @@ def _is_count(name: _Name) -> bool:
     return _is_number_of(name) and (_COUNTED.search(name.member) is not None or name.member.lower() == "n")
 
 
+def _is_bookkeeping(name: _Name) -> bool:
+    of_cluster = name.head == "seed" and name.energy  # its hottest cell
+    return (name.head in _BOOKKEEPING and not of_cluster) or name.first in _FLAG
+
+
 _RULES: tuple[tuple[Role, Callable[[_Name], bool]], ...] = (
     (Role.TRUTH, _is_truth),
     (Role.ERROR, _anywhere(_ERROR)),
@@ -244,7 +249,7 @@ _RULES: tuple[tuple[Role, Callable[[_Name], bool]], ...] = (
     (Role.OTHER, _anywhere(_NO_CALORIMETER)),
     (Role.COUNT, _is_count),
     (Role.OTHER, _is_number_of),
-    (Role.BOOKKEEPING, lambda name: name.head in _BOOKKEEPING or name.first in _FLAG),
+    (Role.BOOKKEEPING, _is_bookkeeping),
     (Role.SHAPE, _anywhere(_STRONG_SHAPE)),
     (Role.MOMENTUM, lambda name: name.head in _POSITION and bool(name.there & _DIRECTION)),
     (Role.CHARGE, lambda name: name.head == "charge" and bool(name.there & _ELECTRIC)),
@@ -306,7 +311,11 @@ def energy_in(name: str) -> bool:
     role, there = role_of(name), frozenset(words(name))
     if role is Role.TRUTH:
         rest = there - _TRUTH - _BEAM
-        energy = rest & (_ENERGY | _TRANSVERSE | _ENERGY_OF_BEAM) if rest else there - _NO_ENERGY
+        energy = (
+            rest & (_ENERGY | _TRANSVERSE | _ENERGY_OF_BEAM)
+            if rest - OBJECTS
+            else (there & (_TRUTH | _BEAM)) - _NO_ENERGY
+        )
         return (
             bool(energy)
             and words(name)[-1] not in _NO_ENERGY

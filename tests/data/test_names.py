@@ -14,11 +14,11 @@ NAMES: dict[Role, dict[str, str]] = {
         "particle flow": "ecal hcal ho Ecal Hcal ECAL HCAL eecal_raw_energy hcal_energy ho_energy hf EcalEnergy hcalE",
         "HGCAL": "rechit_energy hgcrechit_energy tc_energy cl3d_energy simhit_energy cluster2d_energy multiclus_energy",
         "CALICE": "ahc_hitEnergy hitEnergy energySum sdhcal_energy eHit tcmt_energy TailCatcher_E dhcal_esum",
-        "Geant4": "Egap EGap Edep edep EnergyCalo energyDep fEdep e_dep layer_e layer_ebirks crystal_e cell_e hit_e Edep_layer "
-        "E_vis Evis visE visible_energy depositedEnergy totalEdep",
+        "Geant4": "Egap EGap Edep edep EnergyCalo energyDep fEdep e_dep layer_e layer_ebirks crystal_e cell_e hit_e "
+        "Edep_layer E_vis Evis visE visible_energy depositedEnergy totalEdep",
         "GATE": "energy Energy energyDeposit",
         "test beam": "E1 E9 E25 e3x3 e_1 e_sum Etot energy_total calib_energy reco_energy recoE cellE energy_MeV sumE "
-        "mcal_energy MCAL_energy preshower scin_e C_energy cherenkov tower_e lg_energy layer_energy energy_3",
+        "mcal_energy MCAL_energy preshower scin_e e_seed C_energy cherenkov tower_e lg_energy layer_energy energy_3",
     },
     Role.SIGNAL: {
         "electronics": "adc ADC adc_sum hit_adc PMT_charge mcp_charge hit_charge amplitude pulse_integral npe ph qdc "
@@ -41,18 +41,18 @@ NAMES: dict[Role, dict[str, str]] = {
     Role.MOMENTUM: {"particles": "p px py Muon_Px track_p MCP.momentum.x tracks.momentum.z mass"},
     Role.ERROR: {"uncertainties": "Photon_energyErr Electron_energyErr energyError position_err sigma_unc"},
     Role.TRUTH: {
-        "simulation": "true e_true trueE true_energy trueEnergy mc_energy mcEnergy MC_e genE gen_pt gen_energy GenPart_pt "
-        "MCParticles.momentum.z pdg pdgId pdg_id Ekin kineticEnergy E_mc Egen simEnergy sim_energy truth_e",
+        "simulation": "true e_true trueE true_energy trueEnergy mc_energy mcEnergy MC_e genE gen_pt gen_energy "
+        "GenPart_pt MCParticles.momentum.z pdg pdgId pdg_id Ekin kineticEnergy E_mc Egen simEnergy sim_energy truth_e",
         "beams": "beam_energy E_beam Ebeam beamEnergy incident_energy primaryEnergy nominal_energy beam_momentum beam",
     },
     Role.MATERIAL: {"simulation": "Eabs EAbs e_abs e_act EnergyAbs absorber_energy e_dead dead_energy passive_e"},
     Role.SIMULATION: {
-        "simulation": "leak_rear leak_front leak_nu rear_leakage energy_leak escaped_e killed lost_energy cpu_s e_act_gate "
-        "invisible_energy secondaries nSecondaries Labs Lgap x0 y0 vertex_z vx wallTime",
+        "simulation": "leak_rear leak_front leak_nu rear_leakage energy_leak escaped_e killed lost_energy cpu_s "
+        "e_act_gate invisible_energy secondaries nSecondaries Labs Lgap x0 y0 vertex_z vx wallTime",
     },
     Role.BOOKKEEPING: {
-        "numbers": "event Event event_id EventID eventNumber evt run runNumber lumi luminosityBlock seed index row_id weight "
-        "EventWeight cellID hit_id timestamp trackStatus HLT_Ele35 Flag_ecalLaserCorrFilter spill",
+        "numbers": "event Event event_id EventID eventNumber evt run runNumber lumi luminosityBlock seed index row_id "
+        "weight EventWeight cellID hit_id timestamp trackStatus HLT_Ele35 Flag_ecalLaserCorrFilter spill",
     },
     Role.OTHER: {
         "anything": "voltage temperature r_mean hit_type nvtx njets nPhoton PV_npvs Jet_btag MET_sumEt awk value f "
