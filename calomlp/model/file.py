@@ -120,7 +120,8 @@ def read_header(path: str, label: str) -> dict[str, Any]:
 
 def _build(document: Mapping[str, Any], tensors: Mapping[str, Any]) -> Model:
     regressor = Regressor(from_document(Architecture, document["architecture"]))
-    regressor.load_state_dict(dict(tensors))
+    as_before = {name: value for name, value in regressor.state_dict().items() if name.startswith("region.")}
+    regressor.load_state_dict(as_before | dict(tensors))  # older models have no region
     regressor.train(mode=False)
     recipe = Recipe(
         FeatureSet(from_document(tuple[Feature, ...], document["features"])),
