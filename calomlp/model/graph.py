@@ -169,7 +169,10 @@ def _in_region(add: Graph, region: Region, inputs: str, logarithm: str) -> str:
     """Add the inputs as they would be in the region of the training, shape [events, inputs]."""
     below = add("Min", add("Sub", logarithm, region.knots[:1]), 0.0)
     above = add("Relu", add("Sub", logarithm, region.knots))
-    return add("Sub", inputs, add("MatMul", add("Concat", below, above, axis=1), region.slopes))
+    change = add("MatMul", add("Concat", below, above, axis=1), region.slopes)
+    inputs = add("Sub", inputs, add("Mul", change, 1 - region.power))
+    start = torch.exp(region.power * region.start)
+    return add("Sub", inputs, add("Mul", add("Sub", add("Exp", add("Mul", change, region.power)), 1.0), start))
 
 
 def _members(add: Graph, regressor: Regressor, inputs: str) -> list[str]:

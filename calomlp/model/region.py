@@ -16,6 +16,7 @@ from calomlp.model.spread import Spread
 _GAP = 0.05  # logarithm of the ratio of energies that are two beams, and not one with its spread
 _FILLED = 0.5  # of the range of a spectrum are more than this
 _EVENTS_PER_BEAM = 10  # on average
+_FEWEST = 3  # energies that tell a line from a curve
 _MAX_KNOTS = 6
 _BINS = 12  # of a spectrum, equally wide in the logarithm
 _LOWEST, _HIGHEST = slice(4), slice(-4, None)  # bins of a spectrum that show how the inputs go on beyond it
@@ -80,7 +81,8 @@ class Region(nn.Module):
 
     At a few beam energies, the correction that fits best is the ratio of the beam's energy and the anchor, which is
     wrong everywhere else. There the whole chain is taken out of the inputs: the network sees how an event differs from
-    others of its energy, and not the energy. The chain has half as many lines as there are energies.
+    others of its energy, and not the energy. The chain has half as many lines as there are energies. What rises like a
+    power of the energy, as counts do, has a chain in its own logarithm.
 
     Each standardised input ends at its limits, beyond which hardly any training event was. Below the lowest beam
     energy, inputs are made narrower, as the resolution gets wider. A region that was not fitted changes nothing.
@@ -91,6 +93,8 @@ class Region(nn.Module):
     growth: Tensor
     knots: Tensor
     slopes: Tensor
+    start: Tensor
+    power: Tensor
     limits: Tensor
 
     def __init__(self, n_inputs: int) -> None:
@@ -100,6 +104,8 @@ class Region(nn.Module):
         self.register_buffer("growth", torch.tensor(0.0))  # the resolution grows like the energy to minus this power
         self.register_buffer("knots", torch.zeros(_MAX_KNOTS))
         self.register_buffer("slopes", torch.zeros(1 + _MAX_KNOTS, n_inputs))  # below the first knot; change at each
+        self.register_buffer("start", torch.zeros(n_inputs))  # logarithm of the mean at the first knot
+        self.register_buffer("power", torch.zeros(n_inputs))  # one for each input with a chain in its logarithm
         self.register_buffer("limits", torch.tensor([[-torch.inf], [torch.inf]]).repeat(1, n_inputs))
 
     def forward(self, inputs: Tensor, logarithm: Tensor) -> Tensor:
@@ -111,7 +117,9 @@ class Region(nn.Module):
         """
         below = (logarithm - self.knots[:1]).clamp(max=0)
         above = torch.relu(logarithm - self.knots)
-        return inputs - torch.cat([below, above], dim=1) @ self.slopes
+        change = torch.cat([below, above], dim=1) @ self.slopes
+        factor = torch.exp(self.power * self.start) * torch.expm1(self.power * change)
+        return inputs - (1 - self.power) * change - factor
 
     def clip(self, inputs: Tensor, logarithm: Tensor) -> Tensor:
         """Return inputs that fluctuate no more than at the lowest beam energy and end at their limits.
@@ -131,8 +139,12 @@ class Region(nn.Module):
             edges: Lowest and highest energy [GeV] of a spectrum; ``None`` for beam energies.
         """
         if edges is None:
-            knots, slopes = _chain(profile)
+            power = _is_power(profile)
+            means = torch.where(power, profile.means.clamp(min=torch.finfo(torch.float32).tiny).log(), profile.means)
+            knots, start, slopes = _chain(profile._replace(means=means))
             slopes[:, -1] = 1
+            self.power.copy_(power)
+            self.start.copy_(start)
         else:
             knots = torch.tensor(edges, dtype=torch.float64).log()
             low, high = (_line(Profile(*(each[part] for each in profile))) for part in (_LOWEST, _HIGHEST))
@@ -169,16 +181,40 @@ def _line(profile: Profile) -> Tensor:
     return (events * distance) @ means / spread if spread > 0 else torch.zeros_like(means[0])
 
 
-def _chain(profile: Profile) -> tuple[Tensor, Tensor]:
-    """Return the knots of chains of lines that are fitted by least squares, and the slopes below, between and above."""
+def _is_power(profile: Profile) -> Tensor:
+    """Tell which means rise like a power of the energy rather than like its logarithm, shape [inputs].
+
+    They more than double, and one straight line through their logarithms misses them by less than one through the
+    means, if there are enough energies to tell.
+    """
+    logarithm, means, events = profile
+    positive = (means > 0).all(dim=0)
+    logarithms = torch.where(positive, means, 1).log()
+    power = positive & (logarithms[-1] - logarithms[0] > math.log(2))
+    if len(logarithm) >= _FEWEST:
+        distance = (logarithm - (events @ logarithm) / events.sum())[:, None]
+        centre, log_centre = (events @ each / events.sum() for each in (means, logarithms))
+        line = centre + distance * _line(profile)
+        curve = (log_centre + distance * _line(profile._replace(means=logarithms))).exp()
+        power &= (curve - means).square().sum(dim=0) < (line - means).square().sum(dim=0)
+    power[-1] = False
+    return power
+
+
+def _chain(profile: Profile) -> tuple[Tensor, Tensor, Tensor]:
+    """Return chains of lines that are fitted by least squares.
+
+    Returns:
+        Their knots; the means at the first one; the slopes below, between and above.
+    """
     logarithm, means, _ = profile
     lines = min(max(1, (len(logarithm) + 1) // 2), 1 + _MAX_KNOTS)
     if lines == 1:
         slope = _line(profile)
-        return logarithm[:1], torch.stack([slope, slope])
+        return logarithm[:1], means[0], torch.stack([slope, slope])
     places = torch.linspace(0, len(logarithm) - 1, lines + 1, dtype=torch.float64).round().long()
     knots = logarithm[places[1:-1]]
     distance = logarithm[:, None] - knots
     design = torch.cat([torch.ones_like(distance[:, :1]), distance[:, :1].clamp(max=0), distance.clamp(min=0)], dim=1)
-    changes = torch.linalg.lstsq(design, means).solution[1:]
-    return knots, torch.cat([changes[:1], changes[1:].cumsum(dim=0)])
+    start, below, *changes = torch.linalg.lstsq(design, means).solution
+    return knots, start, torch.cat([below[None], torch.stack(changes).cumsum(dim=0)])

@@ -73,6 +73,17 @@ def test_of_a_beam_the_network_does_not_see_the_energy(energies: list[float]) ->
     assert torch.allclose(region(inputs, logarithm), region(inputs, logarithm)[:1], atol=1e-5)
 
 
+@pytest.mark.parametrize("energies", [[5.0, 20.0], [3.0, 10.0, 30.0], [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0]])
+@pytest.mark.parametrize("power", [0.9, 0.7])
+def test_a_count_goes_with_a_power_of_the_energy(energies: list[float], power: float) -> None:
+    region, points = Region(2), profile(energies)
+    counts = 100 * (power * points.logarithm).exp()
+    region.fit(points._replace(means=torch.stack([counts, points.logarithm], dim=1)), None)
+    logarithm = torch.linspace(0, 5, 20)[:, None]
+    moved = region(torch.cat([100 * (power * logarithm).exp(), logarithm], dim=1), logarithm)
+    assert torch.allclose(moved, moved[:1], rtol=1e-4)
+
+
 def test_beyond_a_spectrum_events_are_as_at_its_edge_and_inside_as_they_are() -> None:
     region = Region(3)
     region.fit(profile(np.geomspace(1, 100, 12).tolist()), (0.5, 200.0))
