@@ -174,8 +174,8 @@ class Regressor(nn.Module):
             if len(beams):
                 self.region.widen(_LEAST * lowest, lowest, anchor.spread)
             self.fit_region(anchor, features, true_energy)
-        mean, scale, largest = self._moments(features)
-        self.input_mean.copy_(mean)
+        centre, scale, largest = self._moments(features)
+        self.input_mean.copy_(centre)
         varies = scale > _STANDARD_FLOOR * largest  # relative: a charge may be in coulomb
         if self.region is not None:
             varies[-1] &= not len(beams)
@@ -185,8 +185,10 @@ class Regressor(nn.Module):
             self.region.limit(self.standardised(few, self.anchor(few)).numpy())
         if self.architecture.target != "ratio":
             wanted = true_energy.log() if self.architecture.target == "log" else true_energy
-            self.output_mean.fill_(float(wanted.mean()))
-            self.output_scale.fill_(max(float(wanted.std()), _STANDARD_FLOOR) if len(wanted) > 1 else 1.0)
+            mean = float(wanted.mean())
+            width = float(wanted.std()) if len(wanted) > 1 else 0.0
+            self.output_mean.fill_(mean)
+            self.output_scale.fill_(max(width, _STANDARD_FLOOR * abs(mean)) or 1.0)
 
     def fit_region(self, anchor: Anchor, features: Tensor, true_energy: Tensor) -> None:
         """Set how the inputs go on with the energy, where the network is not to learn it.

@@ -213,7 +213,7 @@ class Performance(NamedTuple):
 
     Attributes:
         loss: The weighted mean loss.
-        resolution: sigma_68 of the response E_reco/E_true.
+        resolution: sigma_68 of the response E_reco/E_true over its median; if that is not above zero, as it is.
         pull: sigma_68 of (E_reco - E_true) in units of the spread that is expected at the anchor, which makes events of
             all energies alike.
     """
@@ -242,9 +242,11 @@ def validate(regressor: Regressor, events: Table, loss: str) -> Performance:
         filled, seen = filled + some.shape[1], seen + len(part)
     value = sum(events.processes.gather(total)) / len(events)
     ordered = torch.cat(events.processes.gather(found[:, :filled].clone()), dim=1).sort(dim=1).values
-    low, high = (ordered[:, min(int(share * ordered.shape[1]), ordered.shape[1] - 1)] for share in (LOW, HIGH))
-    resolution, pull = ((high - low) / 2).tolist()
-    return Performance(value, resolution, pull)
+    places = [min(int(share * ordered.shape[1]), ordered.shape[1] - 1) for share in (LOW, 0.5, HIGH)]
+    low, median, high = ordered[:, places].unbind(dim=1)
+    width, pull = ((high - low) / 2).tolist()
+    response = float(median[0])
+    return Performance(value, width / response if response > 0 else width, pull)
 
 
 def _judge(state: State, validation_loss: float) -> None:

@@ -367,7 +367,7 @@ def resolutions(
         side: Which events to look at.
 
     Returns:
-        sigma_68 of the response by name, and the number of events.
+        sigma_68 of the response over its median, by name, where that is above zero; and the number of events.
     """
     low, high = _inner_range(anchor, sample)
     found, taken = [np.empty((3, 0))], evenly(data.side == side)
@@ -380,6 +380,7 @@ def resolutions(
     responses = np.concatenate(data.processes.gather(np.concatenate(found, axis=1)), axis=1)
     if responses.shape[1] < MIN_EVENTS:
         return {}, 0
-    below, above = np.quantile(responses, [LOW, HIGH], axis=1)
+    below, median, above = np.quantile(responses, [LOW, 0.5, HIGH], axis=1)
     names = ("network", "linear anchor", "calibrated sum")
-    return dict(zip(names, ((above - below) / 2).tolist(), strict=True)), responses.shape[1]
+    found_ = zip(names, (above - below) / 2, median, strict=True)
+    return {name: float(width / centre) for name, width, centre in found_ if centre > 0}, responses.shape[1]

@@ -123,7 +123,7 @@ def train(
             findings["closure"] = close(state.regressor, prepared.anchor, data, sample)
             side = Side.TEST if "test" in findings["sides"] else Side.VALIDATION
             found, events = resolutions(state.regressor, prepared.anchor, data, sample, side)
-            if found and (sentence := worse(found, events, settings.regress)):
+            if "network" in found and (sentence := worse(found, events, settings.regress)):
                 logger.warning("%s", sentence)
                 findings["worse"] = sentence
             return _model(prepared, data, sample, settings, plan, reason, findings)
