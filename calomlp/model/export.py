@@ -136,6 +136,8 @@ def deviations(regressor: Regressor, content: bytes, features: Matrix) -> dict[s
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     floor = float(regressor.floor)
+    if regressor.region is not None:
+        floor = max(floor, float(regressor.region.least))
     if regressor.architecture.target == "direct":
         floor = max(floor, float(regressor.output_scale))
     found = dict.fromkeys(names, 0.0)

@@ -121,7 +121,9 @@ def read_header(path: str, label: str) -> dict[str, Any]:
 
 def _build(document: Mapping[str, Any], tensors: Mapping[str, Any]) -> Model:
     regressor = Regressor(from_document(Architecture, document["architecture"]))
-    regressor.load_state_dict(dict(tensors))
+    added = ("region.", "compensation.reference")  # what older models do not have, and then does what was always done
+    as_before = {name: value for name, value in regressor.state_dict().items() if name.startswith(added)}
+    regressor.load_state_dict(as_before | dict(tensors))
     regressor.train(mode=False)
     recipe = Recipe(
         FeatureSet(from_document(tuple[Feature, ...], document["features"])),

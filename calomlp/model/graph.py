@@ -19,6 +19,7 @@ from torch import Tensor
 from calomlp.errors import ArtefactError
 from calomlp.model.closure import Closure
 from calomlp.model.losses import ENERGY, GAUSSIAN
+from calomlp.model.region import Region
 from calomlp.model.regressor import SOFTPLUS_ONE, WIDTH_LIMIT, Regressor
 
 FEATURES = "features"
@@ -138,19 +139,40 @@ def _columns(add: Graph, regressor: Regressor, columns: list[int]) -> str:
 
 def _inputs(add: Graph, regressor: Regressor, anchor: str) -> str:
     """Add what the network sees, shape [events, inputs]."""
-    seen = FEATURES
+    seen, logarithm = FEATURES, ""
     architecture = regressor.architecture
     if architecture.target == "ratio":
-        size = add("Sqrt", add("Add", add("Mul", anchor, anchor), regressor.floor**2), name="size")
+        size = add("Sqrt", add("Add", add("Mul", anchor, anchor), regressor.floor**2))
+        if regressor.region is not None:
+            size = add("Max", size, regressor.region.least)
         others = [column for column in range(architecture.n_columns) if column not in architecture.energy_columns]
         parts = [_columns(add, regressor, others)] if others else []
-        parts.append(add("Log", size))
+        logarithm = add("Log", size)
+        parts.append(logarithm)
         if architecture.shares:
             parts.insert(0, add("Mul", _energies(add, regressor), add("Div", regressor.sum_scale, size)))
         seen = add("Concat", *parts, axis=1) if len(parts) > 1 else parts[0]
+    if regressor.region is not None:
+        seen = _in_region(add, regressor.region, seen, logarithm)
     centred = add("Sub", seen, regressor.input_mean)
     scale = regressor.input_scale.clamp(max=_LARGEST)  # infinite where nothing varied, which not all runtimes can read
-    return add("Div", centred, scale, name="inputs")
+    standardised = add("Div", centred, scale, name="inputs")
+    if regressor.region is None:
+        return standardised
+    below = add("Min", add("Sub", logarithm, regressor.region.lowest), 0.0)
+    narrowed = add("Mul", standardised, add("Exp", add("Mul", below, regressor.region.growth)))
+    low, high = regressor.region.limits.clamp(-_LARGEST, _LARGEST)
+    return add("Min", add("Max", narrowed, low), high, name="seen")
+
+
+def _in_region(add: Graph, region: Region, inputs: str, logarithm: str) -> str:
+    """Add the inputs as they would be in the region of the training, shape [events, inputs]."""
+    below = add("Min", add("Sub", logarithm, region.knots[:1]), 0.0)
+    above = add("Relu", add("Sub", logarithm, region.knots))
+    change = add("MatMul", add("Concat", below, above, axis=1), region.slopes)
+    inputs = add("Sub", inputs, add("Mul", change, 1 - region.power))
+    start = torch.exp(region.power * region.start)
+    return add("Sub", inputs, add("Mul", add("Sub", add("Exp", add("Mul", change, region.power)), 1.0), start))
 
 
 def _members(add: Graph, regressor: Regressor, inputs: str) -> list[str]:

@@ -20,9 +20,12 @@ from calomlp.model.compensation import Compensation
 from calomlp.model.domain import Domain
 from calomlp.model.losses import ENERGY, GAUSSIAN, HEADS, QUANTILES, Prediction
 from calomlp.model.network import MLP
+from calomlp.model.region import Profile, Region, beam_energies, places_of
 from calomlp.model.spread import EDGE_SIGMAS
 
 _STANDARD_FLOOR = 1e-6
+_FLOOR = 0.5  # of the lowest true energy
+_LEAST = 0.25  # of the lowest beam energy: half of half of it, so far down the correction is good
 _PART = 8_192
 _DOMAIN_EVENTS = 50_000
 WIDTH_LIMIT = 3.0
@@ -107,8 +110,12 @@ class Regressor(nn.Module):
     without a scale, the shares of the anchor and the other features, and the logarithm of the anchor. With ``direct``
     and ``log`` it sees the features themselves and its output is the energy or its logarithm.
 
+    Beyond the region of the training, the network sees an event as it would be at its edge: see
+    :class:`~calomlp.model.region.Region`.
+
     Noise can make an anchor small or negative. Where the network needs a share or a logarithm of it, the anchor is
-    replaced by sqrt(anchor^2 + floor^2); the energy itself is never clipped.
+    replaced by sqrt(anchor^2 + floor^2), or with a few beam energies, between which that would bend all shares, by its
+    size, but not less than a least one; the energy itself is never clipped.
     """
 
     anchor_weights: Tensor
@@ -143,6 +150,7 @@ class Regressor(nn.Module):
             generator=generator,
             zero_from=0 if architecture.target == "ratio" else 1,
         )
+        self.region = Region(n_inputs) if architecture.target == "ratio" else None
         self.domain = Domain(n_inputs)
         self.closure = Closure() if architecture.closure else None
         self._spectrum = slice(*architecture.spectrum) if architecture.spectrum else None
@@ -158,16 +166,44 @@ class Regressor(nn.Module):
         """
         self.anchor_weights.copy_(torch.from_numpy(anchor.weights))
         self.sum_scale.fill_(anchor.sum_scale)
-        self.floor.fill_(0.5 * float(true_energy.min()))
+        beams = beam_energies(true_energy.numpy())
+        lowest = float(true_energy.min())
+        self.floor.fill_(0.0 if self.region is not None and len(beams) else _FLOOR * lowest)
         self.spread.copy_(torch.tensor(anchor.spread.squares))
-        mean, scale, largest = self._moments(features)
-        self.input_mean.copy_(mean)
+        if self.region is not None:
+            if len(beams):
+                self.region.widen(_LEAST * lowest, lowest, anchor.spread)
+            self.fit_region(anchor, features, true_energy)
+        centre, scale, largest = self._moments(features)
+        self.input_mean.copy_(centre)
         varies = scale > _STANDARD_FLOOR * largest  # relative: a charge may be in coulomb
+        if self.region is not None:
+            varies[-1] &= not len(beams)
         self.input_scale.copy_(torch.where(varies, scale, torch.inf))  # what never varied in training says nothing
+        if self.region is not None:
+            few = features[:: math.ceil(len(features) / _DOMAIN_EVENTS)]
+            self.region.limit(self.standardised(few, self.anchor(few)).numpy())
         if self.architecture.target != "ratio":
             wanted = true_energy.log() if self.architecture.target == "log" else true_energy
-            self.output_mean.fill_(float(wanted.mean()))
-            self.output_scale.fill_(max(float(wanted.std()), _STANDARD_FLOOR) if len(wanted) > 1 else 1.0)
+            mean = float(wanted.mean())
+            width = float(wanted.std()) if len(wanted) > 1 else 0.0
+            self.output_mean.fill_(mean)
+            self.output_scale.fill_(max(width, _STANDARD_FLOOR * abs(mean)) or 1.0)
+
+    def fit_region(self, anchor: Anchor, features: Tensor, true_energy: Tensor) -> None:
+        """Set how the inputs go on with the energy, where the network is not to learn it.
+
+        Args:
+            anchor: The fitted anchor.
+            features: Training features, shape [events, columns].
+            true_energy: In GeV, shape [events].
+        """
+        if self.region is None:
+            return
+        beams = beam_energies(true_energy.numpy())
+        low, high = training_range(anchor, true_energy)
+        edges = None if len(beams) else (max(low, float(true_energy.min()) / 2), high)
+        self.region.fit(self._profile(features, places_of(true_energy.numpy(), beams), true_energy), edges)
 
     def compensate(self, features: Tensor, true_energy: Tensor, weight: Tensor) -> None:
         """Fit the software compensation to training features, shape [events, columns], if there are hits.
@@ -183,10 +219,8 @@ class Regressor(nn.Module):
 
     def enclose(self, anchor: Anchor, features: Tensor, true_energy: Tensor) -> None:
         """Set the domain to that of training features, shape [events, columns], and true energies, shape [events]."""
-        low, high = float(true_energy.min()), float(true_energy.max())
-        margins = (EDGE_SIGMAS * math.sqrt(anchor.spread.variance(edge)) for edge in (low, high))
         few = features[:: math.ceil(len(features) / _DOMAIN_EVENTS)]
-        self.domain.fit(self.inputs(few, self.anchor(few)), (low - next(margins), high + next(margins)))
+        self.domain.fit(self.standardised(few, self.anchor(few)), training_range(anchor, true_energy))
 
     def start_from(self, other: Regressor) -> None:
         """Take over network and scaler of a trained regressor; anchor and domain stay those of the new data.
@@ -198,15 +232,30 @@ class Regressor(nn.Module):
         if ours != theirs:
             raise ArtefactError(f"the model to start from is of another form: {theirs}, where {ours} is wanted")
         self.network.load_state_dict(other.network.state_dict())
-        for name in ("input_mean", "input_scale", "output_mean", "output_scale"):
+        if self.region is not None and other.region is not None:
+            self.region.load_state_dict(other.region.state_dict())
+        for name in ("floor", "input_mean", "input_scale", "output_mean", "output_scale"):
             getattr(self, name).copy_(getattr(other, name))
+
+    def _profile(self, features: Tensor, places: NDArray[np.int64], true_energy: Tensor) -> Profile:
+        """Return the means of the raw inputs of events in some places, shape [events]."""
+        count = int(places.max()) + 1
+        total = torch.zeros(count, len(self.input_mean) + 2, dtype=torch.float64)
+        for start in range(0, len(features), _PART):
+            rows = slice(start, start + _PART)
+            x, logarithm = features[rows], true_energy[rows, None].double().log()
+            columns = [self.raw_inputs(x, self.anchor(x)).double(), logarithm, torch.ones_like(logarithm)]
+            total.index_add_(0, torch.from_numpy(places[rows]), torch.cat(columns, dim=1))
+        filled = total[total[:, -1] > 0]
+        means = filled / filled[:, -1:]
+        return Profile(means[:, -2], means[:, :-2], filled[:, -1])
 
     def _moments(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return mean, standard deviation and largest size of the raw inputs, shape [inputs] each."""
         total, squares, largest = (torch.zeros_like(self.input_mean, dtype=torch.float64) for _ in range(3))
-        centre = self.raw_inputs(features[:1], self.anchor(features[:1]))[0].double()
+        centre = self._in_region(features[:1], self.anchor(features[:1]))[0].double()
         for part in features.split(_PART):  # type: ignore[no-untyped-call]
-            inputs = self.raw_inputs(part, self.anchor(part))
+            inputs = self._in_region(part, self.anchor(part))
             largest = torch.maximum(largest, inputs.abs().amax(dim=0))
             deviation = inputs.double().sub_(centre)
             total += deviation.sum(dim=0)
@@ -227,15 +276,33 @@ class Regressor(nn.Module):
         """Return what the network sees, before it is standardised, shape [events, inputs]."""
         if self.architecture.target != "ratio":
             return features
-        size = torch.sqrt(anchor**2 + self.floor**2)  # [events]
+        size = self._size(anchor)
         seen = [features[:, self._others], size.log()[:, None]]
         if self.architecture.shares:
             seen.insert(0, features[:, self._energies] * (self.sum_scale / size)[:, None])
         return torch.cat(seen, dim=1)
 
+    def _size(self, anchor: Tensor) -> Tensor:
+        """Return what stands for an anchor [GeV] that may be zero or negative, shape [events]."""
+        size = torch.sqrt(anchor**2 + self.floor**2)
+        return size if self.region is None else torch.maximum(size, self.region.least)
+
+    def _in_region(self, features: Tensor, anchor: Tensor) -> Tensor:
+        """Return the same of events as they would be in the region of the training, shape [events, inputs]."""
+        raw = self.raw_inputs(features, anchor)
+        return raw if self.region is None else self.region(raw, raw[:, -1:])
+
+    def standardised(self, features: Tensor, anchor: Tensor) -> Tensor:
+        """Return the same in units of their standard deviation from the mean, shape [events, inputs]."""
+        return torch.sub(self._in_region(features, anchor), self.input_mean).div_(self.input_scale)
+
     def inputs(self, features: Tensor, anchor: Tensor) -> Tensor:
-        """Return the standardised inputs of the network, shape [events, inputs]."""
-        return torch.sub(self.raw_inputs(features, anchor), self.input_mean).div_(self.input_scale)
+        """Return the inputs of the network, shape [events, inputs]: standardised, and within their limits."""
+        return self._seen(self.standardised(features, anchor), anchor)
+
+    def _seen(self, inputs: Tensor, anchor: Tensor) -> Tensor:
+        """Return standardised inputs as the network sees them, shape [events, inputs]."""
+        return inputs if self.region is None else self.region.clip(inputs, self._size(anchor).log()[:, None])
 
     def input_names(self, columns: Sequence[str]) -> tuple[str, ...]:
         """Return what messages call the inputs of the network.
@@ -321,8 +388,8 @@ class Regressor(nn.Module):
     def _estimates(self, x: Tensor) -> Estimates:
         """Return the same of as many events as caches like: what a network remembers of one takes kilobytes."""
         anchor = self.anchor(x)
-        inputs = self.inputs(x, anchor)
-        energy, below, above = self._average(self.network(inputs), anchor)
+        inputs = self.standardised(x, anchor)
+        energy, below, above = self._average(self.network(self._seen(inputs, anchor)), anchor)
         total = self.plain_sum(x)
         compensated = None if self.compensation is None else self.compensation(x[:, self._spectrum], total)
         return Estimates(total, anchor, energy, self.domain(inputs, anchor), compensated, below, above)
@@ -332,6 +399,13 @@ class Regressor(nn.Module):
         """Return the spread [GeV] that is expected at the anchors of events, shape [events]."""
         x = torch.from_numpy(features).to(self.anchor_weights.device)
         return self.sigma(self.anchor(x)).cpu().double().numpy()
+
+
+def training_range(anchor: Anchor, true_energy: Tensor) -> tuple[float, float]:
+    """Return the energies [GeV] between which nearly all anchors of training events are."""
+    low, high = float(true_energy.min()), float(true_energy.max())
+    below, above = (EDGE_SIGMAS * math.sqrt(anchor.spread.variance(edge)) for edge in (low, high))
+    return low - below, high + above
 
 
 def picker(columns: list[int]) -> slice | list[int]:

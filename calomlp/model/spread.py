@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING, TypeVar
 
@@ -18,6 +18,7 @@ EDGE_SIGMAS = 2.0
 
 _N_BINS = 24
 _MIN_EVENTS = 30
+_LEAST = 0.1  # of the spread at the lowest energy
 _FLOOR = 1e-3
 """No calorimeter is trusted to better than a per mille when residuals are normalised."""
 
@@ -32,16 +33,18 @@ class Spread:
         stochastic: a, in sqrt(GeV).
         noise: n, in GeV.
         constant: c, a fraction.
+        least: What an energy of nothing is uncertain by, in GeV, so that no event weighs without limit.
     """
 
     stochastic: float
     noise: float
     constant: float
+    least: float = 0.0
 
     @property
     def squares(self) -> tuple[float, float, float]:
         """What is multiplied by E, by one and by E^2 in sigma^2."""
-        return self.stochastic**2, self.noise**2, self.constant**2 + _FLOOR**2
+        return self.stochastic**2, self.noise**2 + self.least**2, self.constant**2 + _FLOOR**2
 
     def variance(self, energy: Energy) -> Energy:
         """Return sigma^2 [GeV^2] at an energy [GeV]; at a negative energy, which noise can make, that of its size."""
@@ -106,7 +109,8 @@ def fit_spread(
 ) -> Spread:
     """Measure the spread of an estimate of the energy, in bins of the true energy.
 
-    Half the distance of the 15.87 and 84.13 % quantiles stands for sigma, so that tails do not inflate it.
+    Half the distance of the 15.87 and 84.13 % quantiles stands for sigma, so that tails do not inflate it. An energy of
+    nothing is uncertain by a tenth of the spread at the lowest energy, if there is no more noise.
 
     Args:
         estimate: In GeV, shape [events].
@@ -118,4 +122,5 @@ def fit_spread(
     low, high = np.array([np.quantile(ratio[rows], [0.1587, 0.8413]) for rows in bins]).T
     resolution = np.maximum((high - low) / 2, _FLOOR)
     error = resolution / np.sqrt([len(rows) for rows in bins])
-    return terms_of_resolution(energy, resolution, error)
+    spread = terms_of_resolution(energy, resolution, error)
+    return replace(spread, least=_LEAST * math.sqrt(spread.variance(float(true_energy.min()))))

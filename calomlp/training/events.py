@@ -25,9 +25,12 @@ _WINDOW_BYTES = 1 << 27
 _BLOCK_BYTES = 1 << 15
 _MAX_WINDOW = 1 << 20
 FOLDS = 4
-"""Events are in so many folds by chance, one of which each member of an ensemble can be made to leave out."""
+"""Events are in so many folds, one of which each member of an ensemble can be made to leave out: by chance, or by their
+energy, and then some are in one more, which none leaves out."""
 
-_OTHERS = 5  # numbers of an event beside the inputs
+OTHERS = 5
+"""Numbers of an event beside the inputs."""
+
 _PART = 8_192  # events that caches like
 
 
@@ -51,8 +54,8 @@ class Events:
 
     def __init__(self, table: Tensor) -> None:
         self.table = table  # one gather makes a batch
-        self.inputs = table[:, :-_OTHERS]
-        self.anchor, self.sigma, self.true_energy, self.weight, self.fold = table[:, -_OTHERS:].unbind(dim=1)
+        self.inputs = table[:, :-OTHERS]
+        self.anchor, self.sigma, self.true_energy, self.weight, self.fold = table[:, -OTHERS:].unbind(dim=1)
 
     @classmethod
     def of(
@@ -67,7 +70,7 @@ class Events:
     @property
     def n_inputs(self) -> int:
         """Number of inputs of the network."""
-        return self.table.shape[1] - _OTHERS
+        return self.table.shape[1] - OTHERS
 
     def take(self, rows: Tensor) -> Events:
         """Return some of the events, in memory."""
@@ -129,7 +132,7 @@ class EventsInFile:
     @property
     def n_inputs(self) -> int:
         """Number of inputs of the network."""
-        return self._width - _OTHERS
+        return self._width - OTHERS
 
     def __len__(self) -> int:
         return self._events
@@ -244,7 +247,7 @@ def _windows(
         skip: Batches to leave out at the beginning.
     """
     generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
-    width = n_inputs + _OTHERS
+    width = n_inputs + OTHERS
     most = min(_MAX_WINDOW, _WINDOW_BYTES // (4 * width))
     window = batch_size * max(1, most // batch_size)
     for rows in _shuffled(events, window, width, generator):

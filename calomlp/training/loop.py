@@ -53,7 +53,9 @@ class State:
         best_weights: The network at that time.
         history: One entry for each complete epoch.
         corrects: Whether the start is no correction at all, of a line that is known to be good.
-        leaves_out: Whether each member learns from all folds but one, so that there it can be asked what it gains.
+        seen: Share of the training events that each member learns from, if it leaves out a fold, so that there it can
+            be asked what it gains; shape [members].
+        left_out: If folds are beam energies, events of those that members leave out, as they are seen then.
         kept: Share of the correction that is kept in the end.
         stop: Whether this process or another one was asked to stop.
     """
@@ -72,7 +74,8 @@ class State:
     best_weights: dict[str, Tensor] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
     corrects: bool = False
-    leaves_out: bool = False
+    seen: Tensor | None = None
+    left_out: Events | None = None
     kept: float = 1.0
     stop: bool = False
 
@@ -165,9 +168,9 @@ def summed_loss(state: State, events: Events, of: int, loss: str, *, hold_width:
     if hold_width and prediction.above is not None:
         prediction = Prediction(prediction.energy, events.sigma, events.sigma)
     weight = events.weight
-    if state.leaves_out:
+    if state.seen is not None:
         left_out = torch.arange(len(output), device=weight.device)[:, None] % FOLDS
-        weight = FOLDS / (FOLDS - 1) * weight.where(events.fold != left_out, 0)  # [members, events]
+        weight = weight.where(events.fold != left_out, 0) / state.seen[:, None]  # [members, events]
     return (weight * LOSSES[loss].per_event(prediction, events.true_energy, events.sigma)).sum() / of
 
 
@@ -210,7 +213,7 @@ class Performance(NamedTuple):
 
     Attributes:
         loss: The weighted mean loss.
-        resolution: sigma_68 of the response E_reco/E_true.
+        resolution: sigma_68 of the response E_reco/E_true over its median; if that is not above zero, as it is.
         pull: sigma_68 of (E_reco - E_true) in units of the spread that is expected at the anchor, which makes events of
             all energies alike.
     """
@@ -239,9 +242,11 @@ def validate(regressor: Regressor, events: Table, loss: str) -> Performance:
         filled, seen = filled + some.shape[1], seen + len(part)
     value = sum(events.processes.gather(total)) / len(events)
     ordered = torch.cat(events.processes.gather(found[:, :filled].clone()), dim=1).sort(dim=1).values
-    low, high = (ordered[:, min(int(share * ordered.shape[1]), ordered.shape[1] - 1)] for share in (LOW, HIGH))
-    resolution, pull = ((high - low) / 2).tolist()
-    return Performance(value, resolution, pull)
+    places = [min(int(share * ordered.shape[1]), ordered.shape[1] - 1) for share in (LOW, 0.5, HIGH)]
+    low, median, high = ordered[:, places].unbind(dim=1)
+    width, pull = ((high - low) / 2).tolist()
+    response = float(median[0])
+    return Performance(value, width / response if response > 0 else width, pull)
 
 
 def _judge(state: State, validation_loss: float) -> None:
@@ -267,11 +272,14 @@ def _shrink(state: State, train: Table, validation: Table, loss: str) -> None:
     simulated events, t was below 1 in 19 of 20 samples of electrons, whose line is good, and between 1.9 and 4.3 in 14
     of 16 of pions.
     """
-    sums = _gains(state.regressor, validation, loss, left_out=False)
-    if state.leaves_out:
-        sums += _gains(state.regressor, train, loss, left_out=True)
+    if state.left_out is not None:
+        sums = _gains(state.regressor, state.left_out, loss, left_out=True)
+    else:
+        sums = _gains(state.regressor, validation, loss, left_out=False)
+        if state.seen is not None:
+            sums += _gains(state.regressor, train, loss, left_out=True)
     events, gain, squares = np.sum(train.processes.gather(sums), axis=0).tolist()
-    luck = squares - gain**2 / events  # the squared error of the gain
+    luck = squares - gain**2 / max(events, 1)  # the squared error of the gain
     state.kept = max(0.0, 1 - luck / gain**2) if gain > 0 else 0.0
     state.regressor.network.scale(state.kept)
     state.best_loss = validate(state.regressor, validation, loss).loss
@@ -290,7 +298,7 @@ def _gains(regressor: Regressor, events: Table, loss: str, *, left_out: bool) ->
     sums = np.zeros(3)
     members = regressor.architecture.members
     for part in events.parts():
-        asked = part.take((part.fold < members).nonzero().squeeze(1)) if left_out else part
+        asked = part.take((part.fold < min(members, FOLDS)).nonzero().squeeze(1)) if left_out else part
         output = regressor.network(asked.inputs)
         output = output[asked.fold.long(), torch.arange(len(asked))] if left_out else output.mean(dim=0)
         predictions = (regressor.predict(share * output, asked.anchor, asked.sigma) for share in (0, _PROBED))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 from collections.abc import Callable, Sequence
@@ -11,9 +12,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from calomlp.data.load import Data
-from calomlp.data.sample import MAX_BEAM_ENERGIES, Sample
+from calomlp.data.sample import Sample
 from calomlp.data.split import Side
 from calomlp.data.store import Room
 from calomlp.errors import InputError
@@ -22,8 +24,10 @@ from calomlp.model.closure import MIN_EVENTS as MIN_BIN_EVENTS
 from calomlp.model.closure import median_responses
 from calomlp.model.file import Model
 from calomlp.model.losses import HIGH, LOSSES, LOW
+from calomlp.model.region import beam_energies, places_of
 from calomlp.model.regressor import Architecture, Regressor, picker
-from calomlp.training.events import FOLDS, Events, EventsInFile, EventsInMemory, SharedEvents, Table
+from calomlp.processes import Processes
+from calomlp.training.events import FOLDS, OTHERS, Events, EventsInFile, EventsInMemory, SharedEvents, Table
 from calomlp.training.faster import forward_of
 from calomlp.training.loop import State
 from calomlp.training.optimiser import Optimiser
@@ -47,19 +51,22 @@ SIDES = {Side.TRAIN: "training", Side.VALIDATION: "validation", Side.TEST: "test
 """What the sides are called."""
 
 _MIN_KEPT = 0.5
+_BEND = 0.25
 _POOR = 0.5  # no calorimeter resolves worse than this
 
 
-def design(data: Data, settings: TrainingSettings, init: Model | None = None) -> Architecture:
+def design(data: Data, sample: Sample, settings: TrainingSettings, init: Model | None = None) -> Architecture:
     """Decide what the network looks like: like that of the model to start from, or as the settings say.
 
-    If the features were chosen for it and the events are few, it does not see the layers beside the shapes.
+    If the features were chosen for it and the events are few, it does not see the layers beside the shapes. At a few
+    beam energies there are several members in any case, which leave out one each.
     """
     if init is not None:
         return replace(init.regressor.architecture, dropout=settings.dropout, closure=settings.closure == "auto")
     features = data.recipe.features
     columns = features.energy_columns
     events = np.count_nonzero(data.side == Side.TRAIN)
+    few = events < FEW_EVENTS or len(beam_energies(sample.true_energy)) > 0
     return Architecture(
         len(features.columns),
         tuple(columns.tolist()),
@@ -69,7 +76,7 @@ def design(data: Data, settings: TrainingSettings, init: Model | None = None) ->
         settings.regress,
         shares=bool(settings.features or not features.has_shapes or events >= EVENTS_PER_SHARE * len(columns)),
         head=LOSSES[settings.loss].head,
-        members=settings.ensemble or (FEW_MEMBERS if events < FEW_EVENTS else 1),
+        members=settings.ensemble or (FEW_MEMBERS if few else 1),
         closure=settings.closure == "auto",
         spectrum=features.spectrum_columns,
     )
@@ -122,7 +129,8 @@ def prepare(
     region = learning_region(sample.true_energy, anchor)
 
     processes = data.processes
-    folds = np.random.default_rng(settings.seed).integers(FOLDS, size=len(data.side), dtype=np.uint8)
+    beams = beam_energies(sample.true_energy)
+    chance = np.random.default_rng(settings.seed).integers(FOLDS, size=len(data.side), dtype=np.uint8)
 
     def table(side: Side) -> Table:
         own = int(np.count_nonzero(data.side[processes.rank :: processes.size] == side))
@@ -132,7 +140,8 @@ def prepare(
             on_side = np.flatnonzero(data.side[rows] == side)
             chosen = part[on_side]
             weights = chosen.weight * spectrum(chosen.true_energy)
-            events, learned = _events(regressor, chosen, weights, folds[rows][on_side], region)
+            folds = folds_of(chosen.true_energy, beams) if len(beams) else chance[rows][on_side]
+            events, learned = _events(regressor, chosen, weights, folds, region)
             collector.add(events)
             kept[rows][on_side[learned]] = 1
         own_events = collector.collected()
@@ -153,10 +162,75 @@ def prepare(
     names = regressor.input_names(data.recipe.features.columns)
     corrects = architecture.target == "ratio" and init is None
     forward = forward_of(regressor.network, device, precision=settings.precision, compiled=settings.compile)
+    train = table(Side.TRAIN)
+    state = State(regressor, optimiser, masks, names, forward, corrects=corrects)
     fewest = np.count_nonzero(data.side == Side.TRAIN) < FEWEST_EVENTS
-    leaves_out = corrects and architecture.members > 1 and bool(fewest)
-    state = State(regressor, optimiser, masks, names, forward, corrects=corrects, leaves_out=leaves_out)
-    return Prepared(state, table(Side.TRAIN), table(Side.VALIDATION), anchor, table)
+    if corrects and architecture.members > 1 and (fewest or len(beams)):
+        state.seen = _seen(train, architecture.members).to(device)
+    if corrects and len(beams) and (state.seen is not None or len(beams) == 1):
+        state.left_out = _left_out(regressor, anchor, sample, beams, processes)
+    return Prepared(state, train, table(Side.VALIDATION), anchor, table)
+
+
+def _seen(train: Table, members: int) -> Tensor:
+    """Return the share of the training events, as they weigh, that each member learns from, shape [members]."""
+    weights = torch.zeros(FOLDS + 1)
+    for part in train.parts():
+        weights.index_add_(0, part.fold.long().cpu(), part.weight.cpu())
+    total = torch.stack(train.processes.gather(weights)).sum(dim=0)
+    return (1 - total / total.sum())[torch.arange(members) % FOLDS]
+
+
+@torch.no_grad()
+def _left_out(
+    regressor: Regressor, anchor: Anchor, sample: Sample, beams: NDArray[np.float64], processes: Processes
+) -> Events:
+    """Return events of beam energies that members leave out, as they look if the region leaves them out too.
+
+    Without an energy, the gap around it is twice as wide, and straight lines miss a curve by four times as much as in
+    the gaps that there are: inputs deviate by a quarter of that. Of a single energy there is nothing to leave out.
+
+    Args:
+        regressor: The regressor.
+        anchor: Its anchor.
+        sample: Training events.
+        beams: The beam energies [GeV], in rising order.
+        processes: Each has its share of the events.
+    """
+    own = sample[processes.rank :: processes.size]
+    device = regressor.anchor_weights.device
+    folds, own_folds = (folds_of(each.true_energy, beams) for each in (sample, own))
+    ours, other = (copy.deepcopy(regressor).cpu() for _ in range(2))
+    found = [torch.empty(0, regressor.architecture.n_inputs + OTHERS)]
+    for fold in range(FOLDS):
+        rows, seen = own_folds == fold, sample[folds != fold]
+        if len(seen) == len(sample):
+            continue
+        other.fit_region(anchor, torch.from_numpy(seen.features), torch.from_numpy(seen.true_energy))
+        full, bent = (
+            _events(each, own[rows], own.weight[rows].astype(np.float64), own_folds[rows], (-math.inf, math.inf))[0]
+            for each in (ours, other)
+        )
+        full.inputs.lerp_(bent.inputs, _BEND)
+        found.append(full.table)
+    return Events(torch.cat(found).to(device))
+
+
+def folds_of(true_energy: NDArray[np.float32], beams: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Return the folds of events of a test beam: those of one energy are in the same, shape [events].
+
+    The lowest and the highest energy are in none that is left out, so that no member has to go beyond what it has seen;
+    of two energies, each is in one.
+
+    Args:
+        true_energy: In GeV, shape [events].
+        beams: In GeV, in rising order.
+    """
+    fold = np.arange(len(beams)) % FOLDS
+    if len(beams) != 2:
+        fold = np.roll(fold, 1)
+        fold[[0, -1]] = FOLDS
+    return fold.astype(np.uint8)[places_of(true_energy, beams)]
 
 
 def _unweighted(true_energy: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -179,7 +253,7 @@ def learning_region(true_energy: NDArray[np.float32], anchor: Anchor) -> tuple[f
     energies, or a range that is hardly wider than the resolution, there would be too little left, and all are used.
     """
     everything = (-math.inf, math.inf)
-    if len(np.unique(true_energy)) <= MAX_BEAM_ENERGIES:
+    if len(beam_energies(true_energy)):
         return everything
     low, high = anchor.spread.inner_range(float(true_energy.min()), float(true_energy.max()))
     kept = np.count_nonzero((true_energy > low) & (true_energy < high)) / len(true_energy)
@@ -234,7 +308,7 @@ def close(regressor: Regressor, anchor: Anchor, data: Data, sample: Sample) -> l
     """
     if regressor.closure is None:
         return []
-    low, high = anchor.spread.inner_range(float(sample.true_energy.min()), float(sample.true_energy.max()))
+    low, high = _inner_range(anchor, sample)
 
     def inside(events: Sample) -> Sample:
         return events[(events.true_energy > low) & (events.true_energy < high)]
@@ -270,6 +344,16 @@ def close(regressor: Regressor, anchor: Anchor, data: Data, sample: Sample) -> l
     return [{"energy": energy, "before": first, "after": second} for energy, first, second in columns]
 
 
+def _inner_range(anchor: Anchor, sample: Sample) -> tuple[float, float]:
+    """Return the true energies [GeV] between which the edges of the training range do not matter.
+
+    Beams have no edges.
+    """
+    if len(beam_energies(sample.true_energy)):
+        return 0.0, math.inf
+    return anchor.spread.inner_range(float(sample.true_energy.min()), float(sample.true_energy.max()))
+
+
 def resolutions(
     regressor: Regressor, anchor: Anchor, data: Data, sample: Sample, side: Side
 ) -> tuple[dict[str, float], int]:
@@ -283,9 +367,9 @@ def resolutions(
         side: Which events to look at.
 
     Returns:
-        sigma_68 of the response by name, and the number of events.
+        sigma_68 of the response over its median, by name, where that is above zero; and the number of events.
     """
-    low, high = anchor.spread.inner_range(float(sample.true_energy.min()), float(sample.true_energy.max()))
+    low, high = _inner_range(anchor, sample)
     found, taken = [np.empty((3, 0))], evenly(data.side == side)
     for rows, part in data.parts():
         some = part[taken[rows] & (part.true_energy > low) & (part.true_energy < high)]
@@ -296,6 +380,7 @@ def resolutions(
     responses = np.concatenate(data.processes.gather(np.concatenate(found, axis=1)), axis=1)
     if responses.shape[1] < MIN_EVENTS:
         return {}, 0
-    below, above = np.quantile(responses, [LOW, HIGH], axis=1)
+    below, median, above = np.quantile(responses, [LOW, 0.5, HIGH], axis=1)
     names = ("network", "linear anchor", "calibrated sum")
-    return dict(zip(names, ((above - below) / 2).tolist(), strict=True)), responses.shape[1]
+    found_ = zip(names, (above - below) / 2, median, strict=True)
+    return {name: float(width / centre) for name, width, centre in found_ if centre > 0}, responses.shape[1]

@@ -123,7 +123,7 @@ def train(
             findings["closure"] = close(state.regressor, prepared.anchor, data, sample)
             side = Side.TEST if "test" in findings["sides"] else Side.VALIDATION
             found, events = resolutions(state.regressor, prepared.anchor, data, sample, side)
-            if found and (sentence := worse(found, events, settings.regress)):
+            if "network" in found and (sentence := worse(found, events, settings.regress)):
                 logger.warning("%s", sentence)
                 findings["worse"] = sentence
             return _model(prepared, data, sample, settings, plan, reason, findings)
@@ -190,9 +190,10 @@ def _learning_curve(
         side = data.side.copy()
         side[np.delete(train, np.s_[::part])] = len(Side)  # on no side
         some = replace(data, side=side)
-        architecture = design(some, settings, init)
+        sample = calibration_sample(some)
+        architecture = design(some, sample, settings, init)
         plan = plan_for(some, settings, architecture, init)
-        prepared = prepare(some, calibration_sample(some), settings, architecture, room, device, init)
+        prepared = prepare(some, sample, settings, architecture, room, device, init)
         run(prepared.state, prepared.train, prepared.validation, settings, plan)
         found = validate(prepared.state.regressor, prepared.validation, settings.loss)
         curve.append({"events": len(prepared.train), **found._asdict()})
@@ -237,7 +238,7 @@ def arrange(
     if init is None:
         data, sample = without_constants(data, sample)
     warnings = look_at(data, sample, sources)
-    architecture = design(data, settings, init)
+    architecture = design(data, sample, settings, init)
     plan = plan_for(data, settings, architecture, init)
     if settings.optimiser in WHOLE_SET and data.events.on_disk:
         raise UsageError(

@@ -88,7 +88,7 @@ def _fit(
     data: Data, sample: Sample, settings: TrainingSettings, after_step: Callable[[State], None] = lambda _: None
 ) -> Regressor:
     """Do all that a training does between reading and writing."""
-    architecture = design(data, settings)
+    architecture = design(data, sample, settings)
     plan = plan_for(data, settings, architecture, None)
     prepared = prepare(data, sample, settings, architecture, ROOM, torch.device("cpu"))
     run(prepared.state, prepared.train, prepared.validation, settings, plan, after_step=after_step)

@@ -24,19 +24,23 @@ class Beam:
     hits: bool = False
     shape: str = "log"
     changes: tuple[str, ...] = ()
+    points: tuple[float, ...] = ()  # energies instead of a spectrum
 
     def __str__(self) -> str:
         return f"{self.detector} {self.particle}{', hits' if self.hits else ''}"
 
     def simulated(self, folder: Path, events: int, seed: int) -> Source:
         """Simulate a data set, unless it is there already, and return it as a source."""
-        text = "-".join(map(str, (self.detector, self.particle, self.hits, self.shape, *self.changes, events, seed)))
+        points = ",".join(f"{energy:.4g}" for energy in self.points)
+        text = "-".join(
+            map(str, (self.detector, self.particle, self.hits, self.shape, *self.changes, points, events, seed))
+        )
         path = folder / f"{text.replace('/', '_')}.root"
         if not path.exists():
             request = Request(
                 load_detector(self.detector, self.changes),
                 ((self.particle, 1.0),),
-                Spectrum.parse(f"{self.low}:{self.high}", shape=self.shape),
+                Spectrum.parse(points or f"{self.low}:{self.high}", shape=self.shape),
                 events,
                 seed,
                 hits=self.hits,

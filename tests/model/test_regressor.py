@@ -48,7 +48,7 @@ def test_far_outside_a_ratio_grows_like_the_line() -> None:
 @pytest.mark.parametrize("target", REGRESS)
 def test_every_input_is_standardised(target: str) -> None:
     regressor = made(target)
-    inputs = regressor.inputs(FEATURES, regressor.anchor(FEATURES))
+    inputs = regressor.standardised(FEATURES, regressor.anchor(FEATURES))
     assert inputs.mean(dim=0).abs().max() < 1e-5
     assert torch.allclose(inputs.std(dim=0), torch.ones(inputs.shape[1]), atol=1e-4)
 

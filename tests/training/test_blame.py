@@ -136,7 +136,12 @@ def spoilt(make_root: Make, side: Side) -> Source:
 
 def test_an_outlier_on_the_validation_side_is_found_in_a_file(make_root: Make) -> None:
     with pytest.raises(TrainingError, match=r"validation: input noisy reaches 1e\+25, .* in 1 of \d+ events"):
-        fitted(spoilt(make_root, Side.VALIDATION), WITH_NOISY)
+        fitted(spoilt(make_root, Side.VALIDATION), replace(WITH_NOISY, regress="direct", loss="mse"))
+
+
+def test_a_correction_ends_where_its_inputs_do_and_an_outlier_costs_nothing(make_root: Make) -> None:
+    model = fitted(spoilt(make_root, Side.VALIDATION), WITH_NOISY)
+    assert 0 < model.summary["sides"]["validation"]["loss"] < 10
 
 
 def test_an_outlier_on_the_test_side_costs_the_comparison_and_not_the_model(

@@ -170,7 +170,8 @@ def test_a_member_does_not_learn_from_the_fold_that_it_leaves_out() -> None:
     state, events = prepared(LINEAR)
     regressor = Regressor(replace(state.regressor.architecture, members=4), torch.Generator().manual_seed(2))
     optimiser = Optimiser("sgd", regressor.network)
-    state = replace(state, regressor=regressor, optimiser=optimiser, forward=regressor.network, leaves_out=True)
+    seen = torch.full((4,), 0.75)
+    state = replace(state, regressor=regressor, optimiser=optimiser, forward=regressor.network, seen=seen)
     events.fold[:] = 2
     summed_loss(state, events, len(events), "mse").backward()
     moved = [bool(each.any()) for each in regressor.network.weights[0].grad]
@@ -189,7 +190,7 @@ def test_a_correction_in_the_right_direction_is_kept(members: int, bias: float, 
     events = Events.of(torch.zeros(2000, 4), anchor, 0.1 * anchor, truth, torch.ones(2000), fold)
     optimiser = Optimiser("sgd", regressor.network)
     state = State(regressor, optimiser, generator, tuple("abcd"), regressor.network, corrects=True)
-    state.leaves_out = members > 1
+    state.seen = torch.full((members,), 0.75) if members > 1 else None
     run(state, events, events, settings, make_plan(settings, 2000, 4))
     assert least <= state.kept <= most
 
