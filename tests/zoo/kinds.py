@@ -91,7 +91,7 @@ def parted(rng: np.random.Generator, total: Array, parts: int) -> Array:
     return np.asarray(total[:, None] * rng.dirichlet(np.full(parts, 4.0), len(total)))
 
 
-def lists(values: Array, counts: Any) -> ak.Array:
+def lists(values: NDArray[Any], counts: Any) -> ak.Array:
     return ak.unflatten(values, counts)
 
 
