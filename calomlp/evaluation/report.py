@@ -21,6 +21,7 @@ from calomlp.evaluation.estimators import Options
 from calomlp.evaluation.histogram import Histogram
 from calomlp.evaluation.importance import Importance
 from calomlp.evaluation.measurement import Measurement
+from calomlp.evaluation.migration import OLD_SCHEMA, migrated
 from calomlp.evaluation.resolution import ResolutionFit, ResponseFit
 from calomlp.evaluation.response import Unusual
 from calomlp.evaluation.slices import Dependence
@@ -29,7 +30,7 @@ from calomlp.evaluation.uncertainty import Uncertainty
 from calomlp.model.envelope import Envelope
 from calomlp.model.spread import Spread
 
-REPORT_SCHEMA = "calomlp.report/1"
+REPORT_SCHEMA = "calomlp.report/2"
 _LONGEST_MESSAGE = 200
 
 
@@ -254,15 +255,16 @@ def read_report(path: str, label: str) -> Report:
     except ValueError as error:
         raise ArtefactError(f"{label}: not a report written by calomlp evaluate (not JSON)") from error
     schema = document.pop("schema", None) if isinstance(document, dict) else None
-    if schema != REPORT_SCHEMA:
-        raise ArtefactError(f"{label}: has schema {schema!r}, this version reads {REPORT_SCHEMA!r}")
+    if schema not in (REPORT_SCHEMA, OLD_SCHEMA):
+        raise ArtefactError(f"{label}: has schema {schema!r}, this version reads {REPORT_SCHEMA!r} and {OLD_SCHEMA!r}")
     try:
-        _validator().validate({"schema": schema, **document})
+        document = migrated(document) if schema == OLD_SCHEMA else document
+        _validator().validate({"schema": REPORT_SCHEMA, **document})
         return _build(document)
     except jsonschema.ValidationError as error:
         said = textwrap.shorten(error.message, _LONGEST_MESSAGE, placeholder=" ...")
         raise ArtefactError(f"{label}: does not follow its schema at {error.json_path}: {said}") from error
-    except (LookupError, ValueError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise ArtefactError(f"{label}: its numbers and what they come from do not go together ({error!r})") from error
 
 

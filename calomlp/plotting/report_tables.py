@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from calomlp.evaluation.estimators import MIN_QUOTED
+from calomlp.evaluation.estimators import MIN_QUOTED, is_above_zero
 from calomlp.evaluation.measurement import Measurement
 from calomlp.evaluation.names import MEAN, QUADRATURE, WIDTHS
 from calomlp.evaluation.report import Bin, Comparison, Curve, Report
@@ -11,12 +11,12 @@ from calomlp.evaluation.slices import Slice
 from calomlp.evaluation.summary import LABELS
 from calomlp.evaluation.uncertainty import Uncertainty
 from calomlp.plotting.points import PERCENT
-from calomlp.plotting.quantity import count, decimals_of, energy_range, with_error
+from calomlp.plotting.quantity import count, decimals_of, energy_range, four_decimals, with_error
 from calomlp.plotting.tables import NONE, Table
 
 EDGE_MARK, FEW_MARK, LIMIT_MARK = " *", " \N{DAGGER}", "< "
 MARKS = {
-    EDGE_MARK: "* at an edge of the training range: left out of fits and averages",
+    EDGE_MARK: "* at an edge of the training range: left out of averages, and of the fits of what was trained",
     FEW_MARK: f"\N{DAGGER} fewer than {MIN_QUOTED} events: too few to quote a resolution",
     LIMIT_MARK: "< upper limit at 95 % CL on a term of the resolution that is below two standard errors",
 }
@@ -135,7 +135,7 @@ def linearity_table(report: Report) -> Table:
     for curve in report.curves:
         found, line = curve.linearity, curve.line
         cells = (
-            (f"{found.response:.4f}", f"{PERCENT * found.max:.2f}", f"{PERCENT * found.rms:.2f}")
+            (four_decimals(found.response), f"{PERCENT * found.max:.2f}", f"{PERCENT * found.rms:.2f}")
             if found
             else (NONE,) * 3
         )
@@ -253,8 +253,9 @@ def verdicts(report: Report) -> list[str]:
     sentences = [_comparison(first, report.curve(item.curve), item) for item in report.comparisons]
     if first.linearity:
         largest, rms = PERCENT * first.linearity.max, PERCENT * first.linearity.rms
+        response = four_decimals(first.linearity.response)
         sentences.append(
-            f"The response of {the(first)} is {first.linearity.response:.4f} on average, and constant within "
+            f"The response of {the(first)} is {response} on average, and constant within "
             f"{largest:.2f}\N{NO-BREAK SPACE}% (RMS {rms:.2f}\N{NO-BREAK SPACE}%)."
         )
     return sentences
@@ -301,7 +302,7 @@ def energy_cell(bin_: Bin) -> str:
 def percent(bin_: Bin, width: str, location: str | None = None) -> str:
     """Write an estimator in percent, relative to a location if one is named."""
     found = bin_.estimates.get(width)
-    if found is None:
+    if found is None or (location and not is_above_zero(bin_.estimates[location])):
         return NONE
     scale = PERCENT / bin_.estimates[location].value if location else PERCENT
     return with_error(found, scale)
