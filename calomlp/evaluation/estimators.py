@@ -29,6 +29,8 @@ _REPLICAS = 200
 _LARGE = 50  # events
 _FINENESS = 32  # bins in a sigma that are enough
 _HALF_SIGMA = 0.3829  # probability within half a sigma of a Gaussian
+_LEAST = 2.0**-126  # what is smaller is zero
+
 _CARRIED = 2.0
 """A width of fewer fine bins is that of the bins."""
 
@@ -111,7 +113,7 @@ def why_absent(name: str, estimates: Mapping[str, Measurement], events: int, opt
         return f"{events} events are fewer than {MIN_EVENTS}"
     relative = name in ("resolution", "resolution_per_slope")
     if relative and location is not None and not is_above_zero(location):
-        return f"the response, {location.value:.3g}, is not above zero"
+        return "the mean response is not above zero"
     width = {"resolution": chosen.width, "resolution_per_slope": "core_sigma"}.get(name, name)
     if width == "sigma_eff" and events < MIN_QUOTED:
         return f"{events} events are fewer than {MIN_QUOTED}"
@@ -119,7 +121,7 @@ def why_absent(name: str, estimates: Mapping[str, Measurement], events: int, opt
         return "the response does not rise with the true energy, or has fewer than three bins"
     if width.startswith("crystal_ball"):
         return "the fit did not converge"
-    return f"the response is narrower than {_CARRIED:g} fine bins, {_CARRIED * fine_width(1):.2g} of it at most"
+    return f"the response is narrower than {_CARRIED:g} fine bins, which are {100 * fine_width(1):.2g} % of it at most"
 
 
 def _drop_narrow(found: dict[str, Measurement]) -> None:
@@ -222,7 +224,8 @@ def _rows(sample: Sample, core_sigmas: float) -> dict[str, Row]:
 
 
 def _measured(row: Row) -> Measurement:
-    return Measurement(float(row[0]), float(row[1:].std(ddof=1)))
+    """Return the number of the data with the standard deviation of the replicas; zero has a fine bin to itself."""
+    return Measurement(float(row[0]) if abs(row[0]) > _LEAST else 0.0, float(row[1:].std(ddof=1)))
 
 
 def _relative(width: Measurement, location: Measurement) -> Measurement:

@@ -89,13 +89,20 @@ class Histogram:
 
     @property
     def centres(self) -> Values:
-        """Response at the centres of the occupied fine bins, shape [occupied]."""
-        return np.asarray((edges(self.index) + edges(self.index + 1)) / 2)
+        """Response at the centres of the occupied fine bins, shape [occupied]; zero in the bins beside it."""
+        low, high = edges(self.index), edges(self.index + 1)
+        return np.where(low * high, (low + high) / 2, 0.0)
 
     @property
     def mean(self) -> float:
         """Mean of all responses."""
         return float(self.count @ self.centres) / self.events
+
+    @property
+    def median(self) -> float:
+        """Median of all responses, to half a fine bin."""
+        until = np.cumsum(self.count)
+        return float(self.centres[np.searchsorted(until, until[-1] / 2)])
 
 
 @dataclass(frozen=True)

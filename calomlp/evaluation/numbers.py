@@ -9,8 +9,8 @@ from calomlp.errors import UsageError, did_you_mean
 from calomlp.evaluation.estimators import MIN_SHOWN, why_absent
 from calomlp.evaluation.measurement import Measurement
 from calomlp.evaluation.report import Bin, Curve, Report
-from calomlp.evaluation.resolution import MIN_POINTS
-from calomlp.evaluation.summary import has_resolution, is_shown, why_no_fit
+from calomlp.evaluation.resolution import MIN_POINTS, MIN_POINTS_OF_LINE
+from calomlp.evaluation.summary import has_resolution, is_shown, why_no_fit, why_not_linear
 from calomlp.units import listed
 
 IN_BINS = (
@@ -92,8 +92,12 @@ def find_numbers(report: Report, name: str, energy: str, where: str) -> list[Num
     names = [curve.name for curve in report.curves]
     curve = report.curve(known_curve(owner, names, where)) if owner else report.curves[0]
     if quantity in OF_A_CURVE:
-        needed = {"linearity": 2, "linearity_rms": 2, "slope": 3, "offset": 3}.get(quantity, MIN_POINTS)
-        return [Number(name, _of_curve(curve).get(quantity), why_no_fit(curve, report, needed))]
+        why = (
+            why_not_linear(curve, report)
+            if quantity.startswith("linearity")
+            else why_no_fit(curve, report, MIN_POINTS_OF_LINE if quantity in ("slope", "offset") else MIN_POINTS)
+        )
+        return [Number(name, _of_curve(curve).get(quantity), why)]
     if quantity.startswith("crystal_ball") and report.options.width != "crystal_ball":
         raise UsageError(f"{where}: {quantity} is there with --width crystal_ball only")
     return list(_in_bins(report, curve, name, energy, where))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import numpy as np
 
 from calomlp.data.sources import FileRecord
 from calomlp.documents import from_document, to_document
@@ -272,9 +273,9 @@ def _build(document: Mapping[str, Any]) -> Report:
     statistics: Statistics = from_document(Statistics, document["statistics"])
     bins: EnergyBins = from_document(EnergyBins, document["bins"])
     responses = statistics.responses.grouped(round(bins.width / statistics.bins.width))
-    curves = []
+    curves, nothing = [], Histogram.of(np.empty(0))
     for curve in document["curves"]:
-        content = {key: item.histograms.get(curve["name"]) for key, item in responses.content.items()}
+        content = {key: item.histograms.get(curve["name"], nothing) for key, item in responses.content.items()}
         complete = [{**bin_, "histogram": content[bin_["key"]]} for bin_ in curve["bins"]]
         curves.append({**curve, "bins": complete})
     hints = {**document, "curves": curves}

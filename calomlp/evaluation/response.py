@@ -16,6 +16,9 @@ from calomlp.evaluation.histogram import Histogram, Joint, blocks, histograms, r
 
 Key = TypeVar("Key")
 
+MAX_ENERGY = 1e30
+"""Estimates that are beyond this [GeV] are infinite."""
+
 
 @dataclass(frozen=True)
 class Added:
@@ -34,7 +37,7 @@ class Unusual(Added):
 
     Attributes:
         missing: Not a number; without a place in any bin.
-        infinite: The same.
+        infinite: The same; or beyond 1e30 GeV, which stands for a missing value in many files.
         not_positive: Zero or negative; they are in the bins like all others.
     """
 

@@ -125,9 +125,9 @@ def alarms(report: Report) -> Iterator[str]:
     yield from statistics.tally.losses()
     first = report.curves[0]
     response = statistics.responses.total(first.name)
-    if response.events and not _PLAUSIBLE[0] < (mean := response.mean) < _PLAUSIBLE[1]:
+    if response.events and not _PLAUSIBLE[0] < (median := response.median) < _PLAUSIBLE[1]:
         units = "features and true energy in the units of the training" if report.context.envelope else "both in GeV"
-        yield f"the mean response is {mean:.3g}: are {units}?"
+        yield f"the median response is {median:.3g}: are {units}?"
     for curve in report.curves:
         yield from _unusual(curve, statistics.events)
     yield from statistics.suspicions
@@ -157,9 +157,9 @@ def _common(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
 def _curve(
     name: str, statistics: Statistics, bins: EnergyBins, responses: Accumulator, context: Context, options: Options
 ) -> Curve:
-    found = []
+    found, nothing = [], Histogram.of(np.empty(0))
     for key, content in sorted(responses.content.items()):
-        histogram = content.histograms.get(name) or Histogram.of(np.empty(0))
+        histogram = content.histograms.get(name, nothing)
         low, high = bins.edges(key)
         energy = low if low == high else content.energy
         edge = name in statistics.models and _at_edge(low, high, context)
@@ -174,7 +174,7 @@ def _curve(
         statistics.labels[name],
         tuple(found),
         fit_resolution([bin_.energy for bin_ in usable], [bin_.estimates["resolution"] for bin_ in usable], options),
-        _linearity(measured),
+        None if any(map(is_negative, inner)) else _linearity(measured),
         fit_response(energies, measured),
         statistics.unusual.get(name, Unusual()),
     )
@@ -197,6 +197,18 @@ def response_of(bin_: Bin) -> Measurement | None:
     return Measurement(1 + bias.value, bias.error) if bias else None
 
 
+def is_negative(bin_: Bin) -> bool:
+    """Whether the mean response in a bin is known and not above zero."""
+    return (at := response_of(bin_)) is not None and not is_above_zero(at)
+
+
+def why_not_linear(curve: Curve, report: Report) -> str:
+    """Say why there is no linearity of a curve."""
+    if found := [f"{bin_.energy:.3g}" for bin_ in curve.bins if is_shown(bin_) and is_negative(bin_)]:
+        return f"the mean response is not above zero at {listed(found, _NAMED)} GeV"
+    return why_no_fit(curve, report, needed=2)
+
+
 def why_no_fit(curve: Curve, report: Report, needed: int = MIN_POINTS) -> str:
     """Say why there is no fit of a curve, and what would give one.
 
@@ -210,9 +222,9 @@ def why_no_fit(curve: Curve, report: Report, needed: int = MIN_POINTS) -> str:
     edge = [] if options.edges else [bin_ for bin_ in shown if bin_.edge and has_resolution(bin_)]
     usable = [bin_ for bin_ in shown if has_resolution(bin_) and bin_ not in edge]
     reasons = {
-        f"have fewer than {MIN_SHOWN} events": len(bins) - len(shown),
-        "have no resolution": len(shown) - len(usable) - len(edge),
-        "are at an edge of the training range": len(edge),
+        f"with fewer than {MIN_SHOWN} events": len(bins) - len(shown),
+        "without a resolution": len(shown) - len(usable) - len(edge),
+        "at an edge of the training range": len(edge),
     }
     lost = "".join(f", {number} {reason}" for reason, number in reasons.items() if number)
     remedy = ""
@@ -221,7 +233,7 @@ def why_no_fit(curve: Curve, report: Report, needed: int = MIN_POINTS) -> str:
     elif report.bins.kind != POINTS and sum(bin_.events for bin_ in bins) >= needed * MIN_SHOWN:
         remedy = f"; narrower bins may give more: --bins quantiles:{_QUANTILES}"
     what = "energies" if report.bins.kind == POINTS else "bins of energy"
-    return f"of {len(bins)} {what} {len(usable)} can be fitted, and {needed} are needed{lost}{remedy}"
+    return f"{len(usable)} of {len(bins)} {what} can be fitted, {needed} are needed{lost}{remedy}"
 
 
 def _with_slopes(bins: list[Bin]) -> list[Bin]:
@@ -231,7 +243,7 @@ def _with_slopes(bins: list[Bin]) -> list[Bin]:
     of the energy. The width divided by d<E_reco>/dE_true, from the neighbouring bins, is what a measurement is good
     for.
     """
-    chosen = [i for i, bin_ in enumerate(bins) if bin_.estimates]
+    chosen = [i for i, bin_ in enumerate(bins) if bin_.estimates and is_above_zero(bin_.estimates["core_mean"])]
     if len(chosen) < 3:
         return bins
     energy = np.array([bins[i].energy for i in chosen])
@@ -245,7 +257,7 @@ def _with_slopes(bins: list[Bin]) -> list[Bin]:
     result = list(bins)
     for place, i in enumerate(chosen):
         width = bins[i].estimates.get("core_sigma")
-        if width and slope[place] > 0 and is_above_zero(bins[i].estimates["core_mean"]):
+        if width and slope[place] > 0:
             value = width.value / float(slope[place])
             relative = float(np.hypot(width.error / width.value, slope_error[place] / slope[place]))
             corrected = {"resolution_per_slope": Measurement(value, value * relative)}

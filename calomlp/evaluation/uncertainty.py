@@ -13,7 +13,7 @@ from calomlp.evaluation.bins import EnergyBins
 from calomlp.evaluation.estimators import Options, estimate_all, resolution_in
 from calomlp.evaluation.histogram import Histogram, Joint
 from calomlp.evaluation.measurement import Measurement
-from calomlp.evaluation.response import Added, joints
+from calomlp.evaluation.response import MAX_ENERGY, Added, joints
 from calomlp.evaluation.widths import ONE_SIGMA
 
 DROPPED = (0.1, 0.2)
@@ -74,8 +74,9 @@ class UncertaintyStatistics(Added):
         import torch  # noqa: PLC0415 - for the normal distribution, which a report that is drawn does not need
 
         truth, reco, low, high = (item.astype(np.float64) for item in (true_energy, energy, below, above))
-        good = np.isfinite(reco) & (reco > 0) & np.isfinite(low + high) & (low > 0) & (high > 0)
-
+        good = (reco > 0) & (reco < MAX_ENERGY)
+        for part in (low, high):
+            good &= (part > truth / MAX_ENERGY) & (part < MAX_ENERGY)
         truth, reco, low, high = (item[good] for item in (truth, reco, low, high))
         sigma = (low + high) / 2
         pull = (reco - truth) / np.where(truth < reco, low, high)

@@ -275,7 +275,7 @@ def _comparison(curve: Curve, baseline: Curve, comparison: Comparison) -> str:
 
 def relation(mean: Measurement) -> str:
     """Say how a resolution compares with another one, from the mean of their ratio."""
-    if abs(mean.value - 1) < SIGNIFICANT * mean.error:
+    if abs(mean.value - 1) <= SIGNIFICANT * mean.error:
         return "compatible with"
     gain = with_error(Measurement(abs(1 - mean.value), mean.error), PERCENT)
     return f"({gain}) % {'better' if mean.value < 1 else 'worse'} than"

@@ -193,7 +193,7 @@ def test_features_in_another_unit_are_told(model: Model, make_root: Make, caplog
     showers = linear_showers(2000, seed=9)
     showers["layer_energy"] *= 1000
     report = evaluated(model, [make_root(showers, name="mev.root")])
-    assert report.notes[0].startswith("the mean response is 1")
+    assert report.notes[0].startswith("the median response is 1")
     assert "in the units of the training?" in caplog.text
 
 
