@@ -272,7 +272,7 @@ def read_report(path: str, label: str) -> Report:
 def _build(document: Mapping[str, Any]) -> Report:
     statistics: Statistics = from_document(Statistics, document["statistics"])
     bins: EnergyBins = from_document(EnergyBins, document["bins"])
-    responses = statistics.responses.grouped(round(bins.width / statistics.bins.width))
+    responses = statistics.responses.grouped(statistics.bins.within(bins, statistics.responses.content))
     curves, nothing = [], Histogram.of(np.empty(0))
     for curve in document["curves"]:
         content = {key: item.histograms.get(curve["name"], nothing) for key, item in responses.content.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
@@ -66,12 +67,13 @@ def summarise(statistics: Statistics, context: Context, options: Options) -> Rep
     if not statistics.events:
         raise InputError(_nothing_left(statistics))
     events = {key: content.events for key, content in statistics.responses.content.items()}
-    size = statistics.bins.group_size(events)
-    bins, responses = statistics.bins.grouped(size), statistics.responses.grouped(size)
+    bins = statistics.bins.joined(events, lambda key: _zone(*statistics.bins.edges(key), context))
+    places = statistics.bins.within(bins, events)
+    responses = statistics.responses.grouped(places)
     curves = tuple(_curve(name, statistics, bins, responses, context, options) for name in responses.curves)
     uncertainty = statistics.uncertainty
     if uncertainty is not None:
-        uncertainty = replace(uncertainty, response=grouped(uncertainty.response, size))
+        uncertainty = replace(uncertainty, response=grouped(uncertainty.response, places))
     report = Report(
         options,
         bins,
@@ -267,10 +269,18 @@ def _with_slopes(bins: list[Bin]) -> list[Bin]:
 
 def _at_edge(low: float, high: float, context: Context) -> bool:
     """Whether a bin reaches within two sigma of an edge of the training range, or beyond it."""
-    if context.envelope is None or context.spread is None:
-        return False
-    lowest, highest = context.spread.inner_range(context.envelope.energy_min, context.envelope.energy_max)
-    return low < lowest or high > highest
+    return _zone(low, high, context) != 0
+
+
+def _zone(low: float, high: float, context: Context) -> int:
+    """Return where a bin is: 0 inside of the training range, 1 at its upper edge, 2 beyond; and -1 and -2 below."""
+    region = context.envelope
+    if region is None or context.spread is None:
+        return 0
+    lowest, highest = context.spread.inner_range(region.energy_min, region.energy_max)
+    if low < lowest:
+        return -1 if math.sqrt(low * high) >= region.energy_min else -2
+    return 0 if high <= highest else 1 if math.sqrt(low * high) <= region.energy_max else 2
 
 
 def _linearity(measured: Sequence[Measurement]) -> Linearity | None:

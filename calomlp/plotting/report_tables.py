@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+from calomlp.evaluation.bins import EDGES, POINTS
 from calomlp.evaluation.estimators import MIN_QUOTED, is_above_zero
 from calomlp.evaluation.measurement import Measurement
 from calomlp.evaluation.names import MEAN, QUADRATURE, WIDTHS
@@ -37,6 +40,17 @@ def width_name(report: Report) -> str:
 def formula(report: Report) -> str:
     """Return the formula that is fitted to the resolution."""
     return f" {'⊕' if report.options.sum == QUADRATURE else '+'} ".join(("a/√E", "n/E", "c"))
+
+
+def binning(report: Report) -> str:
+    """Return how the true energy is binned."""
+    if report.bins.kind == POINTS:
+        return "one for each beam energy"
+    if report.statistics.bins.kind == EDGES:
+        return "with given edges"
+    widths = [math.log(bin_.energy_high / bin_.energy_low) for bin_ in report.curves[0].bins]
+    ends = dict.fromkeys(f"{width:.3g}" for width in (min(widths), max(widths)))
+    return f"{'' if len(ends) > 1 else 'each '}{' to '.join(ends)} wide in ln E"
 
 
 def report_tables(report: Report) -> list[tuple[str, Table]]:
@@ -162,9 +176,10 @@ def ratio_table(report: Report) -> Table:
 def uncertainty_table(found: Uncertainty) -> Table:
     """Return what predicted uncertainties are worth, beside what they should be."""
     one, two = found.coverage
+    pull = found.pull
     rows = [
-        ("mean of the pull, core", with_error(found.pull["core_mean"]) if found.pull else NONE, "0"),
-        ("width of the pull, core", with_error(found.pull["core_sigma"]) if found.pull else NONE, "1"),
+        ("mean of the pull, core", with_error(pull["core_mean"]) if "core_mean" in pull else NONE, "0"),
+        ("width of the pull, core", with_error(pull["core_sigma"]) if "core_sigma" in pull else NONE, "1"),
         ("within one sigma [%]", with_error(one, PERCENT), "68.27"),
         ("within two sigma [%]", with_error(two, PERCENT), "95.45"),
         ("largest distance of the probability integral transform", f"{found.distance:.3f}", "0"),

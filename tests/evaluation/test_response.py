@@ -115,10 +115,31 @@ def test_bins_begin_and_end_at_the_edges_of_the_range() -> None:
 def test_few_events_make_wider_bins() -> None:
     bins = EnergyBins.over(1, 100)
     keys = range(int(bins.keys(np.array([100.0]))[0]) + 1)
-    few, many = (bins.grouped(bins.group_size(dict.fromkeys(keys, events))) for events in (5, 1000))
-    assert few.width > many.width == bins.width
+    few, many = (bins.joined(dict.fromkeys(keys, events), lambda _: 0) for events in (5, 1000))
+    assert many == bins
     assert few.edges(0)[0] == bins.edges(0)[0]
-    assert len({key // round(few.width / bins.width) for key in keys}) >= 5
+    assert few.edges(len(few.bounds) - 2)[1] == bins.edges(keys[-1])[1]
+    assert 5 <= len(few.bounds) - 1 < len(keys)
+
+
+def test_of_a_flat_spectrum_only_the_low_bins_are_wider() -> None:
+    """14 000 events, flat in E: each bin holds a thousand if it may, and those at high energies stay narrow."""
+    bins = EnergyBins.over(1, 100)
+    numbers = {key: round(14_000 * (bins.edges(key)[1] - bins.edges(key)[0]) / 99) for key in range(24)}
+    wider = bins.joined(numbers, lambda _: 0)
+    places = bins.within(wider, numbers)
+    found = [sum(numbers[key] for key in numbers if places[key] == place) for place in range(len(wider.bounds) - 1)]
+    assert sum(found) == sum(numbers.values())
+    assert len(found) >= 10
+    assert sum(number >= 1000 for number in found) >= 8
+    assert np.log(wider.bounds[-1] / wider.bounds[-2]) == pytest.approx(bins.width)
+    assert np.diff(np.log(wider.bounds)).max() <= 0.8
+
+
+def test_bins_on_two_sides_of_an_edge_are_not_joined() -> None:
+    bins = EnergyBins.over(1, 100)
+    wider = bins.joined(dict.fromkeys(range(-3, 26), 50), lambda key: -1 if key < 1 else 1 if key > 22 else 0)
+    assert {bins.edges(1)[0], bins.edges(22)[1]} <= set(wider.bounds)
 
 
 def test_beam_energies_are_bins_of_their_own() -> None:

@@ -46,7 +46,7 @@ def _pulls(pulls: Histogram, found: Uncertainty, look: Look) -> Panel:
     ideal = pulls.events * (edges[1] - edges[0]) * np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi)
     beyond = pulls.events - int(events.sum())
     numbers = [f"beyond: {count(beyond)} events"]
-    if found.pull:
+    if "core_sigma" in found.pull:
         core = found.pull["core_mean"], found.pull["core_sigma"]
         numbers = [f"core: μ = {with_error(core[0])}", f"σ = {with_error(core[1])}", *numbers]
     top = _HEADROOM * float(max(events.max(), ideal.max()))
