@@ -14,7 +14,7 @@ from calomlp.data.sources import Source
 from calomlp.data.tally import Tally
 from calomlp.errors import InputError, UsageError
 from calomlp.evaluation.bins import AUTOMATIC, EDGES, LOGARITHMIC, MAX_BINS, POINTS, QUANTILES, EnergyBins
-from calomlp.evaluation.histogram import BIN_WIDTH, blocks
+from calomlp.evaluation.histogram import blocks, edges, fine_bins
 from calomlp.model.envelope import Envelope
 
 _MIN_EVENTS_PER_POINT = 20
@@ -82,7 +82,7 @@ def _quantiles(recipe: Recipe, sources: Sequence[Source], number: int) -> Energy
     counts: dict[int, int] = {}
     for energies in _true_energies(recipe, sources):
         good = energies[np.isfinite(energies) & (energies > 0)].astype(np.float64)
-        cells, found = np.unique(np.floor(np.log(good) / BIN_WIDTH).astype(np.int64), return_counts=True)
+        cells, found = np.unique(fine_bins(good), return_counts=True)
         for cell, count in zip(cells.tolist(), found.tolist(), strict=True):
             counts[cell] = counts.get(cell, 0) + count
     if not counts:
@@ -90,6 +90,6 @@ def _quantiles(recipe: Recipe, sources: Sequence[Source], number: int) -> Energy
     cells = np.array(sorted(counts))
     cumulated = np.cumsum([counts[cell] for cell in cells.tolist()])
     places = np.searchsorted(cumulated, np.linspace(0, cumulated[-1], number + 1)[1:-1])
-    ends = ((cells[0]) * BIN_WIDTH + np.log1p(-_MARGIN), (cells[-1] + 1) * BIN_WIDTH + np.log1p(_MARGIN))
-    inner = (cells[places] + 1) * BIN_WIDTH
-    return EnergyBins.between(tuple(float(f"{edge:.4g}") for edge in np.exp(np.unique([ends[0], *inner, ends[1]]))))
+    (low, high), inner = edges(cells[[0, -1]] + np.array([0, 1])), edges(cells[places] + 1)
+    found = np.unique([low * (1 - _MARGIN), *inner, high * (1 + _MARGIN)])
+    return EnergyBins.between(tuple(float(f"{edge:.4g}") for edge in found))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +24,10 @@ MAX_WIDTH = 0.2
 
 MAX_BINS = 1000
 
-_WANTED_EVENTS, _MIN_BINS = 1000, 6
-_ENOUGH_EVENTS, _FEWEST_BINS = 320, 5
-"""Bins are made wider until most hold a thousand events, unless fewer than six were left; or 320 and five."""
+_WANTED = ((1000, 0.8), (320, 0.8), (320, 1.6))
+"""Events that are wanted in a bin, and how wide it may be in ln E for that: the first that gives bins enough."""
+
+_ENOUGH_EVENTS, _MIN_BINS = 320, 6
 _KEV_PER_GEV = 1e6
 _MARGIN = 1e-3
 
@@ -102,27 +103,50 @@ class EnergyBins:
             return self.bounds[key], self.bounds[key + 1]
         return self.origin * math.exp(key * self.width), self.origin * math.exp((key + 1) * self.width)
 
-    def group_size(self, events: Mapping[int, int]) -> int:
-        """Return how many neighbouring bins are taken together so that most of them hold events enough.
+    def joined(self, events: Mapping[int, int], zone: Callable[[int], int]) -> EnergyBins:
+        """Return bins that hold events enough, made of neighbouring ones where these are logarithmic.
+
+        They need not be of one width: of a flat spectrum, only those at low energies are made wider.
 
         Args:
             events: Number of events by key.
+            zone: Tells those keys apart that do not go together.
         """
-        size = 1
-        while self.kind == LOGARITHMIC:
-            groups: dict[int, int] = {}
-            for key, number in events.items():
-                groups[key // size] = groups.get(key // size, 0) + number
-            typical = np.median(list(groups.values()))
-            left = len({key // (size + 1) for key in events})
-            if typical >= _WANTED_EVENTS or left < _FEWEST_BINS or (typical >= _ENOUGH_EVENTS and left < _MIN_BINS):
+        if self.kind != LOGARITHMIC or not events:
+            return self
+        found: list[list[int]] = []
+        best = -1
+        for wanted, widest in _WANTED:
+            groups = self._groups(events, zone, wanted, widest)
+            good = sum(sum(events.get(key, 0) for key in group) >= _ENOUGH_EVENTS for group in groups)
+            if good > best:
+                found, best = groups, good
+            if good >= _MIN_BINS:
                 break
-            size += 1
-        return size
+        if all(len(group) == 1 for group in found):
+            return self
+        return EnergyBins.between((*(self.edges(group[0])[0] for group in found), self.edges(found[-1][-1])[1]))
 
-    def grouped(self, size: int) -> EnergyBins:
-        """Return bins that are this many times as wide."""
-        return replace(self, width=self.width * size)
+    def _groups(
+        self, events: Mapping[int, int], zone: Callable[[int], int], wanted: int, widest: float
+    ) -> list[list[int]]:
+        """Return keys that go together, in ascending order: from the highest down, until there are events enough."""
+        groups: list[list[int]] = []
+        most = max(1, math.floor(widest / self.width))
+        number = wanted
+        for key in range(max(events), min(events) - 1, -1):
+            if number >= wanted or len(groups[0]) >= most or zone(key) != zone(groups[0][0]):
+                groups.insert(0, [])
+                number = 0
+            groups[0].insert(0, key)
+            number += events.get(key, 0)
+        return groups
+
+    def within(self, wider: EnergyBins, keys: Iterable[int]) -> dict[int, int]:
+        """Return the key of the wider bin that each bin is in, by its own."""
+        middles = {key: math.sqrt(math.prod(self.edges(key))) for key in keys}
+        found = wider.keys(np.array(list(middles.values()), dtype=np.float64)).tolist()
+        return dict(zip(middles, found, strict=True))
 
 
 def parse_bins(text: str) -> tuple[str, tuple[float, ...]]:

@@ -9,7 +9,7 @@ import numpy as np
 from iminuit import Minuit
 from numpy.typing import NDArray
 
-from calomlp.evaluation.histogram import BIN_WIDTH, Histogram
+from calomlp.evaluation.histogram import Histogram, fine_width
 from calomlp.evaluation.measurement import Measurement
 
 _REACH = 8.0  # core sigma
@@ -61,22 +61,23 @@ def fit_crystal_ball(histogram: Histogram, mean: float, sigma: float) -> dict[st
     Returns:
         Mean and sigma with the errors of the fit; nothing if it does not converge.
     """
-    level = max(0, math.floor(math.log2(sigma / _FINENESS / BIN_WIDTH)))
-    width = BIN_WIDTH * 2**level
-    index = histogram.index >> level
-    first, last = (math.floor((mean - 1 + sign * _REACH * sigma) / width) for sign in (-1, 1))
-    near = (index >= first) & (index <= last)
-    counts = np.bincount(index[near] - first, histogram.count[near], last - first + 1).astype(np.float64)
-    x = 1 + (np.arange(first, last + 1) + 0.5) * width
+    finest = fine_width(abs(mean) + _REACH * sigma)
+    width = max(math.ldexp(1.0, math.floor(math.log2(sigma / _FINENESS))), finest)
+    first, last = (math.floor((mean + sign * _REACH * sigma) / width) for sign in (-1, 1))
+    near = (histogram.centres >= first * width) & (histogram.centres < (last + 1) * width)
+    index = np.floor(histogram.centres[near] / width).astype(np.int64)
+    counts = np.bincount(index - first, histogram.count[near], last - first + 1).astype(np.float64)
+    middle = np.arange(first, last + 1, dtype=np.float64) + 0.5
+    x = (middle * width - mean) / sigma  # as the fit is, without unit
 
     def negative_log_likelihood(*parameters: float) -> float:
         density = crystal_ball(x, *parameters)
         return float(counts.sum() * np.log(density.sum()) - counts @ np.log(np.maximum(density, 1e-300)))
 
     names = ("mean", "sigma", "low_turn", "low_power", "high_turn", "high_power")
-    fit = Minuit(negative_log_likelihood, mean, sigma, 1.5, 5.0, 1.5, 5.0, name=names)
+    fit = Minuit(negative_log_likelihood, 0.0, 1.0, 1.5, 5.0, 1.5, 5.0, name=names)
     fit.errordef = Minuit.LIKELIHOOD
-    fit.limits = [(None, None), (width / 10, None), _TURN, _STEEPNESS, _TURN, _STEEPNESS]
+    fit.limits = [(None, None), (width / sigma / 10, None), _TURN, _STEEPNESS, _TURN, _STEEPNESS]
     fit.migrad()
     for turn, power in (("low_turn", "low_power"), ("high_turn", "high_power")):
         alone = _tail(counts, x, fit.values, turn) < _MIN_TAIL
@@ -86,4 +87,8 @@ def fit_crystal_ball(histogram: Histogram, mean: float, sigma: float) -> dict[st
     fit.hesse()
     if fit.covariance is None or not fit.fmin.has_accurate_covar:
         return {}
-    return {f"crystal_ball_{name}": Measurement(float(fit.values[name]), float(fit.errors[name])) for name in names[:2]}
+    (location, spread), errors = fit.values[:2], [sigma * error for error in fit.errors[:2]]
+    return {
+        "crystal_ball_mean": Measurement(float(mean + sigma * location), float(errors[0])),
+        "crystal_ball_sigma": Measurement(float(sigma * spread), float(errors[1])),
+    }

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calomlp.evaluation.crystal_ball import fit_crystal_ball
-from calomlp.evaluation.histogram import BIN_WIDTH, Histogram, Joint
+from calomlp.evaluation.histogram import Histogram, Joint, edges, fine_width
 from calomlp.evaluation.measurement import Measurement
 from calomlp.evaluation.names import MEAN, QUADRATURE, WIDTHS
 from calomlp.evaluation.widths import OF_WIDTH, Counts, Row, Sample
@@ -28,6 +28,14 @@ value then."""
 _REPLICAS = 200
 _LARGE = 50  # events
 _FINENESS = 32  # bins in a sigma that are enough
+_HALF_SIGMA = 0.3829  # probability within half a sigma of a Gaussian
+_LEAST = 2.0**-126  # what is smaller is zero
+
+_CARRIED = 2.0
+"""A width of fewer fine bins is that of the bins."""
+
+_ABOVE = 3.0
+"""A location is above zero if it is by so many standard errors."""
 
 
 @dataclass(frozen=True)
@@ -56,23 +64,24 @@ class Options:
 def estimate_all(histogram: Histogram, options: Options) -> dict[str, Measurement]:
     """Return every estimator of a histogram with its error, by name; empty for fewer than :data:`MIN_EVENTS` events.
 
-    ``mean`` and ``rms`` are those of all events, the others of the events in the fine bins. Errors are standard
-    deviations of Poisson bootstrap replicas, that of the mean is RMS/sqrt(N). ``resolution`` is the width that the
-    options name, relative to what they name; ``bias`` is the location that goes with it, minus one.
+    Errors are standard deviations of Poisson bootstrap replicas. ``resolution`` is the width that the options name,
+    relative to what they name; ``bias`` is the location that goes with it, minus one. A width that is narrower than two
+    fine bins has no value, and a location that is not above zero no resolution; :func:`why_absent` says which.
     """
-    if histogram.count.sum() < MIN_EVENTS:
+    if histogram.events < MIN_EVENTS:
         return {}
     rng = np.random.default_rng(options.seed)
-    rows = _rows(_resampled(histogram, rng), histogram, options.core_sigmas)
+    rows = _rows(_resampled(histogram, rng), options.core_sigmas)
     if histogram.events < MIN_QUOTED:
         del rows["sigma_eff"]
-    found = {name: _measured(row) for name, row in rows.items()} | _moments(histogram, rows["rms"])
+    found = {name: _measured(row) for name, row in rows.items()}
     chosen = WIDTHS[options.width]
     if options.width == "crystal_ball":
         found |= fit_crystal_ball(histogram, found["core_mean"].value, found["core_sigma"].value)
+    _drop_narrow(found)
     if chosen.location in found:
         found["bias"] = Measurement(found[chosen.location].value - 1, found[chosen.location].error)
-    if chosen.width not in found:
+    if chosen.width not in found or not is_above_zero(found[chosen.location]):
         return found
     location = found[chosen.location]
     relative = options.relative_to == MEAN
@@ -82,6 +91,51 @@ def estimate_all(histogram: Histogram, options: Options) -> dict[str, Measuremen
     else:  # the errors of width and location are all but independent
         found["resolution"] = _relative(found[chosen.width], location if relative else Measurement(1, 0))
     return found
+
+
+def is_above_zero(location: Measurement) -> bool:
+    """Whether a location of the response is above zero beyond its error: a width can be relative to it."""
+    return location.value > _ABOVE * location.error
+
+
+def why_absent(name: str, estimates: Mapping[str, Measurement], events: int, options: Options) -> str:
+    """Say why an estimator of some events has no value.
+
+    Args:
+        name: Of the estimator.
+        estimates: Those that have one.
+        events: Number of the events.
+        options: Say what the resolution is.
+    """
+    chosen = WIDTHS[options.width]
+    location = estimates.get(chosen.location if name in ("resolution", "bias") else "core_mean")
+    if not estimates:
+        return f"{events} events are fewer than {MIN_EVENTS}"
+    relative = name in ("resolution", "resolution_per_slope")
+    if relative and location is not None and not is_above_zero(location):
+        return "the mean response is not above zero"
+    width = {"resolution": chosen.width, "resolution_per_slope": "core_sigma"}.get(name, name)
+    if width == "sigma_eff" and events < MIN_QUOTED:
+        return f"{events} events are fewer than {MIN_QUOTED}"
+    if width in estimates:
+        return "the response does not rise with the true energy, or has fewer than three bins"
+    if width.startswith("crystal_ball"):
+        return "the fit did not converge"
+    return f"the response is narrower than {_CARRIED:g} fine bins, which are {100 * fine_width(1):.2g} % of it at most"
+
+
+def _drop_narrow(found: dict[str, Measurement]) -> None:
+    """Leave out widths that are those of the fine bins, and what follows from them."""
+    for pair in WIDTHS.values():
+        if pair.width not in found:
+            continue
+        width, location = found[pair.width].value, found[pair.location]
+        own = fine_width(abs(location.value) + width)
+        if width < _CARRIED * own:
+            del found[pair.width]
+            found[pair.location] = Measurement(location.value, max(location.error, own / math.sqrt(12)))
+    if "core_sigma" not in found:
+        del found["tail_2sigma"], found["tail_3sigma"]
 
 
 def resolution_ratio(joint: Joint, options: Options) -> Measurement:
@@ -101,7 +155,7 @@ def resolution_ratio(joint: Joint, options: Options) -> Measurement:
 def resolution_in(joint: Joint, cells: NDArray[np.intp], options: Options) -> Measurement | None:
     """Return the resolution of what is in some cells of a joint histogram whose ``y`` is the response.
 
-    It is ``None`` for fewer than :data:`MIN_EVENTS` events.
+    It is ``None`` for fewer than :data:`MIN_EVENTS` events, and where there is no resolution.
     """
     if joint.count[cells].sum() < MIN_EVENTS:
         return None
@@ -117,7 +171,7 @@ def _samples(joint: Joint, cells: slice | NDArray[np.intp], axes: Sequence[str],
         order = np.argsort(place, kind="stable")
         found, starts = np.unique(place[order], return_index=True)
         summed = np.add.reduceat(counts[:, order], starts, axis=1)
-        yield Sample((found + 0.5) * joint.width, summed, joint.width)
+        yield Sample(*joint.edges(found), summed)
 
 
 def _with_replicas(data: Row, rng: np.random.Generator) -> Counts:
@@ -138,50 +192,42 @@ def _chosen(sample: Sample, options: Options) -> Row:
 
 
 def _resampled(histogram: Histogram, rng: np.random.Generator) -> Sample:
-    """Return a histogram and its replicas, with bins that are as fine as they need to be."""
-    level = 0
-    cumulated = np.cumsum(histogram.count) / histogram.count.sum()
-    low, high = histogram.index[np.searchsorted(cumulated, [0.1587, 0.8413])]
-    while (high - low) >> (level + 1) > 2 * _FINENESS:
-        level += 1
-    index, starts = np.unique(histogram.index >> level, return_index=True)
+    """Return a histogram and its replicas, with bins that are as fine as they need to be.
+
+    They are multiples of a power of two, so that they hold whole fine bins, and some 32 of them are a sigma: that of
+    the densest part, the shortest range with 38 % of the events, which does not know of any that are far away. Fine
+    bins that are wider, far from there, stay as they are.
+    """
+    low, high = edges(histogram.index), edges(histogram.index + 1)
+    until = np.cumsum(histogram.count)
+    end = np.searchsorted(until, until - histogram.count + _HALF_SIGMA * until[-1])
+    sigma = np.min(high[end[end < len(high)]] - low[: np.count_nonzero(end < len(high))])
+    width = math.ldexp(1.0, math.floor(math.log2(sigma / _FINENESS)))
+    wider = high - low >= width
+    low = np.where(wider, low, np.floor(low / width) * width)
+    high = np.where(wider, high, low + width)
+    low, starts = np.unique(low, return_index=True)
     data = np.add.reduceat(histogram.count, starts).astype(np.float64)
-    counts = _with_replicas(data, rng)
-    width = BIN_WIDTH * 2**level
-    return Sample(1 + (index + 0.5) * width, counts, width)
+    return Sample(low, high[starts], _with_replicas(data, rng))
 
 
-def _rows(sample: Sample, histogram: Histogram, core_sigmas: float) -> dict[str, Row]:
+def _rows(sample: Sample, core_sigmas: float) -> dict[str, Row]:
     """Return the estimators of every replica by name."""
     rows: dict[str, Row] = {}
     for of_width in OF_WIDTH.values():
         rows |= of_width(sample, core_sigmas)
-    del rows["mean"]  # that of all events is better
-    everything = sample.total + histogram.outside
     for sigmas in (2, 3):
         reach = sigmas * rows["core_sigma"]
         inside = sample.below(rows["core_mean"] + reach) - sample.below(rows["core_mean"] - reach)
-        rows[f"tail_{sigmas}sigma"] = 1 - inside / everything
+        rows[f"tail_{sigmas}sigma"] = 1 - inside / sample.total
     return rows
 
 
 def _measured(row: Row) -> Measurement:
-    return Measurement(float(row[0]), float(row[1:].std(ddof=1)))
+    """Return the number of the data with the standard deviation of the replicas; zero has a fine bin to itself."""
+    return Measurement(float(row[0]) if abs(row[0]) > _LEAST else 0.0, float(row[1:].std(ddof=1)))
 
 
 def _relative(width: Measurement, location: Measurement) -> Measurement:
     ratio = width.value / location.value
     return Measurement(ratio, float(np.hypot(width.error / location.value, ratio * location.error / location.value)))
-
-
-def _moments(histogram: Histogram, replicas: Row) -> dict[str, Measurement]:
-    """Return mean and RMS of all events; for Gaussian data their errors are sigma/sqrt(N) and RMS/sqrt(2 N).
-
-    The error of the RMS is that of the replicas of the events in the fine bins, scaled.
-    """
-    n = histogram.events
-    mean = histogram.deviation / n
-    rms = math.sqrt(max(histogram.deviation_squared / n - mean**2, 0.0) * n / (n - 1))
-    within = _measured(replicas)
-    error = rms * within.error / within.value if within.value else 0.0
-    return {"mean": Measurement(1 + mean, rms / math.sqrt(n)), "rms": Measurement(rms, error)}

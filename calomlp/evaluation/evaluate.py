@@ -31,7 +31,7 @@ from calomlp.evaluation.by import Request
 from calomlp.evaluation.estimators import Options
 from calomlp.evaluation.importance import permuted
 from calomlp.evaluation.report import Context, Report
-from calomlp.evaluation.response import Accumulator, Unusual
+from calomlp.evaluation.response import MAX_ENERGY, Accumulator, Unusual
 from calomlp.evaluation.settings import settings_of
 from calomlp.evaluation.slices import SliceStatistics, Slicing
 from calomlp.evaluation.statistics import IN_DOMAIN, Statistics, Worst
@@ -215,18 +215,19 @@ def _of_events(
         first: Whether they are the first of all.
     """
     measured = [subject.measure(chunk) for subject in whole.subjects]
-    curves = {name: energy for item in measured for name, energy in item.curves.items()}
+    energies = {name: energy for item in measured for name, energy in item.curves.items()}
+    curves = {name: _bounded(energy) for name, energy in energies.items()}
     true_energy = chunk.sample.true_energy
     found = whole.empty()
     found.responses.fill(keys, true_energy, curves, compare=True)
     main = whole.main
     trained = measured[whole.subjects.index(main)] if main else None
-    whole.keep(number, chunk, replace(measured[0], curves=curves, in_domain=trained.in_domain if trained else None))
+    whole.keep(number, chunk, replace(measured[0], curves=energies, in_domain=trained.in_domain if trained else None))
     worst = Worst.of(whole.wishes.worst, source.label, chunk.entries, true_energy, curves[next(iter(curves))])
     own = measured[0]
     uncertainty = None
     if own.below is not None and own.above is not None:
-        energy = next(iter(own.curves.values()))
+        energy = next(iter(curves.values()))
         uncertainty = UncertaintyStatistics.of(keys, true_energy, energy, own.below, own.above)
     importance, outside = None, {}
     if main and trained and trained.matrix is not None:
@@ -246,6 +247,13 @@ def _of_events(
         outside=outside,
         suspicions=tuple(_suspicions(main, trained, chunk)) if main and trained and first else (),
     )
+
+
+def _bounded(energy: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return energies [GeV], shape [events]; those that stand for none, such as the largest number, are infinite."""
+    if len(energy) and not -MAX_ENERGY < energy.min() <= energy.max() < MAX_ENERGY:  # as for NaN
+        return np.where(np.abs(energy) < MAX_ENERGY, energy, energy * np.inf)
+    return energy
 
 
 def _slices(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -54,6 +55,8 @@ class Gate:
     def failures(self, report: Report) -> list[str]:
         """Return where the condition is not met, a phrase for each place; none if it is met everywhere.
 
+        It is met nowhere where one of its numbers is absent.
+
         Raises:
             UsageError: If a curve or a bin that it names is not there, or it is not true or false.
         """
@@ -63,12 +66,14 @@ class Gate:
             name, _, energy = branch.partition("@")
             numbers[branch] = find_numbers(report, name, energy, where)
         length = max(map(len, numbers.values()))
-        columns = {branch: np.array([item.measured.value for item in found]) for branch, found in numbers.items()}
+        columns = {branch: np.array([_value(item) for item in found]) for branch, found in numbers.items()}
         if any(len(found) not in (1, length) for found in numbers.values()):
             raise UsageError(f"{where}: its numbers are not in the same bins")
         met = np.broadcast_to(np.asarray(self.expression(columns)), length)
         if met.dtype.kind != "b":
             raise UsageError(f"{where} is not true or false: compare it with a number")
+        for values in columns.values():
+            met = met & ~np.isnan(values)
         return [
             ", ".join(_told(found[place if len(found) > 1 else 0]) for found in numbers.values())
             for place in np.flatnonzero(~met).tolist()
@@ -115,6 +120,12 @@ def _sentence(text: str, found: Sequence[str]) -> str:
     return f"not met: {text} ({'; '.join(found[:_NAMED])}{more})"
 
 
+def _value(number: Number) -> float:
+    return number.measured.value if number.measured else math.nan
+
+
 def _told(number: Number) -> str:
+    if number.measured is None:
+        return f"{number.name} has no value: {number.why}"
     error = f" +- {number.measured.error:.2g}" if number.measured.error > 0 else ""
     return f"{number.name} = {number.measured.value:.4g}{error}"

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from calomlp.errors import UsageError, did_you_mean
+from calomlp.evaluation.estimators import MIN_SHOWN, why_absent
 from calomlp.evaluation.measurement import Measurement
-from calomlp.evaluation.report import Bin, Curve, Ratio, Report
-from calomlp.evaluation.summary import is_fitted
+from calomlp.evaluation.report import Bin, Curve, Report
+from calomlp.evaluation.resolution import MIN_POINTS, MIN_POINTS_OF_LINE
+from calomlp.evaluation.summary import has_resolution, is_shown, why_no_fit, why_not_linear
 from calomlp.units import listed
 
 IN_BINS = (
@@ -37,6 +39,8 @@ RATIO = "ratio"
 """``ratio.sum[10]`` is the resolution of the first curve over that of the sum."""
 
 _LISTED = 20
+_NOWHERE = f"no bin inside the training range has {MIN_SHOWN} events"
+_NO_PAIRS = "no event has both energies"
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,8 @@ class Number:
     """A number of a report, and what messages call it."""
 
     name: str
-    measured: Measurement
+    measured: Measurement | None  # without a value if it is absent
+    why: str = ""  # why it is absent
 
 
 def check_number(name: str, energy: str, where: str) -> None:
@@ -66,7 +71,7 @@ def check_number(name: str, energy: str, where: str) -> None:
 
 
 def find_numbers(report: Report, name: str, energy: str, where: str) -> list[Number]:
-    """Return the numbers that a name stands for: one, or one for every inner bin.
+    """Return the numbers that a name stands for: one, or one for every inner bin; a number may be absent for a reason.
 
     Args:
         report: The report.
@@ -75,24 +80,27 @@ def find_numbers(report: Report, name: str, energy: str, where: str) -> list[Num
         where: What messages begin with.
 
     Raises:
-        UsageError: If the report does not have it.
+        UsageError: If no report of these curves, options and bins has it.
     """
     owner, _, quantity = name.rpartition(".")
     if is_ratio(name):
         return _ratios(report, name, energy, where)
     if quantity in OF_THE_REPORT:
-        found = _of_report(report)
-        if quantity not in found:
+        if quantity != "out_of_domain" and report.uncertainty is None:
             raise UsageError(f"{where}: no uncertainties of single events are predicted, so there is no {quantity}")
-        return [Number(name, found[quantity])]
+        return [Number(name, _of_report(report).get(quantity), "fewer than 100 events, or narrower than two fine bins")]
     names = [curve.name for curve in report.curves]
     curve = report.curve(known_curve(owner, names, where)) if owner else report.curves[0]
     if quantity in OF_A_CURVE:
-        found = _of_curve(curve)
-        if quantity not in found:
-            raise UsageError(f"{where}: too few bins for a fit of {curve.label}")
-        return [Number(name, found[quantity])]
-    return list(_in_bins(curve, name, energy, where))
+        why = (
+            why_not_linear(curve, report)
+            if quantity.startswith("linearity")
+            else why_no_fit(curve, report, MIN_POINTS_OF_LINE if quantity in ("slope", "offset") else MIN_POINTS)
+        )
+        return [Number(name, _of_curve(curve).get(quantity), why)]
+    if quantity.startswith("crystal_ball") and report.options.width != "crystal_ball":
+        raise UsageError(f"{where}: {quantity} is there with --width crystal_ball only")
+    return list(_in_bins(report, curve, name, energy, where))
 
 
 def is_ratio(name: str) -> bool:
@@ -127,33 +135,51 @@ def _is_energy(text: str) -> bool:
         return False
 
 
-def _in_bins(curve: Curve, name: str, energy: str, where: str) -> Iterator[Number]:
+def _in_bins(report: Report, curve: Curve, name: str, energy: str, where: str) -> Iterator[Number]:
     quantity = name.rpartition(".")[2]
-    bins: Sequence[Bin] = [bin_ for bin_ in curve.bins if is_fitted(bin_)]
-    if energy:
-        bins = [bin_ for bin_ in curve.bins if _holds(bin_.edges, float(energy))]
-    if not bins:
-        there = f"at {energy} GeV, {_there(curve.bins)}" if energy else "inside the training range with events enough"
-        raise UsageError(f"{where}: there is no bin {there}")
-    for bin_ in bins:
+    for place in _places(report, energy, where):
+        bin_ = curve.bins[place]
         found = Measurement(bin_.events, 0) if quantity == "events" else bin_.estimates.get(quantity)
-        if found is None:
-            raise UsageError(f"{where}: {quantity} has no value at {bin_.energy:.3g} GeV")
-        yield Number(f"{name}[{bin_.energy:.3g}]", found)
+        why = "" if found else why_absent(quantity, bin_.estimates, bin_.events, report.options)
+        yield Number(f"{name}[{bin_.energy:.3g}]", found, why)
+    if not energy and not _places(report, energy, where):
+        yield Number(name, None, _NOWHERE)
 
 
 def _ratios(report: Report, name: str, energy: str, where: str) -> list[Number]:
     others = {comparison.curve: comparison for comparison in report.comparisons}
-    compared = others[compared_curve(name, list(others), where)].ratios
-    found = [
-        Number(f"{name}[{item.energy:.3g}]", item.ratio)
-        for item in compared
-        if (_holds((item.energy_low, item.energy_high), float(energy)) if energy else not item.edge)
+    other = compared_curve(name, list(others), where)
+    ratios = {item.energy_low: item.ratio for item in others[other].ratios}
+    numbers = []
+    for place in _places(report, energy, where):
+        pair = [report.curves[0].bins[place], report.curve(other).bins[place]]
+        lacking = [bin_ for bin_ in pair if not (is_shown(bin_) and has_resolution(bin_))]
+        why = (
+            why_absent("resolution", lacking[0].estimates, lacking[0].events, report.options) if lacking else _NO_PAIRS
+        )
+        numbers.append(Number(f"{name}[{pair[0].energy:.3g}]", ratios.get(pair[0].energy_low), why))
+    return numbers or [Number(name, None, _NOWHERE)]
+
+
+def _places(report: Report, energy: str, where: str) -> list[int]:
+    """Return which bins a name speaks of, the same for all curves: that of an energy, or those inside with events.
+
+    Raises:
+        UsageError: If there is no bin at the energy.
+    """
+    places = range(len(report.curves[0].bins))
+    if energy:
+        bins = report.curves[0].bins
+        found = [place for place in places if _holds(bins[place].edges, float(energy))]
+        if not found:
+            raise UsageError(f"{where}: there is no bin at {energy} GeV, {_there(bins)}")
+        return found
+    columns = [[curve.bins[place] for curve in report.curves] for place in places]
+    return [
+        place
+        for place, bins in zip(places, columns, strict=True)
+        if max(bin_.events for bin_ in bins) >= MIN_SHOWN and not any(bin_.edge for bin_ in bins)
     ]
-    if not found:
-        there = f"at {energy} GeV to compare in, {_there(compared)}" if energy else "to compare in"
-        raise UsageError(f"{where}: there is no bin {there}")
-    return found
 
 
 def _holds(edges: tuple[float, float], energy: float) -> bool:
@@ -161,7 +187,7 @@ def _holds(edges: tuple[float, float], energy: float) -> bool:
     return low <= energy < high or (low == high and abs(energy / low - 1) < 1e-6)
 
 
-def _there(bins: Sequence[Bin | Ratio]) -> str:
+def _there(bins: Sequence[Bin]) -> str:
     """Say which bins there are [GeV]."""
     ends = [dict.fromkeys((f"{item.energy_low:.4g}", f"{item.energy_high:.4g}")) for item in bins]
     return f"there are {listed([' to '.join(end) for end in ends], _LISTED)} GeV" if bins else "and there is no other"

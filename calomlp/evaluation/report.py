@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import numpy as np
 
 from calomlp.data.sources import FileRecord
 from calomlp.documents import from_document, to_document
@@ -21,6 +22,7 @@ from calomlp.evaluation.estimators import Options
 from calomlp.evaluation.histogram import Histogram
 from calomlp.evaluation.importance import Importance
 from calomlp.evaluation.measurement import Measurement
+from calomlp.evaluation.migration import OLD_SCHEMA, migrated
 from calomlp.evaluation.resolution import ResolutionFit, ResponseFit
 from calomlp.evaluation.response import Unusual
 from calomlp.evaluation.slices import Dependence
@@ -29,7 +31,7 @@ from calomlp.evaluation.uncertainty import Uncertainty
 from calomlp.model.envelope import Envelope
 from calomlp.model.spread import Spread
 
-REPORT_SCHEMA = "calomlp.report/1"
+REPORT_SCHEMA = "calomlp.report/2"
 _LONGEST_MESSAGE = 200
 
 
@@ -254,25 +256,26 @@ def read_report(path: str, label: str) -> Report:
     except ValueError as error:
         raise ArtefactError(f"{label}: not a report written by calomlp evaluate (not JSON)") from error
     schema = document.pop("schema", None) if isinstance(document, dict) else None
-    if schema != REPORT_SCHEMA:
-        raise ArtefactError(f"{label}: has schema {schema!r}, this version reads {REPORT_SCHEMA!r}")
+    if schema not in (REPORT_SCHEMA, OLD_SCHEMA):
+        raise ArtefactError(f"{label}: has schema {schema!r}, this version reads {REPORT_SCHEMA!r} and {OLD_SCHEMA!r}")
     try:
-        _validator().validate({"schema": schema, **document})
+        document = migrated(document) if schema == OLD_SCHEMA else document
+        _validator().validate({"schema": REPORT_SCHEMA, **document})
         return _build(document)
     except jsonschema.ValidationError as error:
         said = textwrap.shorten(error.message, _LONGEST_MESSAGE, placeholder=" ...")
         raise ArtefactError(f"{label}: does not follow its schema at {error.json_path}: {said}") from error
-    except (LookupError, ValueError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise ArtefactError(f"{label}: its numbers and what they come from do not go together ({error!r})") from error
 
 
 def _build(document: Mapping[str, Any]) -> Report:
     statistics: Statistics = from_document(Statistics, document["statistics"])
     bins: EnergyBins = from_document(EnergyBins, document["bins"])
-    responses = statistics.responses.grouped(round(bins.width / statistics.bins.width))
-    curves = []
+    responses = statistics.responses.grouped(statistics.bins.within(bins, statistics.responses.content))
+    curves, nothing = [], Histogram.of(np.empty(0))
     for curve in document["curves"]:
-        content = {key: item.histograms.get(curve["name"]) for key, item in responses.content.items()}
+        content = {key: item.histograms.get(curve["name"], nothing) for key, item in responses.content.items()}
         complete = [{**bin_, "histogram": content[bin_["key"]]} for bin_ in curve["bins"]]
         curves.append({**curve, "bins": complete})
     hints = {**document, "curves": curves}

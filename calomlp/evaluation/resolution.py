@@ -19,6 +19,8 @@ from calomlp.model.spread import non_negative_least_squares
 MIN_POINTS = 4
 """Three terms need at least four points, or nothing is tested."""
 
+MIN_POINTS_OF_LINE = 3
+
 _NOISE_REACH = 10.0
 _START = 1e-2
 _POOR = 3.0
@@ -224,9 +226,9 @@ def fit_response(energies: Sequence[float], measured: Sequence[Measurement]) -> 
         measured: Mean response with its error at each energy.
 
     Returns:
-        The fit, or ``None`` for fewer than three points.
+        The fit, or ``None`` for fewer than :data:`MIN_POINTS_OF_LINE` points.
     """
-    if len(energies) < 3:
+    if len(energies) < MIN_POINTS_OF_LINE:
         return None
     x = np.array(energies, dtype=np.float64)
     y, error = x * [item.value for item in measured], x * [item.error for item in measured]

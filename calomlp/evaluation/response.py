@@ -16,6 +16,9 @@ from calomlp.evaluation.histogram import Histogram, Joint, blocks, histograms, r
 
 Key = TypeVar("Key")
 
+MAX_ENERGY = 1e30
+"""Estimates that are beyond this [GeV] are infinite."""
+
 
 @dataclass(frozen=True)
 class Added:
@@ -34,7 +37,7 @@ class Unusual(Added):
 
     Attributes:
         missing: Not a number; without a place in any bin.
-        infinite: The same.
+        infinite: The same; or beyond 1e30 GeV, which stands for a missing value in many files.
         not_positive: Zero or negative; they are in the bins like all others.
     """
 
@@ -123,9 +126,9 @@ class Accumulator:
     def __add__(self, other: Accumulator) -> Accumulator:
         return Accumulator(self.curves, added(self.content, other.content))
 
-    def grouped(self, size: int) -> Accumulator:
-        """Return the same events in bins that are this many times as wide."""
-        return Accumulator(self.curves, grouped(self.content, size))
+    def grouped(self, places: Mapping[int, int]) -> Accumulator:
+        """Return the same events in wider bins, by the keys of these for each of the bins."""
+        return Accumulator(self.curves, grouped(self.content, places))
 
     def total(self, curve: str) -> Histogram:
         """Return the responses of a curve in all bins together."""
@@ -156,11 +159,11 @@ def _sum(one: Any, other: Any) -> Any:
     return one + other
 
 
-def grouped(content: Mapping[int, Any], size: int) -> dict[int, Any]:
-    """Add up what stands under neighbouring keys, so many of them together."""
+def grouped(content: Mapping[int, Any], places: Mapping[int, int]) -> dict[int, Any]:
+    """Add up what stands under keys that go to the same place."""
     groups: dict[int, list[Any]] = {}
     for key, value in sorted(content.items()):
-        groups.setdefault(key // size, []).append(value)
+        groups.setdefault(places[key], []).append(value)
     return {key: reduce(add, values) for key, values in groups.items()}
 
 

@@ -80,6 +80,8 @@ def number_of(report: Report, text: str, label: str) -> Number:
     found = find_numbers(report, name, energy, where)
     if len(found) > 1:
         raise UsageError(f"{where}: has one for each of {len(found)} bins: name an energy, such as {found[0].name}")
+    if found[0].measured is None:
+        raise UsageError(f"{where}: {found[0].name} has no value: {found[0].why}")
     return found[0]
 
 

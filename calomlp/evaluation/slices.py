@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -17,6 +17,9 @@ from calomlp.evaluation.response import Accumulator, Added
 from calomlp.units import listed
 
 MAX_SLICES = 100
+
+_LARGEST, _LARGEST_WHOLE = 1e30, 2.0**53
+"""What is larger stands for a missing value in many files, and no sum of it can be written."""
 
 _CHANCE, _CERTAIN = 0.05, 1e-3
 """Probabilities of a constant response above which nothing is seen, and below which something is."""
@@ -85,7 +88,7 @@ class SliceStatistics(Added):
         Raises:
             InputError: If there are too many slices.
         """
-        good = np.isfinite(values)
+        good = np.abs(values) < (_LARGEST if slicing.edges else _LARGEST_WHOLE)
         keys = slicing.keys(values[good])
         found, rank = np.unique(keys, return_inverse=True)
         if len(found) > MAX_SLICES:
@@ -191,10 +194,10 @@ def _trend(slices: list[Slice]) -> Trend | None:
 def chance(chi2: float, ndf: int) -> float:
     """Return the probability of a larger chi2, from the sum that it is for whole numbers of degrees of freedom."""
     half = chi2 / 2
-    start = 0.5 if ndf % 2 else 0.0
-    terms: Iterator[float] = (
-        half ** (start + i) * math.exp(-half) / math.gamma(start + i + 1) for i in range(ndf // 2)
-    )
+    if not half:
+        return 1.0
+    powers = ((0.5 if ndf % 2 else 0.0) + i for i in range(ndf // 2))
+    terms = (math.exp(power * math.log(half) - half - math.lgamma(power + 1)) for power in powers)
     return (math.erfc(math.sqrt(half)) if ndf % 2 else 0.0) + sum(terms)
 
 

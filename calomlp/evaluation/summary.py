@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
@@ -10,18 +11,27 @@ from typing import Any
 import numpy as np
 
 from calomlp.errors import ArtefactError, InputError
-from calomlp.evaluation.bins import EnergyBins
-from calomlp.evaluation.estimators import MIN_QUOTED, MIN_SHOWN, Options, estimate_all, resolution_ratio
+from calomlp.evaluation.bins import POINTS, EnergyBins
+from calomlp.evaluation.estimators import (
+    MIN_QUOTED,
+    MIN_SHOWN,
+    Options,
+    estimate_all,
+    is_above_zero,
+    resolution_ratio,
+    why_absent,
+)
 from calomlp.evaluation.histogram import Histogram
 from calomlp.evaluation.importance import importances
 from calomlp.evaluation.measurement import Measurement
 from calomlp.evaluation.report import Bin, Comparison, Context, Curve, Linearity, Ratio, Report
-from calomlp.evaluation.resolution import fit_resolution, fit_response
+from calomlp.evaluation.resolution import MIN_POINTS, fit_resolution, fit_response
 from calomlp.evaluation.response import Accumulator, Unusual, grouped
 from calomlp.evaluation.slices import dependences, describe
 from calomlp.evaluation.statistics import IN_DOMAIN, Statistics
 from calomlp.evaluation.uncertainty import judge
 from calomlp.provenance import provenance
+from calomlp.units import listed
 
 REGRESSOR, ANCHOR, SUM, COMPENSATED = "regressor", "anchor", "sum", "compensated"
 LABELS = {
@@ -38,6 +48,7 @@ ORACLE = "oracle"
 ORACLE_MARGIN = 0.9
 _PLAUSIBLE = (0.5, 2.0)
 _NAMED = 3
+_QUANTILES = 8  # bins that are proposed
 USUAL_STRANGE = 0.005
 """A share of events outside the domain that needs no word; of those like the training one in a thousand is."""
 
@@ -56,12 +67,13 @@ def summarise(statistics: Statistics, context: Context, options: Options) -> Rep
     if not statistics.events:
         raise InputError(_nothing_left(statistics))
     events = {key: content.events for key, content in statistics.responses.content.items()}
-    size = statistics.bins.group_size(events)
-    bins, responses = statistics.bins.grouped(size), statistics.responses.grouped(size)
+    bins = statistics.bins.joined(events, lambda key: _zone(*statistics.bins.edges(key), context))
+    places = statistics.bins.within(bins, events)
+    responses = statistics.responses.grouped(places)
     curves = tuple(_curve(name, statistics, bins, responses, context, options) for name in responses.curves)
     uncertainty = statistics.uncertainty
     if uncertainty is not None:
-        uncertainty = replace(uncertainty, response=grouped(uncertainty.response, size))
+        uncertainty = replace(uncertainty, response=grouped(uncertainty.response, places))
     report = Report(
         options,
         bins,
@@ -116,10 +128,9 @@ def alarms(report: Report) -> Iterator[str]:
     yield from warnings_of_training(report)
     first = report.curves[0]
     response = statistics.responses.total(first.name)
-    mean = 1 + response.deviation / max(response.events, 1)
-    if response.events and not _PLAUSIBLE[0] < mean < _PLAUSIBLE[1]:
+    if response.events and not _PLAUSIBLE[0] < (median := response.median) < _PLAUSIBLE[1]:
         units = "features and true energy in the units of the training" if report.context.envelope else "both in GeV"
-        yield f"the mean response is {mean:.3g}: are {units}?"
+        yield f"the median response is {median:.3g}: are {units}?"
     for curve in report.curves:
         yield from _unusual(curve, statistics.events)
     yield from statistics.suspicions
@@ -155,33 +166,83 @@ def _common(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
 def _curve(
     name: str, statistics: Statistics, bins: EnergyBins, responses: Accumulator, context: Context, options: Options
 ) -> Curve:
-    found = []
+    found, nothing = [], Histogram.of(np.empty(0))
     for key, content in sorted(responses.content.items()):
-        histogram = content.histograms.get(name) or Histogram.of(np.empty(0))
+        histogram = content.histograms.get(name, nothing)
         low, high = bins.edges(key)
         energy = low if low == high else content.energy
-        edge = _at_edge(low, high, context)
+        edge = name in statistics.models and _at_edge(low, high, context)
         found.append(Bin(key, low, high, energy, histogram.events, edge, estimate_all(histogram, options), histogram))
     found = _with_slopes(found)
-    usable = [bin_ for bin_ in found if is_fitted(bin_, edges=options.edges)]
-    energies = [bin_.energy for bin_ in usable]
-    measured = [Measurement(1 + bin_.estimates["bias"].value, bin_.estimates["bias"].error) for bin_ in usable]
+    inner = [bin_ for bin_ in found if is_shown(bin_) and (options.edges or not bin_.edge)]
+    usable = [bin_ for bin_ in inner if has_resolution(bin_)]
+    located = [(bin_.energy, at) for bin_ in inner if (at := response_of(bin_)) and is_above_zero(at) and at.error > 0]
+    energies, measured = [energy for energy, _ in located], [at for _, at in located]
     return Curve(
         name,
         statistics.labels[name],
         tuple(found),
-        fit_resolution(energies, [bin_.estimates["resolution"] for bin_ in usable], options),
-        _linearity(measured),
+        fit_resolution([bin_.energy for bin_ in usable], [bin_.estimates["resolution"] for bin_ in usable], options),
+        None if any(map(is_negative, inner)) else _linearity(measured),
         fit_response(energies, measured),
         statistics.unusual.get(name, Unusual()),
     )
 
 
-def is_fitted(bin_: Bin, *, edges: bool = False) -> bool:
-    """Whether a bin enters fits and averages: it has events enough, a width, and is not at an edge."""
+def is_shown(bin_: Bin) -> bool:
+    """Whether a bin has events enough for figures, fits and averages."""
+    return bool(bin_.estimates) and bin_.events >= MIN_SHOWN
+
+
+def has_resolution(bin_: Bin) -> bool:
+    """Whether a bin has a resolution with an error."""
     resolution = bin_.estimates.get("resolution")
-    good = resolution is not None and resolution.error > 0 and bin_.events >= MIN_SHOWN
-    return good and (edges or not bin_.edge)
+    return resolution is not None and resolution.error > 0
+
+
+def response_of(bin_: Bin) -> Measurement | None:
+    """Return the mean response in a bin, by the location that goes with the resolution; ``None`` if there is none."""
+    bias = bin_.estimates.get("bias")
+    return Measurement(1 + bias.value, bias.error) if bias else None
+
+
+def is_negative(bin_: Bin) -> bool:
+    """Whether the mean response in a bin is known and not above zero."""
+    return (at := response_of(bin_)) is not None and not is_above_zero(at)
+
+
+def why_not_linear(curve: Curve, report: Report) -> str:
+    """Say why there is no linearity of a curve."""
+    if found := [f"{bin_.energy:.3g}" for bin_ in curve.bins if is_shown(bin_) and is_negative(bin_)]:
+        return f"the mean response is not above zero at {listed(found, _NAMED)} GeV"
+    return why_no_fit(curve, report, needed=2)
+
+
+def why_no_fit(curve: Curve, report: Report, needed: int = MIN_POINTS) -> str:
+    """Say why there is no fit of a curve, and what would give one.
+
+    Args:
+        curve: Without a fit.
+        report: That it is of.
+        needed: Number of bins that the fit needs.
+    """
+    bins, options = curve.bins, report.options
+    shown = [bin_ for bin_ in bins if is_shown(bin_)]
+    edge = [] if options.edges else [bin_ for bin_ in shown if bin_.edge and has_resolution(bin_)]
+    usable = [bin_ for bin_ in shown if has_resolution(bin_) and bin_ not in edge]
+    reasons = {
+        f"with fewer than {MIN_SHOWN} events": len(bins) - len(shown),
+        "without a resolution": len(shown) - len(usable) - len(edge),
+        "at an edge of the training range": len(edge),
+    }
+    lost = "".join(f", {number} {reason}" for reason, number in reasons.items() if number)
+    remedy = ""
+    if len(usable) + len(edge) >= needed:
+        remedy = "; --fit-edges takes those at an edge too"
+    elif report.bins.kind != POINTS and sum(bin_.events for bin_ in bins) >= needed * MIN_SHOWN:
+        remedy = f"; narrower bins may give more: --bins quantiles:{_QUANTILES}"
+    what = "energies" if report.bins.kind == POINTS else "bins of energy"
+    return f"{len(usable)} of {len(bins)} {what} can be fitted, {needed} are needed{lost}{remedy}"
 
 
 def _with_slopes(bins: list[Bin]) -> list[Bin]:
@@ -191,7 +252,7 @@ def _with_slopes(bins: list[Bin]) -> list[Bin]:
     of the energy. The width divided by d<E_reco>/dE_true, from the neighbouring bins, is what a measurement is good
     for.
     """
-    chosen = [i for i, bin_ in enumerate(bins) if "core_mean" in bin_.estimates]
+    chosen = [i for i, bin_ in enumerate(bins) if bin_.estimates and is_above_zero(bin_.estimates["core_mean"])]
     if len(chosen) < 3:
         return bins
     energy = np.array([bins[i].energy for i in chosen])
@@ -204,8 +265,8 @@ def _with_slopes(bins: list[Bin]) -> list[Bin]:
     slope_error = np.hypot(error[last], error[first]) / (energy[last] - energy[first])
     result = list(bins)
     for place, i in enumerate(chosen):
-        width = bins[i].estimates["core_sigma"]
-        if slope[place] > 0:
+        width = bins[i].estimates.get("core_sigma")
+        if width and slope[place] > 0:
             value = width.value / float(slope[place])
             relative = float(np.hypot(width.error / width.value, slope_error[place] / slope[place]))
             corrected = {"resolution_per_slope": Measurement(value, value * relative)}
@@ -215,10 +276,18 @@ def _with_slopes(bins: list[Bin]) -> list[Bin]:
 
 def _at_edge(low: float, high: float, context: Context) -> bool:
     """Whether a bin reaches within two sigma of an edge of the training range, or beyond it."""
-    if context.envelope is None or context.spread is None:
-        return False
-    lowest, highest = context.spread.inner_range(context.envelope.energy_min, context.envelope.energy_max)
-    return low < lowest or high > highest
+    return _zone(low, high, context) != 0
+
+
+def _zone(low: float, high: float, context: Context) -> int:
+    """Return where a bin is: 0 inside of the training range, 1 at its upper edge, 2 beyond; and -1 and -2 below."""
+    region = context.envelope
+    if region is None or context.spread is None:
+        return 0
+    lowest, highest = context.spread.inner_range(region.energy_min, region.energy_max)
+    if low < lowest:
+        return -1 if math.sqrt(low * high) >= region.energy_min else -2
+    return 0 if high <= highest else 1 if math.sqrt(low * high) <= region.energy_max else 2
 
 
 def _linearity(measured: Sequence[Measurement]) -> Linearity | None:
@@ -234,12 +303,12 @@ def _comparison(first: Curve, other: Curve, responses: Accumulator, options: Opt
     ratios = []
     for one, two in zip(first.bins, other.bins, strict=True):
         joint = responses.content[one.key].joints.get(other.name)
-        if joint is None or not all(is_fitted(bin_, edges=True) for bin_ in (one, two)):
+        if joint is None or not all(is_shown(bin_) and has_resolution(bin_) for bin_ in (one, two)):
             continue
         value = one.estimates["resolution"].value / two.estimates["resolution"].value
         together = resolution_ratio(joint, options)
         error = value * together.error / together.value
-        ratios.append(Ratio(*one.edges, one.energy, one.edge, Measurement(value, error)))
+        ratios.append(Ratio(*one.edges, one.energy, one.edge or two.edge, Measurement(value, error)))
     inner = [item.ratio for item in ratios if not item.edge]
     mean = None
     if inner:
@@ -271,7 +340,7 @@ def _notes(report: Report) -> Iterator[str]:
         yield f"{statistics.left_out} events of the training and validation sides were left out"
     if statistics.out_of_bins:
         yield f"{statistics.out_of_bins} events are outside of all bins of energy and left out"
-    bins = report.curves[0].bins
+    bins = next((curve for curve in report.curves if any(bin_.edge for bin_ in curve.bins)), report.curves[0]).bins
     edges = sum(bin_.edge for bin_ in bins)
     if edges:
         what = "marked, but fitted all the same" if options.edges else "marked and left out of the fits"
@@ -279,11 +348,13 @@ def _notes(report: Report) -> Iterator[str]:
             f"{edges} of {len(bins)} bins are within two sigma of an edge of the training range or beyond it; they are "
             f"{what}"
         )
-    yield from _few(bins)
+    yield from _few(report.curves[0].bins)
     fits: dict[str, list[str]] = {}
     for curve in report.curves:
-        if curve.fit and curve.fit.note:
-            fits.setdefault(curve.fit.note, []).append(curve.label)
+        yield from _absent(curve, options)
+        note = curve.fit.note if curve.fit else f"no fit of the resolution: {why_no_fit(curve, report)}"
+        if note:
+            fits.setdefault(note, []).append(curve.label)
     yield from (f"{', '.join(labels)}: {note}" for note, labels in fits.items())
     yield from _uncertainty(report)
     for dependence in report.dependences:
@@ -295,9 +366,6 @@ def _notes(report: Report) -> Iterator[str]:
 
 def _few(bins: Sequence[Bin]) -> Iterator[str]:
     """Say how many bins have too few events for what."""
-    without = sum(bool(bin_.estimates) and "resolution" not in bin_.estimates for bin_ in bins)
-    if without:
-        yield f"{without} of {len(bins)} bins have no resolution: a fit did not converge, or has too few events"
     unseen = sum(not bin_.estimates for bin_ in bins)
     if unseen:
         yield f"{unseen} of {len(bins)} bins have too few events for estimates"
@@ -312,12 +380,21 @@ def _few(bins: Sequence[Bin]) -> Iterator[str]:
         )
 
 
+def _absent(curve: Curve, options: Options) -> Iterator[str]:
+    """Say in which bins with events enough there is no resolution, and why: they are in no fit and no mean ratio."""
+    reasons: dict[str, list[str]] = {}
+    for bin_ in curve.bins:
+        if is_shown(bin_) and "resolution" not in bin_.estimates:
+            why = why_absent("resolution", bin_.estimates, bin_.events, options)
+            reasons.setdefault(why, []).append(f"{bin_.energy:.3g}")
+    for why, energies in reasons.items():
+        yield f"{curve.label}: no resolution at {listed(energies, _NAMED)} GeV: {why}"
+
+
 def _unusual(curve: Curve, events: int) -> Iterator[str]:
     for kind in ("missing", "infinite"):
         if number := getattr(curve.unusual, kind):
             yield f"{curve.label}: {number} of {events} estimates are {kind}; these events are in none of its bins"
-    if outside := sum(bin_.histogram.outside for bin_ in curve.bins):
-        yield f"{curve.label}: {outside} of {events} responses are beyond -7 and 9, and count for mean and RMS only"
     if number := curve.unusual.not_positive:
         yield f"{curve.label}: {number} of {events} estimates are zero or negative; they count like all others"
 
@@ -340,7 +417,7 @@ def _strange(report: Report) -> Iterator[str]:
     if outside is None or outside.events <= USUAL_STRANGE * statistics.events:
         return
     response = outside.histograms.get(report.curves[0].name)
-    mean = f", their response is {1 + response.deviation / response.events:.3f} on average" if response else ""
+    mean = f", their response is {response.mean:.3g} on average" if response else ""
     named = [f"{name} in {number / statistics.events:.1%}" for name, number in out_of_range(statistics)]
     worst = f"; most often outside their range in training: {', '.join(named)} of the events" if named else ""
     yield f"{outside.events / statistics.events:.1%} of the events are unlike those of the training{mean}{worst}"

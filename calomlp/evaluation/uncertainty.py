@@ -13,7 +13,7 @@ from calomlp.evaluation.bins import EnergyBins
 from calomlp.evaluation.estimators import Options, estimate_all, resolution_in
 from calomlp.evaluation.histogram import Histogram, Joint
 from calomlp.evaluation.measurement import Measurement
-from calomlp.evaluation.response import Added, joints
+from calomlp.evaluation.response import MAX_ENERGY, Added, joints
 from calomlp.evaluation.widths import ONE_SIGMA
 
 DROPPED = (0.1, 0.2)
@@ -23,7 +23,8 @@ _SIGMAS = (1.0, 2.0)
 _PIT_BINS = 20
 _GROUPS = 10
 _ERROR = 0.96  # of a 68 % quantile of the size of Gaussian numbers, relative, times the root of their number
-_LEAST_SIGMA, _FARTHEST_PULL = 1e-6, 1e3
+PULL_SHIFT = 8.0
+"""What is added to pulls in their histogram."""
 
 
 @dataclass(frozen=True)
@@ -31,15 +32,15 @@ class UncertaintyStatistics(Added):
     """What is accumulated of predicted uncertainties; all of it adds up.
 
     Attributes:
-        pulls: Histogram of (E_reco - E_true)/sigma, plus one.
+        pulls: Histogram of (E_reco - E_true)/sigma, plus eight: fine bins around zero would be many.
         covered: Events with a pull within one and two sigma, shape [2].
         transform: Events in equal bins of the probability integral transform, shape [20].
         sharpness: Sum of sigma/E_true.
         score: Sum of the continuous ranked probability score over the true energy.
         likelihood: Sum of the negative logarithm of the likelihood of E_true in units of E_true.
         unusable: Events whose sigma is not finite and above zero, or whose energy is not.
-        reliability: Joint histogram of ln(sigma/E_true) and the pull.
-        response: Joint histogram of ln(sigma/E_reco) and the response, by bin of energy.
+        reliability: Joint histogram of sigma/E_true and abs(E_reco - E_true)/E_true.
+        response: Joint histogram of sigma/E_reco and the response, by bin of energy.
     """
 
     pulls: Histogram
@@ -73,27 +74,26 @@ class UncertaintyStatistics(Added):
         import torch  # noqa: PLC0415 - for the normal distribution, which a report that is drawn does not need
 
         truth, reco, low, high = (item.astype(np.float64) for item in (true_energy, energy, below, above))
-        good = np.isfinite(reco) & (reco > 0) & np.isfinite(low + high) & (low > 0) & (high > 0)
-
+        good = (reco > 0) & (reco < MAX_ENERGY)
+        for part in (low, high):
+            good &= (part > truth / MAX_ENERGY) & (part < MAX_ENERGY)
         truth, reco, low, high = (item[good] for item in (truth, reco, low, high))
         sigma = (low + high) / 2
         pull = (reco - truth) / np.where(truth < reco, low, high)
-        relative = np.log(np.maximum(sigma / truth, _LEAST_SIGMA))
         cumulative = torch.special.ndtr(torch.from_numpy(-pull)).numpy()
-        bounded = np.clip(pull, -_FARTHEST_PULL, _FARTHEST_PULL)
         density = np.exp(-(pull**2) / 2) / math.sqrt(2 * math.pi)
         score = sigma * (-pull * (2 * cumulative - 1) + 2 * density - 1 / math.sqrt(math.pi))
         likelihood = pull**2 / 2 + np.log(sigma / truth) + math.log(2 * math.pi) / 2
         return cls(
-            Histogram.of(pull + 1),
+            Histogram.of(pull + PULL_SHIFT),
             np.array([np.count_nonzero(np.abs(pull) < sigmas) for sigmas in _SIGMAS]),
             np.histogram(cumulative, _PIT_BINS, (0, 1))[0].astype(np.int64),
             float(np.sum(sigma / truth)),
             float(np.sum(score / truth)),
             float(np.sum(likelihood)),
             int(np.count_nonzero(~good)),
-            Joint.of(relative, bounded),
-            joints(keys[good], np.log(np.maximum(sigma / reco, _LEAST_SIGMA)), reco / truth),
+            Joint.of(sigma / truth, np.abs(reco - truth) / truth),
+            joints(keys[good], sigma / reco, reco / truth),
         )
 
 
@@ -170,7 +170,7 @@ def judge(statistics: UncertaintyStatistics, bins: EnergyBins, options: Options)
         return None
     found = estimate_all(statistics.pulls, Options(seed=options.seed))
     pull = {
-        name: Measurement(item.value - (1 if name in ("core_mean", "mean", "median") else 0), item.error)
+        name: Measurement(item.value - (PULL_SHIFT if name in ("core_mean", "mean", "median") else 0), item.error)
         for name, item in found.items()
         if name in ("core_mean", "core_sigma", "mean", "median", "rms", "sigma_68")
     }
@@ -195,8 +195,7 @@ def judge(statistics: UncertaintyStatistics, bins: EnergyBins, options: Options)
 
 def _reliability(joint: Joint) -> list[Reliability]:
     """Return predicted and observed spread in groups of about as many events."""
-    sigma = np.exp((joint.x + 0.5) * joint.width)  # [cells]
-    distance = sigma * np.abs((joint.y + 0.5) * joint.width)
+    sigma, distance = (np.mean(joint.edges(axis), axis=0) for axis in (joint.x, joint.y))  # [cells]
     groups = []
     for cells in _shares(joint, np.arange(1, _GROUPS) / _GROUPS):
         if len(cells):

@@ -20,6 +20,7 @@ _CORE_ITERATIONS = 50
 _CORE_PRECISION = 1e-4
 _HALVINGS = 25
 _GRID, _REACH = 161, 5.0  # points and half width, in sigma, of a smoothed density
+_QUARTILE = 0.6745  # sigma of a Gaussian
 _FWHM = math.sqrt(8 * math.log(2))
 _GAUSSIAN_MAD = 1.4826
 
@@ -30,19 +31,32 @@ Row = NDArray[np.float64]
 class Sample:
     """Histograms over the same bins, with the running sums that the estimators share.
 
+    Sums of the first and second power are those of the distance from the middle bin, and run from there to both sides:
+    neither the scale of the response nor a single event far away costs the others a digit.
+
     Args:
-        centres: Of the occupied bins, in ascending order, shape [bins].
+        low: Where the occupied bins begin, in ascending order, shape [bins].
+        high: Where they end.
         counts: Shape [replicas, bins].
-        width: Of a bin.
     """
 
-    def __init__(self, centres: Row, counts: Counts, width: float) -> None:
-        self.centres, self.counts, self.width = centres, counts, width
+    def __init__(self, low: Row, high: Row, counts: Counts) -> None:
+        self.low, self.width, self.counts = low, high - low, counts
+        self.centres = low + self.width / 2
         self.total = counts.sum(axis=1)  # [replicas]
-        zero = np.zeros((len(counts), 1))
-        x = centres - 1
-        self.running = [np.concatenate([zero, np.cumsum(counts * x**power, axis=1)], axis=1) for power in range(3)]
         self.replicas = np.arange(len(counts))
+        zero = np.zeros((len(counts), 1))
+        self.running = [np.concatenate([zero, np.cumsum(counts, axis=1)], axis=1)]
+        middle = int(np.searchsorted(self.running[0][0, 1:], self.total[0] / 2))
+        self.middle, self.finest = self.centres[middle], self.width[middle]
+        self.x = self.centres - self.middle
+        for power in (1, 2):
+            moment = counts * self.x**power
+            before, after = (
+                -np.cumsum(moment[:, :middle][:, ::-1], axis=1)[:, ::-1],
+                np.cumsum(moment[:, middle:], axis=1),
+            )
+            self.running.append(np.concatenate([before, zero, after], axis=1))
 
     def quantile(self, probability: float) -> Row:
         """Return a quantile of every replica, interpolated inside the bin that holds it."""
@@ -68,7 +82,7 @@ class Sample:
         """Return the response below which every replica has so many events, shape [replicas, any]."""
         bin_, rows = self.reaching(events), self.replicas[:, None]
         inside = (events - self.running[0][rows, bin_]) / np.maximum(self.counts[rows, bin_], 1)
-        return np.asarray(self.centres[bin_] + (inside - 0.5) * self.width)
+        return np.asarray(self.low[bin_] + inside * self.width[bin_])
 
     def below(self, place: Row) -> Row:
         """Return how many events every replica has below a response, shape [replicas]."""
@@ -76,10 +90,10 @@ class Sample:
 
     def _cumulated(self, place: Row) -> list[Row]:
         """Return the running sums up to a response, interpolated inside the bin, so that no window snaps to bins."""
-        bin_ = np.clip(np.searchsorted(self.centres - self.width / 2, place, side="right") - 1, 0, None)
-        inside = np.clip((place - self.centres[bin_]) / self.width + 0.5, 0, 1)
+        bin_ = np.clip(np.searchsorted(self.low, place, side="right") - 1, 0, None)
+        inside = np.clip((place - self.low[bin_]) / self.width[bin_], 0, 1)
         own = inside * self.counts[self.replicas, bin_]
-        x = self.centres[bin_] - 1
+        x = self.x[bin_]
         return [running[self.replicas, bin_] + own * x**power for power, running in enumerate(self.running)]
 
     def moments(self, low: Row, high: Row) -> tuple[Row, Row, Row]:
@@ -88,12 +102,12 @@ class Sample:
         number, deviation, squared = (upper - lower for lower, upper in parts)
         number = np.maximum(number, 1)
         mean = deviation / number
-        return number, 1 + mean, np.maximum(squared / number - mean**2, 0)
+        return number, self.middle + mean, np.maximum(squared / number - mean**2, 0)
 
-    def spread(self) -> Row:
-        """Return half the distance of the 15.87 and 84.13 % quantiles of every replica, at least a bin."""
-        low, high = (self.quantile(0.5 + sign * ONE_SIGMA / 2) for sign in (-1, 1))
-        return np.maximum((high - low) / 2, self.width)
+    def spread(self, probability: float = ONE_SIGMA) -> Row:
+        """Return half the distance of the quantiles that have so many events between them, at least a bin."""
+        low, high = (self.quantile(0.5 + sign * probability / 2) for sign in (-1, 1))
+        return np.asarray(np.maximum((high - low) / 2, self.finest))
 
 
 def gaussian_core(sample: Sample, n_sigmas: float) -> dict[str, Row]:
@@ -101,15 +115,16 @@ def gaussian_core(sample: Sample, n_sigmas: float) -> dict[str, Row]:
 
     The moments inside ``mean +- n_sigmas * sigma`` are taken again and again until they change by less than 0.01 %; the
     standard deviation inside is divided by that of a Gaussian cut at the same place (0.7426, 0.8796, 0.9546 for 1.5, 2
-    and 2.5 sigma). It starts from median and quantiles. For Gaussian data the relative error of sigma is 1.75, 1.13 and
-    0.88/sqrt(N), that of the mean 1.15 sigma/sqrt(N) for 2 sigma, and sigma is 1.7 % low for 100 events, 0.5 % for 300.
+    and 2.5 sigma). It starts from median and quartiles, which a fifth of the events far away does not reach. For
+    Gaussian data the relative error of sigma is 1.75, 1.13 and 0.88/sqrt(N), that of the mean 1.15 sigma/sqrt(N) for 2
+    sigma, and sigma is 1.7 % low for 100 events, 0.5 % for 300.
     """
     density = math.exp(-(n_sigmas**2) / 2) / math.sqrt(2 * math.pi)
     shrinkage = math.sqrt(1 - 2 * n_sigmas * density / math.erf(n_sigmas / math.sqrt(2)))
-    mean, sigma = sample.quantile(0.5), sample.spread()
+    mean, sigma = sample.quantile(0.5), sample.spread(0.5) / _QUARTILE
     for _ in range(_CORE_ITERATIONS):
         _, new_mean, variance = sample.moments(mean - n_sigmas * sigma, mean + n_sigmas * sigma)
-        new_sigma = np.maximum(np.sqrt(variance) / shrinkage, sample.width)
+        new_sigma = np.maximum(np.sqrt(variance) / shrinkage, sample.finest)
         change = np.maximum(np.abs(new_mean - mean), np.abs(new_sigma - sigma)) / new_sigma
         mean, sigma = new_mean, new_sigma
         if change.max() < _CORE_PRECISION:
@@ -131,7 +146,8 @@ def absolute_deviation(sample: Sample, _: float) -> dict[str, Row]:
     The relative error is 1.17/sqrt(N); for 100 events it is 0.9 % low.
     """
     median = sample.quantile(0.5)
-    low, high = np.zeros_like(median), sample.centres[-1] - sample.centres[0] + np.full_like(median, sample.width)
+    quartiles = [np.abs(sample.quantile(share) - median) for share in (0.25, 0.75)]
+    low, high = np.minimum(*quartiles), np.maximum(*quartiles)
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         enough = sample.below(median + middle) - sample.below(median - middle) >= sample.total / 2
@@ -151,7 +167,7 @@ def smallest_rms(sample: Sample, _: float) -> dict[str, Row]:
     some = some[:, : np.count_nonzero(some.any(axis=0))]  # the first bins, here and below
     below, first, second = (running[:, : some.shape[1]] for running in sample.running)
     end = sample.reaching(below + wanted)
-    x = sample.centres[end] - 1
+    x = sample.x[end]
     at_end = (sample.replicas[:, None], end)
     more = below + wanted - sample.running[0][at_end]  # a part of the last bin
     deviation = sample.running[1][at_end] + more * x - first
@@ -160,7 +176,7 @@ def smallest_rms(sample: Sample, _: float) -> dict[str, Row]:
     best = np.argmin(variance, axis=1)
     at_best = (sample.replicas, best)
     return {
-        "mean90": 1 + deviation[at_best] / wanted[:, 0],
+        "mean90": sample.middle + deviation[at_best] / wanted[:, 0],
         "rms90": np.sqrt(np.maximum(variance[at_best], 0)),
     }
 
@@ -171,14 +187,14 @@ def shortest_interval(sample: Sample, _: float) -> dict[str, Row]:
     This is the effective sigma of the CMS photon analyses (arXiv:1502.02702). It is biased low for few events: by 6 %
     for 100, 1.6 % for 1000, 0.4 % for 10 000. For Gaussian data the relative error is 0.95/sqrt(N).
     """
-    wanted, low = ONE_SIGMA * sample.total[:, None], sample.centres - sample.width / 2
+    wanted, low = ONE_SIGMA * sample.total[:, None], sample.low
     begins = sample.running[0][:, :-1] + wanted <= sample.total[:, None]  # in the first bins, [replicas, bins]
     ends = sample.running[0][:, 1:] >= wanted  # in the last ones
     first, last = np.count_nonzero(begins.any(axis=0)), len(low) - np.count_nonzero(ends.any(axis=0))
     upper = sample.place(sample.running[0][:, :first] + wanted)
     lower = sample.place(sample.running[0][:, 1 + last :] - wanted)
     from_edge = np.where(begins[:, :first], upper - low[:first], np.inf)
-    to_edge = np.where(ends[:, last:], low[last:] + sample.width - lower, np.inf)
+    to_edge = np.where(ends[:, last:], low[last:] + sample.width[last:] - lower, np.inf)
     shortest = np.concatenate([from_edge, to_edge], axis=1).min(axis=1)
     return {"median": sample.quantile(0.5), "sigma_eff": shortest / 2}
 
@@ -191,7 +207,7 @@ def half_maximum(sample: Sample, _: float) -> dict[str, Row]:
     the mean, by 0.1 sigma for 2000 events of a gamma variate with 25 quanta.
     """
     spread, middle = float(sample.spread()[0]), float(sample.quantile(0.5)[0])
-    kernel = max(0.9 * spread * float(sample.total[0]) ** -0.2, sample.width)
+    kernel = max(0.9 * spread * float(sample.total[0]) ** -0.2, sample.finest)
     grid = middle + spread * np.linspace(-_REACH, _REACH, _GRID)
     near = np.abs(sample.centres - middle) < (_REACH + 1) * spread
     weights = np.exp(-(((sample.centres[near, None] - grid) / kernel) ** 2) / 2).astype(np.float32)
@@ -217,9 +233,9 @@ def half_maximum(sample: Sample, _: float) -> dict[str, Row]:
 
 def all_entries(sample: Sample, _: float) -> dict[str, Row]:
     """Return mean and RMS; for Gaussian data the errors are sigma/sqrt(N) and, relative, 0.707/sqrt(N)."""
-    everywhere = np.full(len(sample.counts), np.inf)
-    mean, variance = sample.moments(-everywhere, everywhere)[1:]
-    return {"mean": mean, "rms": np.sqrt(variance)}
+    number = np.maximum(sample.total, 2)
+    mean, square = (sample.counts @ sample.x**power / number for power in (1, 2))
+    return {"mean": sample.middle + mean, "rms": np.sqrt(np.maximum(square - mean**2, 0) * number / (number - 1))}
 
 
 OF_WIDTH: dict[str, Callable[[Sample, float], dict[str, Row]]] = {

@@ -7,9 +7,16 @@ from dataclasses import dataclass, replace
 
 from calomlp.evaluation.measurement import Measurement
 from calomlp.evaluation.report import Bin, Report
-from calomlp.evaluation.resolution import MIN_POINTS
 from calomlp.evaluation.statistics import IN_DOMAIN
-from calomlp.evaluation.summary import ORACLE, USUAL_STRANGE, is_fitted, out_of_range, warnings_of_training
+from calomlp.evaluation.summary import (
+    ORACLE,
+    USUAL_STRANGE,
+    has_resolution,
+    is_shown,
+    out_of_range,
+    warnings_of_training,
+    why_no_fit,
+)
 from calomlp.model.envelope import Envelope
 from calomlp.plotting.points import BANDS, PERCENT
 from calomlp.plotting.quantity import count, energy_range, with_error
@@ -69,10 +76,10 @@ def answers(report: Report) -> list[Answer]:
 def _resolution(report: Report) -> Answer:
     question = "How good is it?"
     first, name = report.curves[0], width_name(report)
-    inner = _fitted(report)
-    measured = inner or [bin_ for bin_ in first.bins if is_fitted(bin_, edges=True)]
+    inner = [bin_ for bin_ in _fitted(report) if has_resolution(bin_)]
+    measured = inner or [bin_ for bin_ in first.bins if is_shown(bin_) and has_resolution(bin_)]
     if not measured:
-        return Answer(question, UNKNOWN, "No bin has events enough", (f"{name} is not known at any energy",))
+        return Answer(question, UNKNOWN, f"{name} is not known at any energy", (why_no_fit(first, report, 1),))
     middle = measured[len(measured) // 2]
     headline = f"{name} = ({with_error(middle.estimates['resolution'], PERCENT)}) % at {middle.energy:.3g} GeV"
     details, status = [], MEASURED
@@ -84,7 +91,7 @@ def _resolution(report: Report) -> Answer:
         if fit.note:
             status, details = LOOK, [*details, fit.note]
     else:
-        details.append(f"terms a, n and c not known: a fit needs {MIN_POINTS} energies inside the training range")
+        details.append(f"terms a, n and c not known: {why_no_fit(first, report)}")
     if not inner:
         status, details = LOOK, [*details, "at an edge of the training range, where it looks better than it is"]
     if is_thin(middle):
@@ -115,7 +122,9 @@ def _bias(report: Report) -> Answer:
     first, bins = report.curves[0], _fitted(report)
     if not bins:
         return Answer(question, UNKNOWN, "No bin inside the training range")
-    biases = {bin_.energy: _percent(bin_.estimates["bias"]) for bin_ in bins}
+    biases = {bin_.energy: _percent(bin_.estimates["bias"]) for bin_ in bins if "bias" in bin_.estimates}
+    if not biases:
+        return Answer(question, UNKNOWN, "The response is not known at any energy")
     furthest = max(biases, key=lambda energy: abs(biases[energy].value))
     signed = ("+" * (biases[furthest].value >= 0) + with_error(biases[furthest])).replace("-", "\N{MINUS SIGN}")
     if first.linearity is None:
@@ -182,8 +191,8 @@ def _inside(report: Report, region: Envelope) -> str:
 
 
 def _fitted(report: Report) -> Sequence[Bin]:
-    """Return the bins of the first curve that enter its fit."""
-    return [bin_ for bin_ in report.curves[0].bins if is_fitted(bin_, edges=report.options.edges)]
+    """Return the bins of the first curve that its fits may use."""
+    return [bin_ for bin_ in report.curves[0].bins if is_shown(bin_) and (report.options.edges or not bin_.edge)]
 
 
 def _term(name: str, text: str, unit: str) -> str:

@@ -8,14 +8,13 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from importlib import resources
 
-from calomlp.evaluation.bins import EDGES, POINTS
 from calomlp.evaluation.names import MEAN, WIDTHS
 from calomlp.evaluation.report import Report
 from calomlp.plotting.answers import CRITERIA, LOOK, MEASURED, UNKNOWN, Answer, answers
 from calomlp.plotting.markdown import ESTIMATORS
 from calomlp.plotting.picture import Picture, embedded
 from calomlp.plotting.quantity import count
-from calomlp.plotting.report_tables import estimator_table, formula, marks, report_tables, the, width_name
+from calomlp.plotting.report_tables import binning, estimator_table, formula, marks, report_tables, the, width_name
 from calomlp.plotting.tables import Table, versions
 
 _LONG = 24
@@ -28,7 +27,6 @@ _PINNED = 24
 """Rows whose names have no more characters keep them in sight when a table is scrolled on a narrow screen."""
 
 _MAX_FILES, _MAX_PARTS = 200, 50
-_KINDS = {POINTS: "one for each beam energy", EDGES: "with given edges"}
 _ENERGY = re.compile(r"\bE_(true|reco)\b")
 _UNBROKEN = re.compile(r" (?=[%\[±]|GeV)|(?<=±) ")  # a number stays with its error and its unit
 _CLASSES = {LOOK: "look", UNKNOWN: "unknown", MEASURED: "measured"}
@@ -195,8 +193,7 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
     yield "resolution", f"{width_name(report)}: {width.label}{window}, relative to {relative}"
     noise = "fitted" if options.noise is None else f"{options.noise:g} GeV, given"
     yield "fit", f"{formula(report)}; n is {noise}; bins at an edge are {'' if options.edges else 'not '}fitted"
-    bins = _KINDS.get(report.bins.kind, f"each {report.bins.width:.3g} wide in ln E")
-    yield "bins of E_true", f"{len(report.curves[0].bins)}, {bins}"
+    yield "bins of E_true", f"{len(report.curves[0].bins)}, {binning(report)}"
     yield "errors", f"bootstrap, seed {options.seed}"
     if context.cut:
         yield "cut", context.cut

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from calomlp.evaluation.measurement import Measurement
-from calomlp.evaluation.summary import is_fitted
+from calomlp.evaluation.summary import is_shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,15 +69,19 @@ class Points:
 
 
 def estimate_points(curve: Curve, name: str, scale: float = 1.0) -> Points:
-    """Return an estimator of all bins that have events enough to be shown, times a factor."""
-    bins = [bin_ for bin_ in curve.bins if is_fitted(bin_, edges=True)]
+    """Return an estimator of all bins that have it and events enough to be shown, times a factor."""
+    bins = _shown(curve, name)
     found = (bin_.estimates[name] for bin_ in bins)
     return Points.of(bins, [Measurement(scale * item.value, scale * item.error) for item in found])
 
 
-def estimate_events(curve: Curve) -> NDArray[np.float64]:
+def estimate_events(curve: Curve, name: str) -> NDArray[np.float64]:
     """Return the number of events of the same bins."""
-    return np.array([bin_.events for bin_ in curve.bins if is_fitted(bin_, edges=True)], dtype=np.float64)
+    return np.array([bin_.events for bin_ in _shown(curve, name)], dtype=np.float64)
+
+
+def _shown(curve: Curve, name: str) -> list[Bin]:
+    return [bin_ for bin_ in curve.bins if is_shown(bin_) and name in bin_.estimates]
 
 
 def resolution_points(curve: Curve) -> Points:

@@ -6,13 +6,19 @@ import math
 
 from calomlp.evaluation.measurement import Measurement
 
+_MOST_DECIMALS = 8
+
 
 def decimals_of(error: float) -> int:
     """Return how many decimals show two significant digits of an error above zero; at least none, at most eight."""
+    return min(max(_decimals(error), 0), _MOST_DECIMALS)
+
+
+def _decimals(error: float) -> int:
     digits = 1 - math.floor(math.log10(error))
     if round(error, digits) >= 10 ** (2 - digits):  # 0.0996 becomes 0.10
         digits -= 1
-    return min(max(digits, 0), 8)
+    return digits
 
 
 def with_error(measured: Measurement, scale: float = 1.0) -> str:
@@ -27,8 +33,15 @@ def with_error(measured: Measurement, scale: float = 1.0) -> str:
     value, error = scale * measured.value, scale * measured.error
     if not (math.isfinite(error) and error > 0):
         return f"{value:.4g}"
+    if _decimals(error) > _MOST_DECIMALS:
+        return f"{value:.4g} ± {error:.2g}"
     decimals = decimals_of(error)
     return f"{value:.{decimals}f} ± {error:.{decimals}f}"
+
+
+def four_decimals(value: float) -> str:
+    """Write a number near one with four decimals, and a small or large one with five digits."""
+    return f"{value:.4f}" if 0.1 <= abs(value) < 1e4 else f"{value:.5g}"
 
 
 def count(number: int) -> str:

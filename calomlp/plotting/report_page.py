@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from calomlp.evaluation.bins import EDGES, POINTS
 from calomlp.evaluation.report import REPORT_SCHEMA, Report
 from calomlp.plotting.page import Page, facts, file_table, fill, origin
 from calomlp.plotting.quantity import count
-from calomlp.plotting.report_tables import marks, report_tables, verdicts
+from calomlp.plotting.report_tables import binning, marks, report_tables, verdicts
 
 
 def report_page(report: Report, label: str, command: str) -> Page:
@@ -43,14 +42,12 @@ def report_record(report: Report) -> dict[str, Any]:
 
 def _facts(report: Report) -> list[tuple[str, str]]:
     region, summary = report.context.envelope, report.context.training.get("summary", {})
-    kinds = {POINTS: "one for each beam energy", EDGES: "with given edges"}
-    width = kinds.get(report.bins.kind, f"each {report.bins.width:.3g} wide in ln E")
     loss = f", loss {summary['loss']}" if "loss" in summary else ""
     trained = (
         f"{count(region.n_train)} events, {region.energy_min:.4g} to {region.energy_max:.4g} GeV" if region else ""
     )
     return [
         ("events", count(report.events)),
-        ("bins", f"{len(report.curves[0].bins)}, {width}"),
+        ("bins", f"{len(report.curves[0].bins)}, {binning(report)}"),
         ("trained on", f"{trained}{loss}" if trained else ""),
     ]

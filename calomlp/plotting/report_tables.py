@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from calomlp.evaluation.estimators import MIN_QUOTED
+import math
+
+from calomlp.evaluation.bins import EDGES, POINTS
+from calomlp.evaluation.estimators import MIN_QUOTED, is_above_zero
 from calomlp.evaluation.measurement import Measurement
 from calomlp.evaluation.names import MEAN, QUADRATURE, WIDTHS
 from calomlp.evaluation.report import Bin, Comparison, Curve, Report
@@ -11,12 +14,12 @@ from calomlp.evaluation.slices import Slice
 from calomlp.evaluation.summary import LABELS
 from calomlp.evaluation.uncertainty import Uncertainty
 from calomlp.plotting.points import PERCENT
-from calomlp.plotting.quantity import count, decimals_of, energy_range, with_error
+from calomlp.plotting.quantity import count, decimals_of, energy_range, four_decimals, with_error
 from calomlp.plotting.tables import NONE, Table
 
 EDGE_MARK, FEW_MARK, LIMIT_MARK = " *", " \N{DAGGER}", "< "
 MARKS = {
-    EDGE_MARK: "* at an edge of the training range: left out of fits and averages",
+    EDGE_MARK: "* at an edge of the training range: left out of averages, and of the fits of what was trained",
     FEW_MARK: f"\N{DAGGER} fewer than {MIN_QUOTED} events: too few to quote a resolution",
     LIMIT_MARK: "< upper limit at 95 % CL on a term of the resolution that is below two standard errors",
 }
@@ -37,6 +40,17 @@ def width_name(report: Report) -> str:
 def formula(report: Report) -> str:
     """Return the formula that is fitted to the resolution."""
     return f" {'⊕' if report.options.sum == QUADRATURE else '+'} ".join(("a/√E", "n/E", "c"))
+
+
+def binning(report: Report) -> str:
+    """Return how the true energy is binned."""
+    if report.bins.kind == POINTS:
+        return "one for each beam energy"
+    if report.statistics.bins.kind == EDGES:
+        return "with given edges"
+    widths = [math.log(bin_.energy_high / bin_.energy_low) for bin_ in report.curves[0].bins]
+    ends = dict.fromkeys(f"{width:.3g}" for width in (min(widths), max(widths)))
+    return f"{'' if len(ends) > 1 else 'each '}{' to '.join(ends)} wide in ln E"
 
 
 def report_tables(report: Report) -> list[tuple[str, Table]]:
@@ -135,7 +149,7 @@ def linearity_table(report: Report) -> Table:
     for curve in report.curves:
         found, line = curve.linearity, curve.line
         cells = (
-            (f"{found.response:.4f}", f"{PERCENT * found.max:.2f}", f"{PERCENT * found.rms:.2f}")
+            (four_decimals(found.response), f"{PERCENT * found.max:.2f}", f"{PERCENT * found.rms:.2f}")
             if found
             else (NONE,) * 3
         )
@@ -162,9 +176,10 @@ def ratio_table(report: Report) -> Table:
 def uncertainty_table(found: Uncertainty) -> Table:
     """Return what predicted uncertainties are worth, beside what they should be."""
     one, two = found.coverage
+    pull = found.pull
     rows = [
-        ("mean of the pull, core", with_error(found.pull["core_mean"]) if found.pull else NONE, "0"),
-        ("width of the pull, core", with_error(found.pull["core_sigma"]) if found.pull else NONE, "1"),
+        ("mean of the pull, core", with_error(pull["core_mean"]) if "core_mean" in pull else NONE, "0"),
+        ("width of the pull, core", with_error(pull["core_sigma"]) if "core_sigma" in pull else NONE, "1"),
         ("within one sigma [%]", with_error(one, PERCENT), "68.27"),
         ("within two sigma [%]", with_error(two, PERCENT), "95.45"),
         ("largest distance of the probability integral transform", f"{found.distance:.3f}", "0"),
@@ -253,8 +268,9 @@ def verdicts(report: Report) -> list[str]:
     sentences = [_comparison(first, report.curve(item.curve), item) for item in report.comparisons]
     if first.linearity:
         largest, rms = PERCENT * first.linearity.max, PERCENT * first.linearity.rms
+        response = four_decimals(first.linearity.response)
         sentences.append(
-            f"The response of {the(first)} is {first.linearity.response:.4f} on average, and constant within "
+            f"The response of {the(first)} is {response} on average, and constant within "
             f"{largest:.2f}\N{NO-BREAK SPACE}% (RMS {rms:.2f}\N{NO-BREAK SPACE}%)."
         )
     return sentences
@@ -274,7 +290,7 @@ def _comparison(curve: Curve, baseline: Curve, comparison: Comparison) -> str:
 
 def relation(mean: Measurement) -> str:
     """Say how a resolution compares with another one, from the mean of their ratio."""
-    if abs(mean.value - 1) < SIGNIFICANT * mean.error:
+    if abs(mean.value - 1) <= SIGNIFICANT * mean.error:
         return "compatible with"
     gain = with_error(Measurement(abs(1 - mean.value), mean.error), PERCENT)
     return f"({gain}) % {'better' if mean.value < 1 else 'worse'} than"
@@ -301,7 +317,7 @@ def energy_cell(bin_: Bin) -> str:
 def percent(bin_: Bin, width: str, location: str | None = None) -> str:
     """Write an estimator in percent, relative to a location if one is named."""
     found = bin_.estimates.get(width)
-    if found is None:
+    if found is None or (location and not is_above_zero(bin_.estimates[location])):
         return NONE
     scale = PERCENT / bin_.estimates[location].value if location else PERCENT
     return with_error(found, scale)

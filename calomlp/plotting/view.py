@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from calomlp.errors import UsageError, did_you_mean
 from calomlp.evaluation.measurement import Measurement
 from calomlp.evaluation.report import Bin, Curve, Ratio, Report
+from calomlp.evaluation.summary import has_resolution
 from calomlp.plotting.chart import NothingToDraw, literal
 from calomlp.plotting.look import Look, cycle, looks
 from calomlp.plotting.points import Points
@@ -154,11 +155,11 @@ def short(label: str, longest: int = _LONGEST_LABEL) -> str:
 
 def _ratios(curve: Curve, other: Curve) -> list[Ratio]:
     """Return the ratio of two independent resolutions in the bins of energy that both have."""
-    there = {bin_.edges: bin_.estimates["resolution"] for bin_ in other.bins if bin_.estimates}
+    there = {bin_.edges: bin_.estimates["resolution"] for bin_ in other.bins if has_resolution(bin_)}
     found = []
     for bin_ in curve.bins:
-        if bin_.estimates and bin_.edges in there and (below := there[bin_.edges]).value > 0:
-            above = bin_.estimates["resolution"]
+        if has_resolution(bin_) and bin_.edges in there:
+            above, below = bin_.estimates["resolution"], there[bin_.edges]
             ratio = above.value / below.value
             error = math.hypot(above.error, ratio * below.error) / below.value
             found.append(Ratio(*bin_.edges, bin_.energy, bin_.edge, Measurement(ratio, error)))

@@ -176,8 +176,9 @@ def widths(
     bins, accumulator = EnergyBins.over(low, high), Accumulator(tuple(energies))
     estimates = {name: np.asarray(values) for name, values in energies.items()}
     accumulator.fill(bins.keys(events.true_energy), events.true_energy, estimates)
-    size = bins.group_size({key: item.events for key, item in accumulator.content.items()})
-    accumulator = accumulator.grouped(size)
+    numbers = {key: item.events for key, item in accumulator.content.items()}
+    wider = bins.joined(numbers, lambda _: 0)
+    accumulator = accumulator.grouped(bins.within(wider, numbers))
     content = [accumulator.content[key] for key in sorted(accumulator.content)]
     content = [item for item in content if item.histograms[accumulator.curves[0]].events > 100]
     centres = np.array([item.energy for item in content])

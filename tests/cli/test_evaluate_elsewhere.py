@@ -63,4 +63,4 @@ def test_where_the_truth_is_elsewhere(calomlp: Run, model: str, folder: Path, ar
 def test_a_wrong_unit_is_noticed(calomlp: Run, model: str) -> None:
     done = calomlp("evaluate", model, "mev.root", "--unit", "GeV", "--all", "-o", "r.json")
     assert done.returncode == 0
-    assert b"the mean response is 0.00" in done.stderr
+    assert b"the median response is 0.00" in done.stderr

@@ -154,8 +154,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory, electrons: Path) -> Path:
         ("hollow --set a=1", 2, "--set changes a detector, which hollow is not"),
         ("nosuch.safetensors", 3, "nosuch.safetensors: no such file"),
         ("report", 4, "report: does not follow its schema at $: 'options' is a required property"),
-        ("other.json", 4, "other.json: has schema None, this version reads 'calomlp.report/1'"),
-        ("array.json", 4, "array.json: has schema None, this version reads 'calomlp.report/1'"),
+        ("other.json", 4, "other.json: has schema None, this version reads 'calomlp.report/2'"),
+        ("array.json", 4, "array.json: has schema None, this version reads 'calomlp.report/2'"),
         ("cut.json", 4, "cut.json: not a report written by calomlp evaluate (not JSON)"),
         ("nosuch.json", 3, "nosuch.json: no such file"),
         ("good.root --set layers.absorber.thickness=3mm", 2, "--set changes a detector, which good.root is not"),
@@ -357,7 +357,7 @@ def test_a_terminal_shows_an_artefact_in_80_columns(
     assert "\n\n\n" not in text
     beginnings = {
         "m.safetensors": ("m.safetensors: model, calomlp.model/1", "Features", "Training", "Files", 'hidden = "8"'),
-        "r.json": ("r.json: report, calomlp.report/1", "Files", "Resolution: σ/μ = a/√E", "Linearity", "note: "),
+        "r.json": ("r.json: report, calomlp.report/2", "Files", "Resolution: σ/μ = a/√E", "Linearity", "note: "),
     }
     for beginning in beginnings[name]:
         assert any(line.startswith(beginning) for line in lines), beginning

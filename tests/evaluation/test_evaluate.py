@@ -129,8 +129,11 @@ def test_a_report_that_does_not_follow_its_schema_is_refused(report: Report, tmp
     path.write_text(json.dumps(document))
     with pytest.raises(ArtefactError, match=r"curves\[0\].bins\[0\].*'energy' is a required property"):
         read_report(str(path), "r")
-    path.write_text(json.dumps({"schema": "calomlp.report/2"}))
-    with pytest.raises(ArtefactError, match=r"schema 'calomlp.report/2'"):
+    path.write_text(json.dumps({"schema": "calomlp.report/3"}))
+    with pytest.raises(ArtefactError, match=r"schema 'calomlp.report/3'"):
+        read_report(str(path), "r")
+    path.write_text(json.dumps({"schema": "calomlp.report/1", "statistics": {"responses": 1}}))
+    with pytest.raises(ArtefactError, match="do not go together"):
         read_report(str(path), "r")
     path.write_text("not json")
     with pytest.raises(ArtefactError, match="not JSON"):
@@ -190,7 +193,7 @@ def test_features_in_another_unit_are_told(model: Model, make_root: Make, caplog
     showers = linear_showers(2000, seed=9)
     showers["layer_energy"] *= 1000
     report = evaluated(model, [make_root(showers, name="mev.root")])
-    assert report.notes[0].startswith("the mean response is 1")
+    assert report.notes[0].startswith("the median response is 1")
     assert "in the units of the training?" in caplog.text
 
 

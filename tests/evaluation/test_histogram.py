@@ -1,4 +1,4 @@
-"""Histograms of two quantities: exact in their counts however the events are parted, and as small as promised."""
+"""Histograms: relative bins with exact edges, exact counts however the events are parted, as small as promised."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calomlp.evaluation.estimators import Options, resolution_ratio
-from calomlp.evaluation.histogram import BIN_WIDTH, Histogram, Joint, histograms, ranked
+from calomlp.evaluation.histogram import Histogram, Joint, edges, fine_bins, fine_width, histograms, ranked
 
 RNG = np.random.default_rng(1)
+FINE = 2.0**-12  # width of the bin that begins at one
 X = RNG.normal(1, 0.1, 20_000)
 Y = X + RNG.normal(0, 0.03, 20_000)
 
@@ -31,11 +32,11 @@ def test_parts_of_a_joint_histogram_add_up_to_the_whole(cuts: list[int]) -> None
 def test_a_joint_histogram_is_as_fine_as_its_size_allows() -> None:
     few, many = Joint.of(X[:500], Y[:500]), Joint.of(X, Y)
     assert few.level == 0
-    assert few.width == BIN_WIDTH
+    assert few.edges(few.x)[0].min() == edges(fine_bins(X[:500])).min()
     assert many.level > 0
     assert len(many.count) <= 2048
     assert many.count.sum() == 20_000
-    assert np.average((many.x + 0.5) * many.width, weights=many.count) == pytest.approx(X.mean(), abs=1e-3)
+    assert np.average(np.mean(many.edges(many.x), axis=0), weights=many.count) == pytest.approx(X.mean(), abs=1e-3)
 
 
 def test_wild_numbers_have_a_cell_too() -> None:
@@ -51,34 +52,69 @@ def test_many_histograms_are_those_of_each_group() -> None:
         alone = Histogram.of(X[keys == key])
         assert np.array_equal(histogram.index, alone.index)
         assert np.array_equal(histogram.count, alone.count)
-        assert histogram.deviation == pytest.approx(alone.deviation, rel=1e-12, abs=1e-12)
 
 
-def test_moments_are_those_of_the_centres_of_the_fine_bins() -> None:
-    histogram = Histogram.of(X)
-    assert histogram.deviation / 20_000 == pytest.approx(X.mean() - 1, abs=BIN_WIDTH / 100)
-    expected = np.mean((X - 1) ** 2) + BIN_WIDTH**2 / 12
-    assert histogram.deviation_squared / 20_000 == pytest.approx(expected, rel=1e-4)
-    assert Histogram.of(np.ones(3)).deviation == 1.5 * BIN_WIDTH  # as far off as they can be
-    far = Histogram.of(np.array([1e6, 1.0, -20.0, 1e6]))
-    assert far.deviation == 2e6 - 2 - 21 + BIN_WIDTH / 2
-    assert far.deviation_squared == 2 * (1e6 - 1) ** 2 + 21**2 + BIN_WIDTH**2 / 4
+@given(st.floats(-(2.0**127), 2.0**127, width=32))
+@settings(max_examples=300, deadline=None)
+def test_every_number_is_in_a_bin_that_is_fine_at_its_scale(value: float) -> None:
+    (index,) = fine_bins(np.array([value]))
+    low, high = edges(index + np.array([0, 1]))
+    assert low <= value < high or low < value <= high or value == low == 0
+    assert high - low == fine_width(value)
+    if abs(value) >= 2.0**-126:
+        assert 2.0**-13 < (high - low) / abs(value) <= 2.0**-12
+    assert edges(fine_bins(np.array([-value])) + 1) == -low  # negative ones mirror the others
+
+
+def test_bins_are_ordered_and_meet() -> None:
+    first, last = fine_bins(np.array([-1e30, 1e30])).tolist()
+    index = np.arange(first, last, 997)
+    assert (np.diff(edges(index)) > 0).all()
+    assert fine_bins(np.array([1.0, 1 + FINE, 1 - FINE / 2, 2.0, 0.5])).tolist() == [0, 1, -1, 4096, -4096]
+    zero = fine_bins(np.array([0.0]))
+    assert edges(zero) == 0
+    assert fine_bins(np.array([3.0], dtype=np.float32)) == fine_bins(np.array([3.0]))
+
+
+@pytest.mark.parametrize("scale", [2.0**-40, 1.0, 2.0**50])
+def test_bins_do_not_know_the_unit(scale: float) -> None:
+    one, other = Histogram.of(X), Histogram.of(scale * X)
+    assert np.array_equal(one.count, other.count)
+    assert other.centres == pytest.approx(scale * one.centres, rel=1e-15)
+    assert Histogram.of(-X).centres == pytest.approx(-one.centres[::-1], rel=1e-15)
+
+
+def test_the_mean_is_that_of_the_centres_of_the_fine_bins() -> None:
+    assert Histogram.of(X).mean == pytest.approx(X.mean(), abs=FINE / 100)
+    assert Histogram.of(np.ones(3)).mean == 1 + FINE / 2  # as far off as it can be
+    assert Histogram.of(np.array([1e6, 1.0, -20.0, 1e6])).mean == pytest.approx((2e6 - 19) / 4, rel=1e-4)
 
 
 @given(st.lists(st.integers(0, 20_000), unique=True, max_size=6))
 @settings(max_examples=20, deadline=None)
-def test_moments_are_the_same_to_the_last_bit_however_events_are_parted(cuts: list[int]) -> None:
+def test_counts_are_the_same_however_events_are_parted(cuts: list[int]) -> None:
     parts = [Histogram.of(part) for part in np.split(X, sorted(cuts))]
     total, whole = sum(parts[1:], parts[0]), Histogram.of(X)
-    assert (total.deviation, total.deviation_squared) == (whole.deviation, whole.deviation_squared)
+    assert np.array_equal(total.index, whole.index)
     assert np.array_equal(total.count, whole.count)
 
 
 def test_what_is_not_finite_is_left_out() -> None:
-    response = np.array([np.nan, 1.0, np.inf, -np.inf, 2.0, 50.0, np.nan])
+    response = np.array([np.nan, 1.0, np.inf, -np.inf, 2.0, 50.0, 1e300])
     keys = np.array([3, 3, 3, 4, 4, 5, 6])
     found = histograms(*ranked(keys), response)
-    assert {key: (item.events, item.outside) for key, item in found.items()} == {3: (1, 0), 4: (1, 0), 5: (1, 1)}
+    assert {key: item.events for key, item in found.items()} == {3: 1, 4: 1, 5: 1}
+
+
+@pytest.mark.parametrize("wild", [1.0, 50.0, np.nan, -1e-30, -3e38, 0.0])
+def test_wild_responses_do_not_move_the_others(wild: float) -> None:
+    keys = RNG.integers(-3, 9, 20_000)
+    whole = histograms(*ranked(keys), X)
+    mixed = histograms(*ranked(np.append(keys, keys[:50])), np.append(X, np.full(50, wild)))
+    for key, histogram in whole.items():
+        more = Histogram.of(np.full(np.count_nonzero(keys[:50] == key), wild))
+        assert np.array_equal(mixed[key].index, (histogram + more).index)
+        assert np.array_equal(mixed[key].count, (histogram + more).count)
 
 
 @pytest.mark.parametrize("wild", [1.0, 50.0, np.nan])
@@ -108,7 +144,7 @@ def test_the_error_of_a_ratio_is_that_of_the_same_events() -> None:
     """Against repeated experiments: shared fluctuations do not count."""
     rng = np.random.default_rng(5)
     ratios, errors = [], []
-    for i in range(60):
+    for i in range(100):
         x = rng.normal(1, 0.1, 3000)
         y = x + rng.normal(0, 0.03, 3000)
         found = resolution_ratio(Joint.of(x, y), Options(seed=i))

@@ -34,19 +34,25 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Model:
     return fitted(Source(str(path), None, "train.root"), TrainingSettings(hidden="8", epochs=2, loss="gaussian-nll"))
 
 
-def differences(one: Any, other: Any, place: str = "") -> list[str]:
+def differences(one: Any, other: Any, place: str = "", tolerance: float = 1e-12) -> list[str]:
     """Return where two documents differ: integers and texts at all, numbers by more than rounding."""
     if isinstance(one, dict) and isinstance(other, dict):
         missing = [f"{place}/{key}" for key in one.keys() ^ other.keys()]
         return missing + [
-            x for key in one.keys() & other.keys() for x in differences(one[key], other[key], f"{place}/{key}")
+            x
+            for key in one.keys() & other.keys()
+            for x in differences(one[key], other[key], f"{place}/{key}", tolerance)
         ]
     if isinstance(one, list) and isinstance(other, list):
         if len(one) != len(other):
             return [place]
-        return [x for i, (a, b) in enumerate(zip(one, other, strict=True)) for x in differences(a, b, f"{place}/{i}")]
+        return [
+            x
+            for i, (a, b) in enumerate(zip(one, other, strict=True))
+            for x in differences(a, b, f"{place}/{i}", tolerance)
+        ]
     if isinstance(one, float) and isinstance(other, float):
-        return [] if one == pytest.approx(other, rel=1e-12, abs=1e-12) else [f"{place}: {one} {other}"]
+        return [] if one == pytest.approx(other, rel=tolerance, abs=tolerance) else [f"{place}: {one} {other}"]
     return [] if one == other else [f"{place}: {one} {other}"]
 
 

@@ -104,7 +104,8 @@ def make_report(
         settings={},
         provenance={"calomlp": "0.1.0", "command": ["calomlp", "evaluate", "model.safetensors"]},
     )
-    return summarise(replace(Statistics(bins, labels, {}, accumulator), **(more or {})), context, Options())
+    models = {next(iter(toys)): "weights"}
+    return summarise(replace(Statistics(bins, labels, models, accumulator), **(more or {})), context, Options())
 
 
 def everything() -> Report:

@@ -29,7 +29,7 @@ def test_it_is_all_there(report: Report) -> None:
     assert tables[1:] == numbers
     text = " ".join(" ".join(block for block in page if isinstance(block, str)).split())
     for told in (
-        "r.json: report, calomlp.report/1 made by calomlp 0.1.0: calomlp evaluate model.safetensors",
+        "r.json: report, calomlp.report/2 made by calomlp 0.1.0: calomlp evaluate model.safetensors",
         "of a model by calomlp 0.1.0: calomlp train s.root",
         "bins 8, each 0.576 wide in ln E",
         "32 000 events, 1 to 100 GeV, loss huber",
@@ -51,7 +51,7 @@ def test_reports_of_every_shape_have_a_page_and_a_record(reports: dict[str, Repo
 
 def test_a_record_has_the_numbers_without_the_histograms(report: Report) -> None:
     found = report_record(report)
-    assert found["schema"] == "calomlp.report/1"
+    assert found["schema"] == "calomlp.report/2"
     curve = report.curves[0]
     assert curve.fit is not None
     assert found["curves"][0]["fit"]["stochastic"] == {

@@ -11,6 +11,7 @@ from calomlp.evaluation.names import WIDTHS
 from calomlp.plotting.chart import MANY_POINTS, Array, Axis, Chart, Heading, Item, Line, Marks, Panel, Row, Rule, Shade
 from calomlp.plotting.look import published_looks
 from calomlp.plotting.points import BANDS, PERCENT, Points, deviation_points, limits, resolution_points
+from calomlp.plotting.quantity import four_decimals
 from calomlp.plotting.references import fitted_energies
 from calomlp.plotting.report_tables import fitted_terms, formula, width_name
 from calomlp.plotting.tables import NONE
@@ -157,5 +158,5 @@ def _linearity_row(shown: Shown) -> Row:
     found, look = shown.curve.linearity, replace(shown.look, line="none")
     if found is None:
         return Row((shown.short, *(NONE,) * 3), look)
-    numbers = (f"{found.response:.4f}", f"{PERCENT * found.max:.2f} %", f"{PERCENT * found.rms:.2f} %")
+    numbers = (four_decimals(found.response), f"{PERCENT * found.max:.2f} %", f"{PERCENT * found.rms:.2f} %")
     return Row((shown.short, *numbers), look)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from calomlp.evaluation.histogram import BIN_WIDTH, Histogram
+from calomlp.evaluation.histogram import Histogram, fine_width
 from calomlp.evaluation.report import Bin, Curve
 from calomlp.plotting.chart import Array, Axis, Band, Chart, Heading, Item, Line, NothingToDraw, Panel, Row, Rule, Steps
 from calomlp.plotting.charts.resolution import EMPTY, RESPONSE, energy_axis, marks
@@ -63,9 +63,10 @@ def energy(view: View) -> Chart:
     ends = (axis.low, axis.high)
     top = max(float(np.max(item[0] * item[3], initial=0)) for item in found)
     lowest = min(float(np.min(item[0] * item[1], initial=np.inf)) for item in found)
+    middle = min(float(np.min(at := item[0] * item[2], initial=np.inf, where=at > 0)) for item in found)
     measured = Axis(
         r"$E_\mathrm{reco}$ [GeV]",
-        max(min(axis.low, lowest), axis.low / 3) if axis.log else min(0, axis.low),
+        max(min(axis.low, lowest), min(axis.low, middle) / 3) if axis.log else min(0, axis.low, lowest),
         max(axis.high, top),
         axis.log,
     )
@@ -93,7 +94,7 @@ def tails(view: View) -> Chart:
     axis = energy_axis(view)
     panels, none = [], False
     for name, (sigmas, gaussian) in _TAILS.items():
-        points = [_with_limits(shown.curve, estimate_points(shown.curve, name, PERCENT)) for shown in view.shown]
+        points = [_with_limits(shown.curve, name) for shown in view.shown]
         none = none or any((of.value == 0).any() for of in points)
         _, high = limits(points, at_least=(0, 1.5 * gaussian), edge_reach=1.0)
         items: tuple[Item, ...] = (*marks(view.shown, points), Rule(gaussian, dotted=True))
@@ -104,9 +105,10 @@ def tails(view: View) -> Chart:
     return Chart("tails", Heading("tails", view.sample, legend(view.shown), notes), tuple(panels), 3.4)
 
 
-def _with_limits(curve: Curve, points: Points) -> Points:
-    """Give shares [%] of no event the error of a Poisson distribution: 1.14 events are its upper limit at 68 % CL."""
-    events = estimate_events(curve)
+def _with_limits(curve: Curve, name: str) -> Points:
+    """Return shares [%]; those of no event have the error of a Poisson distribution, 1.14 events at 68 % CL."""
+    points = estimate_points(curve, name, PERCENT)
+    events = estimate_events(curve, name)
     return replace(points, error=np.where(points.value == 0, _LIMIT * PERCENT / events, points.error))
 
 
@@ -165,19 +167,16 @@ def _representative(curve: Curve) -> list[Bin]:
 
 def _panel(view: View, bin_: Bin, *, log: bool) -> Panel:
     first, beside = view.first, _beside(view, bin_)
-    step, low, high = _binning(bin_, [same for _, same in beside])
-    edges, events = _rebinned(bin_.histogram, step, low, high)
+    edges = _edges(bin_, [same for _, same in beside])
+    events = _rebinned(bin_.histogram, edges)
     histograms = [Steps(first.label, first.look, edges, events, filled=True)]
     for shown, same in beside:
-        histograms.append(
-            Steps(shown.label, replace(shown.look, line="-"), *_rebinned(same.histogram, step, low, high))
-        )
+        histograms.append(Steps(shown.label, replace(shown.look, line="-"), edges, _rebinned(same.histogram, edges)))
     peak = max(10 * _FLOOR, *(float(item.y.max()) for item in histograms))
-    core = _core(bin_, edges, view.report.options.core_sigmas) if bin_.estimates else ()
-    numbers = ""
-    if bin_.estimates:
-        mean = with_error(bin_.estimates["core_mean"])
-        numbers = f"μ = {mean}\nσ/μ = ({with_error(bin_.estimates['resolution'], PERCENT)}) %"
+    core = _core(bin_, edges, view.report.options.core_sigmas) if "core_sigma" in bin_.estimates else ()
+    numbers = f"μ = {with_error(bin_.estimates['core_mean'])}" if bin_.estimates else ""
+    if "resolution" in bin_.estimates:
+        numbers += f"\nσ/μ = ({with_error(bin_.estimates['resolution'], PERCENT)}) %"
     if beyond := bin_.events - int(events.sum()):
         numbers = f"{numbers}\n{count(beyond)} beyond".strip()
     top = _FLOOR * (peak / _FLOOR) ** (1 / (1 - _HEADROOM)) if log else peak / (1 - _HEADROOM)
@@ -203,8 +202,8 @@ def _core(bin_: Bin, edges: Array, reach: float) -> tuple[Line, Line]:
     return Line("Gaussian core", _CORE, x[core], y[core]), Line("core, extended", _BEYOND, x, y, thin=True)
 
 
-def _binning(bin_: Bin, beside: list[Bin]) -> tuple[int, int, int]:
-    """Return fine bins per bin of the figure, and the range in fine bins, from the cores of what is drawn."""
+def _edges(bin_: Bin, beside: list[Bin]) -> Array:
+    """Return edges of the bins of the figure, each of whole fine ones, from the cores of what is drawn."""
     mean, sigma = _centre(bin_)
     low, high = mean - _REACH * sigma, mean + _REACH * sigma
     for other_mean, other_sigma in (_centre(other) for other in beside if not _is_far(bin_, other)):
@@ -212,10 +211,11 @@ def _binning(bin_: Bin, beside: list[Bin]) -> tuple[int, int, int]:
         high = max(high, other_mean + _BASELINE_REACH * other_sigma)
     low, high = max(low, mean - _WIDEST * sigma), min(high, mean + _WIDEST * sigma)
     bins = min(_BINS, max(_FEWEST_BINS, round(2 * math.sqrt(bin_.events))))
-    step = max(1, round((high - low) / BIN_WIDTH / bins))
-    first = math.floor((low - 1) / BIN_WIDTH / step)
-    last = max(math.ceil((high - 1) / BIN_WIDTH / step), first + 1)
-    return step, first * step, last * step
+    finest = fine_width(max(abs(low), abs(high)))
+    width = finest * max(1, round((high - low) / finest / bins))
+    first = math.floor(low / width)
+    last = max(math.ceil(high / width), first + 1)
+    return np.asarray(width * np.arange(first, last + 1), dtype=np.float64)
 
 
 def _is_far(bin_: Bin, other: Bin) -> bool:
@@ -225,23 +225,19 @@ def _is_far(bin_: Bin, other: Bin) -> bool:
 
 def _centre(bin_: Bin) -> tuple[float, float]:
     """Return mean and sigma of the core, or of all entries of the histogram where there is no core."""
-    if bin_.estimates:
+    if "core_sigma" in bin_.estimates:
         return bin_.estimates["core_mean"].value, bin_.estimates["core_sigma"].value
     histogram = bin_.histogram
     if not len(histogram.index):
-        return 1.0, BIN_WIDTH
+        return 1.0, fine_width(1.0)
     mean = float(np.average(histogram.centres, weights=histogram.count))
     variance = float(np.average((histogram.centres - mean) ** 2, weights=histogram.count))
-    return mean, max(math.sqrt(variance), BIN_WIDTH)
+    return mean, max(math.sqrt(variance), fine_width(mean))
 
 
-def _rebinned(histogram: Histogram, step: int, low: int, high: int) -> tuple[Array, Array]:
-    """Return edges and events of the histogram between two fine bins, in bins of ``step`` fine ones."""
-    inside = (histogram.index >= low) & (histogram.index < high)
-    events = np.zeros((high - low) // step)
-    np.add.at(events, (histogram.index[inside] - low) // step, histogram.count[inside])
-    edges = 1 + BIN_WIDTH * np.arange(low, high + 1, step, dtype=np.float64)
-    return edges, events
+def _rebinned(histogram: Histogram, edges: Array) -> Array:
+    """Return the events of the histogram in wider bins, shape [bins]."""
+    return np.asarray(np.histogram(histogram.centres, edges, weights=histogram.count)[0], dtype=np.float64)
 
 
 def _beside(view: View, bin_: Bin) -> list[tuple[Shown, Bin]]:

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from calomlp.evaluation.histogram import BIN_WIDTH, Histogram
-from calomlp.evaluation.uncertainty import Uncertainty
+from calomlp.evaluation.histogram import Histogram
+from calomlp.evaluation.uncertainty import PULL_SHIFT, Uncertainty
 from calomlp.plotting.chart import Axis, Chart, Heading, Line, Marks, NothingToDraw, Panel, Row, Steps
 from calomlp.plotting.look import BLACK, Look
 from calomlp.plotting.points import PERCENT
@@ -40,17 +40,13 @@ def uncertainty(view: View) -> Chart:
 
 
 def _pulls(pulls: Histogram, found: Uncertainty, look: Look) -> Panel:
-    step = round(2 * _REACH / _PULL_BINS / BIN_WIDTH)
-    half = _PULL_BINS // 2
-    place = np.floor_divide(pulls.index, step) + half
-    inside = (place >= 0) & (place < _PULL_BINS)
-    events = np.bincount(place[inside], pulls.count[inside], _PULL_BINS).astype(np.float64)
-    edges = step * BIN_WIDTH * np.arange(-half, half + 1, dtype=np.float64)
+    edges = np.linspace(-_REACH, _REACH, _PULL_BINS + 1)
+    events = np.histogram(pulls.centres - PULL_SHIFT, edges, weights=pulls.count)[0].astype(np.float64)
     x = np.linspace(edges[0], edges[-1], 200)
     ideal = pulls.events * (edges[1] - edges[0]) * np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi)
     beyond = pulls.events - int(events.sum())
     numbers = [f"beyond: {count(beyond)} events"]
-    if found.pull:
+    if "core_sigma" in found.pull:
         core = found.pull["core_mean"], found.pull["core_sigma"]
         numbers = [f"core: μ = {with_error(core[0])}", f"σ = {with_error(core[1])}", *numbers]
     top = _HEADROOM * float(max(events.max(), ideal.max()))
