@@ -1,10 +1,10 @@
 """Train a regressor on ROOT files and write a model.
 
-With nothing but files, the numeric branches are the features, and branches that look like truth are left out.
+With nothing but files, what the detector reads out is recognised and makes the features; inspect shows it beforehand.
 
 calomlp train showers.root -o model.safetensors
 
-calomlp train 'run*.root' -t beam_energy --features layer_energy -o m.safetensors
+calomlp train 'run*.root' -t beam_energy --also track_p --exclude 'veto_*' -o m.safetensors
 
 calomlp simulate siw-ecal -o s.root | calomlp train - -o model.safetensors
 
@@ -69,7 +69,11 @@ def recorded(path: str) -> dict[str, Any]:
     if strange:
         raise UsageError(f"{path}: records settings that this version does not know: {', '.join(strange)}")
     files = (file for file in document["files"] if file["path"] != STDIN)
-    return {**document["settings"], "data": [_as_named(file) for file in files]}
+    settings = dict(document["settings"])
+    if "left_out" not in document and not settings["features"]:  # chosen by the rules of an older version
+        settings["features"] = [item["expression"] for item in document["features"]]
+        settings["energies"] = [item["expression"] for item in document["features"] if item["energy"]]
+    return {**settings, "data": [_as_named(file) for file in files]}
 
 
 def _as_named(file: Mapping[str, Any]) -> str:

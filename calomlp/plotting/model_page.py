@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import shlex
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from typing import Any
 
+from calomlp.data.automatic import by_reason
 from calomlp.data.tally import Tally
 from calomlp.plotting.page import WIDTH, Page, facts, file_table, first_rows, origin
 from calomlp.plotting.points import PERCENT
@@ -20,13 +21,14 @@ from calomlp.plotting.quantity import count
 from calomlp.plotting.tables import NONE, Table
 from calomlp.streams import STDIN
 from calomlp.training.settings import TrainingSettings
+from calomlp.units import listed
 
 PLACEHOLDER = "DATA.root"
 """What stands in the command where the test events of a model are gone."""
 
 _SIDES = {"train": "training", "validation": "validation", "test": "test"}
 _FORMULAS = {"ratio": "anchor * exp(network)", "direct": "network", "log": "exp(network)"}
-_RECIPE = {"features", "target", "split", "split_by", "cut", "weight", "layout", "missing", "on_bad"}
+_RECIPE = {"features", "target", "split", "split_by", "cut", "weight", "layout", "missing", "on_bad", "left_out"}
 _TRAINING = {"architecture", "envelope", "history", "summary", "settings"}
 _KNOWN = _RECIPE | _TRAINING | {"schema", "files", "provenance"}
 _MAX_FEATURES = 60
@@ -112,7 +114,14 @@ def _data(document: Mapping[str, Any]) -> list[tuple[str, str]]:
             ", ".join(f"{count(envelope[f'n_{name}'])} {side}" for name, side in _SIDES.items()),
         ),
         ("left out", "; ".join([*tally.selection(), *tally.losses()])),
+        ("no features", "; ".join(_no_features(document.get("left_out", {})))),
+        ("warnings", "; ".join(item["sentence"] for item in document["summary"].get("warnings", []))),
     ]
+
+
+def _no_features(left_out: Mapping[str, str]) -> Iterator[str]:
+    """Yield the branches that were left out for each reason."""
+    yield from (f"{reason}: {listed(names)}" for reason, names in by_reason(left_out).items())
 
 
 def _event(explode: str, group_by: str) -> str:
