@@ -252,7 +252,7 @@ def _of_events(
 def _bounded(energy: NDArray[np.floating]) -> NDArray[np.floating]:
     """Return energies [GeV], shape [events]; those that stand for none, such as the largest number, are infinite."""
     if len(energy) and not -MAX_ENERGY < energy.min() <= energy.max() < MAX_ENERGY:  # as for NaN
-        return np.where(np.abs(energy) < MAX_ENERGY, energy, energy * np.inf)
+        return np.where(np.abs(energy) > MAX_ENERGY, np.copysign(np.inf, energy), energy)
     return energy
 
 

@@ -96,8 +96,10 @@ def permuted(
 
 
 def importances(statistics: ImportanceStatistics) -> list[Importance]:
-    """Return the importance of the features, the largest first."""
+    """Return the importance of the features, the largest first; none if no energy deviates, so that nothing grows."""
     n, scale = statistics.events, statistics.deviation
+    if not scale:
+        return []
     found = []
     for feature, moments in statistics.increase.items():
         variance = max(moments.squares / n - (moments.sum / n) ** 2, 0.0)

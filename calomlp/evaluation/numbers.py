@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from calomlp.errors import UsageError, did_you_mean
+from calomlp.evaluation.absent import has_resolution, is_shown, why_no_fit, why_not_linear
 from calomlp.evaluation.estimators import MIN_SHOWN, why_absent
 from calomlp.evaluation.measurement import Measurement
 from calomlp.evaluation.report import Bin, Curve, Report
 from calomlp.evaluation.resolution import MIN_POINTS, MIN_POINTS_OF_LINE
-from calomlp.evaluation.summary import has_resolution, is_shown, why_no_fit, why_not_linear
 from calomlp.units import listed
 
 IN_BINS = (

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from calomlp.errors import ArtefactError, InputError
-from calomlp.evaluation.bins import POINTS, EnergyBins
+from calomlp.evaluation.absent import absences, has_resolution, is_negative, is_shown, response_of, why_no_fit
+from calomlp.evaluation.bins import EnergyBins
 from calomlp.evaluation.estimators import (
     MIN_QUOTED,
     MIN_SHOWN,
@@ -19,19 +20,17 @@ from calomlp.evaluation.estimators import (
     estimate_all,
     is_above_zero,
     resolution_ratio,
-    why_absent,
 )
 from calomlp.evaluation.histogram import Histogram
 from calomlp.evaluation.importance import importances
 from calomlp.evaluation.measurement import Measurement
 from calomlp.evaluation.report import Bin, Comparison, Context, Curve, Linearity, Ratio, Report
-from calomlp.evaluation.resolution import MIN_POINTS, fit_resolution, fit_response
+from calomlp.evaluation.resolution import fit_resolution, fit_response
 from calomlp.evaluation.response import Accumulator, Unusual, grouped
 from calomlp.evaluation.slices import dependences, describe
 from calomlp.evaluation.statistics import IN_DOMAIN, Statistics
 from calomlp.evaluation.uncertainty import judge
 from calomlp.provenance import provenance
-from calomlp.units import listed
 
 REGRESSOR, ANCHOR, SUM, COMPENSATED = "regressor", "anchor", "sum", "compensated"
 LABELS = {
@@ -48,7 +47,6 @@ ORACLE = "oracle"
 ORACLE_MARGIN = 0.9
 _PLAUSIBLE = (0.5, 2.0)
 _NAMED = 3
-_QUANTILES = 8  # bins that are proposed
 USUAL_STRANGE = 0.005
 """A share of events outside the domain that needs no word; of those like the training one in a thousand is."""
 
@@ -189,62 +187,6 @@ def _curve(
     )
 
 
-def is_shown(bin_: Bin) -> bool:
-    """Whether a bin has events enough for figures, fits and averages."""
-    return bool(bin_.estimates) and bin_.events >= MIN_SHOWN
-
-
-def has_resolution(bin_: Bin) -> bool:
-    """Whether a bin has a resolution with an error."""
-    resolution = bin_.estimates.get("resolution")
-    return resolution is not None and resolution.error > 0
-
-
-def response_of(bin_: Bin) -> Measurement | None:
-    """Return the mean response in a bin, by the location that goes with the resolution; ``None`` if there is none."""
-    bias = bin_.estimates.get("bias")
-    return Measurement(1 + bias.value, bias.error) if bias else None
-
-
-def is_negative(bin_: Bin) -> bool:
-    """Whether the mean response in a bin is known and not above zero."""
-    return (at := response_of(bin_)) is not None and not is_above_zero(at)
-
-
-def why_not_linear(curve: Curve, report: Report) -> str:
-    """Say why there is no linearity of a curve."""
-    if found := [f"{bin_.energy:.3g}" for bin_ in curve.bins if is_shown(bin_) and is_negative(bin_)]:
-        return f"the mean response is not above zero at {listed(found, _NAMED)} GeV"
-    return why_no_fit(curve, report, needed=2)
-
-
-def why_no_fit(curve: Curve, report: Report, needed: int = MIN_POINTS) -> str:
-    """Say why there is no fit of a curve, and what would give one.
-
-    Args:
-        curve: Without a fit.
-        report: That it is of.
-        needed: Number of bins that the fit needs.
-    """
-    bins, options = curve.bins, report.options
-    shown = [bin_ for bin_ in bins if is_shown(bin_)]
-    edge = [] if options.edges else [bin_ for bin_ in shown if bin_.edge and has_resolution(bin_)]
-    usable = [bin_ for bin_ in shown if has_resolution(bin_) and bin_ not in edge]
-    reasons = {
-        f"with fewer than {MIN_SHOWN} events": len(bins) - len(shown),
-        "without a resolution": len(shown) - len(usable) - len(edge),
-        "at an edge of the training range": len(edge),
-    }
-    lost = "".join(f", {number} {reason}" for reason, number in reasons.items() if number)
-    remedy = ""
-    if len(usable) + len(edge) >= needed:
-        remedy = "; --fit-edges takes those at an edge too"
-    elif report.bins.kind != POINTS and sum(bin_.events for bin_ in bins) >= needed * MIN_SHOWN:
-        remedy = f"; narrower bins may give more: --bins quantiles:{_QUANTILES}"
-    what = "energies" if report.bins.kind == POINTS else "bins of energy"
-    return f"{len(usable)} of {len(bins)} {what} can be fitted, {needed} are needed{lost}{remedy}"
-
-
 def _with_slopes(bins: list[Bin]) -> list[Bin]:
     """Add the resolution that is corrected for the local slope of the response.
 
@@ -351,7 +293,7 @@ def _notes(report: Report) -> Iterator[str]:
     yield from _few(report.curves[0].bins)
     fits: dict[str, list[str]] = {}
     for curve in report.curves:
-        yield from _absent(curve, options)
+        yield from absences(curve, options)
         note = curve.fit.note if curve.fit else f"no fit of the resolution: {why_no_fit(curve, report)}"
         if note:
             fits.setdefault(note, []).append(curve.label)
@@ -378,17 +320,6 @@ def _few(bins: Sequence[Bin]) -> Iterator[str]:
             f"{unsure} of {len(bins)} bins have fewer than {MIN_QUOTED} events: too few to quote a resolution of, and "
             "for sigma_eff"
         )
-
-
-def _absent(curve: Curve, options: Options) -> Iterator[str]:
-    """Say in which bins with events enough there is no resolution, and why: they are in no fit and no mean ratio."""
-    reasons: dict[str, list[str]] = {}
-    for bin_ in curve.bins:
-        if is_shown(bin_) and "resolution" not in bin_.estimates:
-            why = why_absent("resolution", bin_.estimates, bin_.events, options)
-            reasons.setdefault(why, []).append(f"{bin_.energy:.3g}")
-    for why, energies in reasons.items():
-        yield f"{curve.label}: no resolution at {listed(energies, _NAMED)} GeV: {why}"
 
 
 def _unusual(curve: Curve, events: int) -> Iterator[str]:

@@ -5,18 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from calomlp.evaluation.absent import has_resolution, is_shown, why_no_fit
 from calomlp.evaluation.measurement import Measurement
 from calomlp.evaluation.report import Bin, Report
 from calomlp.evaluation.statistics import IN_DOMAIN
-from calomlp.evaluation.summary import (
-    ORACLE,
-    USUAL_STRANGE,
-    has_resolution,
-    is_shown,
-    out_of_range,
-    warnings_of_training,
-    why_no_fit,
-)
+from calomlp.evaluation.summary import ORACLE, USUAL_STRANGE, out_of_range, warnings_of_training
 from calomlp.model.envelope import Envelope
 from calomlp.plotting.points import BANDS, PERCENT
 from calomlp.plotting.quantity import count, energy_range, with_error

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from calomlp.evaluation.absent import is_shown
 from calomlp.evaluation.measurement import Measurement
-from calomlp.evaluation.summary import is_shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

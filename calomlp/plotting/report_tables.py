@@ -48,9 +48,9 @@ def binning(report: Report) -> str:
         return "one for each beam energy"
     if report.statistics.bins.kind == EDGES:
         return "with given edges"
-    widths = [math.log(bin_.energy_high / bin_.energy_low) for bin_ in report.curves[0].bins]
-    ends = dict.fromkeys(f"{width:.3g}" for width in (min(widths), max(widths)))
-    return f"{'' if len(ends) > 1 else 'each '}{' to '.join(ends)} wide in ln E"
+    widths = sorted(math.log(bin_.energy_high / bin_.energy_low) for bin_ in report.curves[0].bins)
+    ends = dict.fromkeys(f"{width:.3g}" for width in (*widths[:1], *widths[-1:]))
+    return f"{'each ' if len(ends) == 1 else ''}{' to '.join(ends)} wide in ln E"
 
 
 def report_tables(report: Report) -> list[tuple[str, Table]]:

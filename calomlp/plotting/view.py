@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from calomlp.errors import UsageError, did_you_mean
+from calomlp.evaluation.absent import has_resolution
 from calomlp.evaluation.measurement import Measurement
 from calomlp.evaluation.report import Bin, Curve, Ratio, Report
-from calomlp.evaluation.summary import has_resolution
 from calomlp.plotting.chart import NothingToDraw, literal
 from calomlp.plotting.look import Look, cycle, looks
 from calomlp.plotting.points import Points

@@ -117,7 +117,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, electrons: Path) -> Path:
         "list": safetensors.torch.save({"x": torch.ones(1)}, {"calomlp": "[]"}),
         "newer": safetensors.torch.save({"x": torch.ones(1)}, {"calomlp": '{"schema": "calomlp.model/9"}'}),
         "hollow": safetensors.torch.save({"x": torch.ones(1)}, {"calomlp": '{"schema": "calomlp.model/1"}'}),
-        "report": b'{"schema": "calomlp.report/1"}',
+        "report": b'{"schema": "calomlp.report/2"}',
         "other.json": b'{"a": 1}',
         "array.json": b"[1, 2]",
         "cut.json": b'{"schema": "calomlp.rep',

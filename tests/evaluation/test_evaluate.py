@@ -47,6 +47,20 @@ def test_the_model_stands_beside_its_baselines(report: Report) -> None:
         assert curve.linearity.response == pytest.approx(1, abs=0.01)
 
 
+def test_only_what_was_trained_is_left_out_at_the_edges(report: Report) -> None:
+    regressor, *others = report.curves
+    assert any(bin_.edge for bin_ in regressor.bins)
+    assert not any(bin_.edge for curve in others for bin_ in curve.bins)
+    assert regressor.fit is not None
+    for curve in others:
+        assert curve.fit is not None
+        assert curve.fit.energy_min <= regressor.fit.energy_min
+        assert curve.fit.energy_max >= regressor.fit.energy_max
+        assert curve.fit.ndf >= regressor.fit.ndf
+    edges = [bin_.edge for bin_ in regressor.bins if "resolution" in bin_.estimates and bin_.events >= 300]
+    assert [item.edge for item in report.comparisons[0].ratios] == edges
+
+
 def test_a_training_file_contributes_its_test_side_only(model: Model, source: Source, report: Report) -> None:
     assert report.events == model.envelope.n_test
     assert report.events + report.statistics.left_out == 10_000

@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from calomlp.data.sources import Source
@@ -103,3 +104,65 @@ def test_curves_that_there_will_not_be_are_known_before(text: str, why: str) -> 
 def test_curves_that_there_will_be_pass() -> None:
     texts = ("wide.bias[10] < 1", "ratio.wide[10] < 1", "estimate.bias < bias", "coverage > 0.6")
     check_curves([Gate.parse(text) for text in texts], ["estimate", "wide"])
+
+
+@pytest.fixture
+def negative(make_root: Make) -> Report:
+    """Of four energies, the response is negative at 10 GeV in one curve, and narrower than the fine bins in another."""
+    rng = np.random.default_rng(1)
+    energy = np.repeat([5.0, 10.0, 20.0, 40.0], 1000)
+    good = energy * rng.normal(1, 0.05, 4000)
+    columns = {"true_energy": energy, "good": good, "bad": np.where(energy == 10, -good, good), "exact": energy}
+    return judged(make_root(columns), "bad", "good=good", "exact=exact")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("resolution < 0.2", r"resolution\[10\] has no value: the mean response is not above zero"),
+        ("resolution[10] < 0.2", "the mean response is not above zero"),
+        ("resolution_per_slope[10] < 0.2", "the mean response is not above zero"),
+        ("ratio.good < 1.5", r"ratio.good\[10\] has no value: the mean response is not above zero"),
+        ("ratio.exact[5] < 1.5", "narrower than 2 fine bins"),
+        ("exact.sigma_68 < 1", "narrower than 2 fine bins"),
+        ("exact.resolution[5] < 1", "narrower than 2 fine bins"),
+        ("stochastic < 1", "3 of 4 energies can be fitted, 4 are needed, 1 without a resolution"),
+        ("linearity < 1", "the mean response is not above zero at 10 GeV"),
+        ("(resolution[10] < 0.2) | (good.resolution[10] < 0.2)", "the mean response is not above zero"),
+        ("abs(bias) < 1", r"bias\[10\] = -[12]"),
+    ],
+)
+def test_gates_on_numbers_that_are_absent_are_not_met(negative: Report, text: str, why: str) -> None:
+    with pytest.raises(QualityError, match=why) as caught:
+        check_gates([Gate.parse(text)], negative)
+    assert caught.value.exit_code is ExitCode.QUALITY
+
+
+@pytest.mark.parametrize(
+    "text", ["resolution[5] < 0.1", "good.resolution < 0.1", "exact.linearity < 1e-3", "events > 9"]
+)
+def test_gates_on_what_is_there_do_not_ask_for_more(negative: Report, text: str) -> None:
+    check_gates([Gate.parse(text)], negative)
+
+
+def test_a_negative_response_is_in_no_fit_and_no_mean(negative: Report) -> None:
+    bad, good, exact = negative.curves
+    assert bad.fit is None
+    assert bad.linearity is None
+    assert good.fit is not None
+    assert exact.fit is None
+    assert exact.linearity is not None
+    assert exact.linearity.max == pytest.approx(0, abs=1e-12)
+    ratios = negative.comparisons[0].ratios
+    assert [item.energy for item in ratios] == [5, 20, 40]
+    assert all(item.ratio.value == pytest.approx(1, abs=1e-12) for item in ratios)
+    assert negative.comparisons[1].ratios == ()
+    assert bad.bins[2].estimates["resolution_per_slope"].value == pytest.approx(0.05, rel=0.1)
+
+
+@pytest.mark.parametrize("events", [1, 250, 1200])
+def test_a_spectrum_of_few_events_says_what_it_lacks(events: int, make_root: Make) -> None:
+    report = judged(make_root(linear_showers(events)), "sum(layer_energy)")
+    assert any("no fit of the resolution: " in note and "4 are needed" in note for note in report.notes)
+    with pytest.raises(QualityError, match="stochastic has no value"):
+        check_gates([Gate.parse("stochastic < 1")], report)

@@ -89,8 +89,11 @@ def relative(bin_: Bin) -> dict[str, tuple[float, float]]:
     return numbers | {name: (item.value / at, item.error / at) for name, item in widths.items()}
 
 
-def check_alike(one: Report, other: Report, part: float) -> int:
-    """Compare numbers without unit: they may differ by a part of their errors; return how many there were."""
+def check_alike(one: Report, other: Report, part: float, slack: float = 0.0) -> int:
+    """Compare numbers without unit: they may differ by a part of their errors; return how many there were.
+
+    Ratios may differ by more if the training has changed, which their errors do not hold.
+    """
     compared = 0
     for curve, same in zip(one.curves, other.curves, strict=True):
         for bin_, its in zip(curve.bins, same.bins, strict=True):
@@ -103,7 +106,7 @@ def check_alike(one: Report, other: Report, part: float) -> int:
         assert (curve.fit is None) == (same.fit is None)
     for comparison, same_one in zip(one.comparisons, other.comparisons, strict=True):
         for ratio, its_ratio in zip(comparison.ratios, same_one.ratios, strict=True):
-            assert its_ratio.ratio.value == pytest.approx(ratio.ratio.value, abs=part * ratio.ratio.error)
+            assert its_ratio.ratio.value == pytest.approx(ratio.ratio.value, abs=part * ratio.ratio.error + slack)
     return compared
 
 
@@ -178,7 +181,7 @@ def test_the_order_of_the_events_changes_no_digit(make_root: Make) -> None:
 @pytest.mark.parametrize("edges", [(1.0, 3.0, 10.0, 30.0, 100.0), ()])
 def test_how_events_are_filed_changes_no_digit(edges: tuple[float, ...], make_root: Make, tmp_path: Path) -> None:
     columns = spectrum()
-    cuts = [0, 1, 700, 15_000, EVENTS]
+    cuts = [0, 1, 700, 7000, EVENTS]
     parts = [
         make_root({name: values[low:high] for name, values in columns.items()}, name=f"{low}.root")
         for low, high in pairwise(cuts)
@@ -310,13 +313,12 @@ def test_few_events_have_a_report(events: int, spread: float, make_root: Make) -
 # A whole chain: train, evaluate. The training itself changes with what it reads, within errors
 
 
-def chain(columns: Columns, make_root: Make, name: str, **settings: Any) -> Report:
+def chain(columns: Columns, make_root: Make, **settings: Any) -> Report:
+    """Train and evaluate; the names of the files, which decide the split, are always the same."""
     train = {key: values[: EVENTS // 2] for key, values in columns.items()}
     test = {key: values[EVENTS // 2 :] for key, values in columns.items()}
-    model = fitted(
-        make_root(train, name=f"train-{name}.root"), TrainingSettings(hidden="8", epochs=2, seed=1, **settings)
-    )
-    return evaluated(model, [make_root(test, name=f"{name}.root")], bins=("edges", (2, 4, 8, 16, 32, 64)))
+    model = fitted(make_root(train, name="train.root"), TrainingSettings(hidden="8", epochs=2, seed=1, **settings))
+    return evaluated(model, [make_root(test, name="test.root")], bins=("edges", (2, 4, 8, 16, 32, 64)))
 
 
 @pytest.fixture(scope="module")
@@ -347,6 +349,6 @@ def test_the_numbers_of_a_model_know_no_unit(
         "renamed": {"true_energy": showers["true_energy"], "signals": layers},
         "duplicate": {**showers, "layer_energy_copy": layers.copy()},
     }[change]
-    one = chain(showers, make_root, "plain")
-    found = chain(changed, make_root, "changed", **settings)
-    assert check_alike(one, found, part) > 50
+    one = chain(showers, make_root)
+    found = chain(changed, make_root, **settings)
+    assert check_alike(one, found, part, slack=0.01) > 50
