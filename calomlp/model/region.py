@@ -85,7 +85,8 @@ class Region(nn.Module):
     power of the energy, as counts do, has a chain in its own logarithm.
 
     Each standardised input ends at its limits, beyond which hardly any training event was. Below the lowest beam
-    energy, inputs are made narrower, as the resolution gets wider. A region that was not fitted changes nothing.
+    energy, where showers fluctuate more than any that were seen, the correction fades as the resolution gets worse. A
+    region that was not fitted changes nothing.
     """
 
     least: Tensor
@@ -121,15 +122,13 @@ class Region(nn.Module):
         factor = torch.exp(self.power * self.start) * torch.expm1(self.power * change)
         return inputs - (1 - self.power) * change - factor
 
-    def clip(self, inputs: Tensor, logarithm: Tensor) -> Tensor:
-        """Return inputs that fluctuate no more than at the lowest beam energy and end at their limits.
+    def clip(self, inputs: Tensor) -> Tensor:
+        """Return standardised inputs that end at their limits, shape [events, inputs]."""
+        return torch.clamp(inputs, self.limits[0], self.limits[1])
 
-        Args:
-            inputs: Standardised, shape [events, inputs].
-            logarithm: Of the size of the anchor [GeV], shape [events, 1].
-        """
-        below = (logarithm - self.lowest).clamp(max=0)
-        return torch.clamp(inputs * torch.exp(self.growth * below), self.limits[0], self.limits[1])
+    def faded(self, logarithm: Tensor) -> Tensor:
+        """Return how much of the correction there is at a logarithm of the size of the anchor [GeV], the same shape."""
+        return torch.exp(self.growth * (logarithm - self.lowest).clamp(max=0))
 
     def fit(self, profile: Profile, edges: tuple[float, float] | None) -> None:
         """Set the chain of lines.
@@ -155,8 +154,8 @@ class Region(nn.Module):
         self.slopes.zero_()
         self.slopes[: len(slopes)] = torch.cat([slopes[:2], slopes[1:].diff(dim=0)])
 
-    def widen(self, least: float, lowest: float, spread: Spread) -> None:
-        """Prepare for events below the lowest beam energy.
+    def fade(self, least: float, lowest: float, spread: Spread) -> None:
+        """Let the correction fade below the lowest beam energy.
 
         Args:
             least: Anchors count as not smaller than this [GeV].

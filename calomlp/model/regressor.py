@@ -151,6 +151,7 @@ class Regressor(nn.Module):
             zero_from=0 if architecture.target == "ratio" else 1,
         )
         self.region = Region(n_inputs) if architecture.target == "ratio" else None
+        self._fades = True  # of a spectrum, steps need not compute what is one
         self.domain = Domain(n_inputs)
         self.closure = Closure() if architecture.closure else None
         self._spectrum = slice(*architecture.spectrum) if architecture.spectrum else None
@@ -171,8 +172,9 @@ class Regressor(nn.Module):
         self.floor.fill_(0.0 if self.region is not None and len(beams) else _FLOOR * lowest)
         self.spread.copy_(torch.tensor(anchor.spread.squares))
         if self.region is not None:
-            if len(beams):
-                self.region.widen(_LEAST * lowest, lowest, anchor.spread)
+            self._fades = len(beams) > 0
+            if self._fades:
+                self.region.fade(_LEAST * lowest, lowest, anchor.spread)
             self.fit_region(anchor, features, true_energy)
         centre, scale, largest = self._moments(features)
         self.input_mean.copy_(centre)
@@ -234,6 +236,7 @@ class Regressor(nn.Module):
         self.network.load_state_dict(other.network.state_dict())
         if self.region is not None and other.region is not None:
             self.region.load_state_dict(other.region.state_dict())
+            self._fades = True
         for name in ("floor", "input_mean", "input_scale", "output_mean", "output_scale"):
             getattr(self, name).copy_(getattr(other, name))
 
@@ -298,11 +301,11 @@ class Regressor(nn.Module):
 
     def inputs(self, features: Tensor, anchor: Tensor) -> Tensor:
         """Return the inputs of the network, shape [events, inputs]: standardised, and within their limits."""
-        return self._seen(self.standardised(features, anchor), anchor)
+        return self._seen(self.standardised(features, anchor))
 
-    def _seen(self, inputs: Tensor, anchor: Tensor) -> Tensor:
+    def _seen(self, inputs: Tensor) -> Tensor:
         """Return standardised inputs as the network sees them, shape [events, inputs]."""
-        return inputs if self.region is None else self.region.clip(inputs, self._size(anchor).log()[:, None])
+        return inputs if self.region is None else self.region.clip(inputs)
 
     def input_names(self, columns: Sequence[str]) -> tuple[str, ...]:
         """Return what messages call the inputs of the network.
@@ -333,6 +336,8 @@ class Regressor(nn.Module):
         first, *others = output.unbind(dim=-1)
         match self.architecture.target:
             case "ratio":
+                if self.region is not None and self._fades:
+                    first = first * self.region.faded(self._size(anchor).log())
                 energy = anchor * torch.exp(first)
             case "log":
                 energy = torch.exp(self.output_mean + self.output_scale * first)
@@ -389,7 +394,7 @@ class Regressor(nn.Module):
         """Return the same of as many events as caches like: what a network remembers of one takes kilobytes."""
         anchor = self.anchor(x)
         inputs = self.standardised(x, anchor)
-        energy, below, above = self._average(self.network(self._seen(inputs, anchor)), anchor)
+        energy, below, above = self._average(self.network(self._seen(inputs)), anchor)
         total = self.plain_sum(x)
         compensated = None if self.compensation is None else self.compensation(x[:, self._spectrum], total)
         return Estimates(total, anchor, energy, self.domain(inputs, anchor), compensated, below, above)
