@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -11,8 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from calomlp.data.sample import MAX_BEAM_ENERGIES
-from calomlp.model.spread import Spread
+from calomlp.model.anchor import Anchor
+from calomlp.model.spread import EDGE_SIGMAS, Spread
 
+_PART = 8_192
 _GAP = 0.05  # logarithm of the ratio of energies that are two beams, and not one with its spread
 _FILLED = 0.5  # of the range of a spectrum are more than this
 _EVENTS_PER_BEAM = 10  # on average
@@ -70,6 +73,36 @@ class Profile(NamedTuple):
     logarithm: Tensor
     means: Tensor
     events: Tensor
+
+
+def profile_of(
+    inputs: Callable[[Tensor], Tensor], features: Tensor, true_energy: Tensor, beams: NDArray[np.float64]
+) -> Profile:
+    """Measure means at beam energies, or in bins of a spectrum.
+
+    Args:
+        inputs: Makes inputs, shape [events, inputs], of features.
+        features: Shape [events, columns].
+        true_energy: In GeV, shape [events].
+        beams: In GeV, in rising order; none for a spectrum.
+    """
+    places = torch.from_numpy(places_of(true_energy.numpy(), beams))
+    total = torch.zeros(int(places.max()) + 1, inputs(features[:1]).shape[1] + 2, dtype=torch.float64)
+    for start in range(0, len(features), _PART):
+        some = slice(start, start + _PART)
+        logarithm = true_energy[some, None].double().log()
+        columns = torch.cat([inputs(features[some]).double(), logarithm, torch.ones_like(logarithm)], dim=1)
+        total.index_add_(0, places[some], columns)
+    filled = total[total[:, -1] > 0]
+    means = filled / filled[:, -1:]
+    return Profile(means[:, -2], means[:, :-2], filled[:, -1])
+
+
+def training_range(anchor: Anchor, true_energy: Tensor) -> tuple[float, float]:
+    """Return the energies [GeV] between which nearly all anchors of training events are."""
+    low, high = float(true_energy.min()), float(true_energy.max())
+    below, above = (EDGE_SIGMAS * math.sqrt(anchor.spread.variance(edge)) for edge in (low, high))
+    return low - below, high + above
 
 
 class Region(nn.Module):

@@ -20,8 +20,7 @@ from calomlp.model.compensation import Compensation
 from calomlp.model.domain import Domain
 from calomlp.model.losses import ENERGY, GAUSSIAN, HEADS, QUANTILES, Prediction
 from calomlp.model.network import MLP
-from calomlp.model.region import Profile, Region, beam_energies, places_of
-from calomlp.model.spread import EDGE_SIGMAS
+from calomlp.model.region import Region, beam_energies, profile_of, training_range
 
 _STANDARD_FLOOR = 1e-6
 _FLOOR = 0.5  # of the lowest true energy
@@ -205,7 +204,8 @@ class Regressor(nn.Module):
         beams = beam_energies(true_energy.numpy())
         low, high = training_range(anchor, true_energy)
         edges = None if len(beams) else (max(low, float(true_energy.min()) / 2), high)
-        self.region.fit(self._profile(features, places_of(true_energy.numpy(), beams), true_energy), edges)
+        profile = profile_of(lambda x: self.raw_inputs(x, self.anchor(x)), features, true_energy, beams)
+        self.region.fit(profile, edges)
 
     def compensate(self, features: Tensor, true_energy: Tensor, weight: Tensor) -> None:
         """Fit the software compensation to training features, shape [events, columns], if there are hits.
@@ -239,19 +239,6 @@ class Regressor(nn.Module):
             self._fades = True
         for name in ("floor", "input_mean", "input_scale", "output_mean", "output_scale"):
             getattr(self, name).copy_(getattr(other, name))
-
-    def _profile(self, features: Tensor, places: NDArray[np.int64], true_energy: Tensor) -> Profile:
-        """Return the means of the raw inputs of events in some places, shape [events]."""
-        count = int(places.max()) + 1
-        total = torch.zeros(count, len(self.input_mean) + 2, dtype=torch.float64)
-        for start in range(0, len(features), _PART):
-            rows = slice(start, start + _PART)
-            x, logarithm = features[rows], true_energy[rows, None].double().log()
-            columns = [self.raw_inputs(x, self.anchor(x)).double(), logarithm, torch.ones_like(logarithm)]
-            total.index_add_(0, torch.from_numpy(places[rows]), torch.cat(columns, dim=1))
-        filled = total[total[:, -1] > 0]
-        means = filled / filled[:, -1:]
-        return Profile(means[:, -2], means[:, :-2], filled[:, -1])
 
     def _moments(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return mean, standard deviation and largest size of the raw inputs, shape [inputs] each."""
@@ -404,13 +391,6 @@ class Regressor(nn.Module):
         """Return the spread [GeV] that is expected at the anchors of events, shape [events]."""
         x = torch.from_numpy(features).to(self.anchor_weights.device)
         return self.sigma(self.anchor(x)).cpu().double().numpy()
-
-
-def training_range(anchor: Anchor, true_energy: Tensor) -> tuple[float, float]:
-    """Return the energies [GeV] between which nearly all anchors of training events are."""
-    low, high = float(true_energy.min()), float(true_energy.max())
-    below, above = (EDGE_SIGMAS * math.sqrt(anchor.spread.variance(edge)) for edge in (low, high))
-    return low - below, high + above
 
 
 def picker(columns: list[int]) -> slice | list[int]:
