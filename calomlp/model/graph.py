@@ -142,9 +142,7 @@ def _inputs(add: Graph, regressor: Regressor, anchor: str) -> str:
     seen, logarithm = FEATURES, ""
     architecture = regressor.architecture
     if architecture.target == "ratio":
-        size = add("Sqrt", add("Add", add("Mul", anchor, anchor), regressor.floor**2))
-        if regressor.region is not None:
-            size = add("Max", size, regressor.region.least)
+        size = _size(add, regressor, anchor)
         others = [column for column in range(architecture.n_columns) if column not in architecture.energy_columns]
         parts = [_columns(add, regressor, others)] if others else []
         logarithm = add("Log", size)
@@ -159,10 +157,14 @@ def _inputs(add: Graph, regressor: Regressor, anchor: str) -> str:
     standardised = add("Div", centred, scale, name="inputs")
     if regressor.region is None:
         return standardised
-    below = add("Min", add("Sub", logarithm, regressor.region.lowest), 0.0)
-    narrowed = add("Mul", standardised, add("Exp", add("Mul", below, regressor.region.growth)))
     low, high = regressor.region.limits.clamp(-_LARGEST, _LARGEST)
-    return add("Min", add("Max", narrowed, low), high, name="seen")
+    return add("Min", add("Max", standardised, low), high, name="seen")
+
+
+def _size(add: Graph, regressor: Regressor, anchor: str) -> str:
+    """Add what stands for an anchor that may be zero or negative, shape [events, 1]."""
+    size = add("Sqrt", add("Add", add("Mul", anchor, anchor), regressor.floor**2))
+    return size if regressor.region is None else add("Max", size, regressor.region.least)
 
 
 def _in_region(add: Graph, region: Region, inputs: str, logarithm: str) -> str:
@@ -230,6 +232,10 @@ def _predict(add: Graph, regressor: Regressor, output: str, anchor: str, sigma: 
     )
     match architecture.target:
         case "ratio":
+            if regressor.region is not None and regressor.region.growth:
+                logarithm = add("Log", _size(add, regressor, anchor))
+                below = add("Min", add("Sub", logarithm, regressor.region.lowest), 0.0)
+                first = add("Mul", first, add("Exp", add("Mul", below, regressor.region.growth)))
             energy = add("Mul", anchor, add("Exp", first))
         case "log":
             energy = add("Exp", _scaled(add, regressor, first))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -11,8 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from calomlp.data.sample import MAX_BEAM_ENERGIES
-from calomlp.model.spread import Spread
+from calomlp.model.anchor import Anchor
+from calomlp.model.spread import EDGE_SIGMAS, Spread
 
+_PART = 8_192
 _GAP = 0.05  # logarithm of the ratio of energies that are two beams, and not one with its spread
 _FILLED = 0.5  # of the range of a spectrum are more than this
 _EVENTS_PER_BEAM = 10  # on average
@@ -72,6 +75,36 @@ class Profile(NamedTuple):
     events: Tensor
 
 
+def profile_of(
+    inputs: Callable[[Tensor], Tensor], features: Tensor, true_energy: Tensor, beams: NDArray[np.float64]
+) -> Profile:
+    """Measure means at beam energies, or in bins of a spectrum.
+
+    Args:
+        inputs: Makes inputs, shape [events, inputs], of features.
+        features: Shape [events, columns].
+        true_energy: In GeV, shape [events].
+        beams: In GeV, in rising order; none for a spectrum.
+    """
+    places = torch.from_numpy(places_of(true_energy.numpy(), beams))
+    total = torch.zeros(int(places.max()) + 1, inputs(features[:1]).shape[1] + 2, dtype=torch.float64)
+    for start in range(0, len(features), _PART):
+        some = slice(start, start + _PART)
+        logarithm = true_energy[some, None].double().log()
+        columns = torch.cat([inputs(features[some]).double(), logarithm, torch.ones_like(logarithm)], dim=1)
+        total.index_add_(0, places[some], columns)
+    filled = total[total[:, -1] > 0]
+    means = filled / filled[:, -1:]
+    return Profile(means[:, -2], means[:, :-2], filled[:, -1])
+
+
+def training_range(anchor: Anchor, true_energy: Tensor) -> tuple[float, float]:
+    """Return the energies [GeV] between which nearly all anchors of training events are."""
+    low, high = float(true_energy.min()), float(true_energy.max())
+    below, above = (EDGE_SIGMAS * math.sqrt(anchor.spread.variance(edge)) for edge in (low, high))
+    return low - below, high + above
+
+
 class Region(nn.Module):
     """Brings events to the region that a network knows.
 
@@ -85,7 +118,8 @@ class Region(nn.Module):
     power of the energy, as counts do, has a chain in its own logarithm.
 
     Each standardised input ends at its limits, beyond which hardly any training event was. Below the lowest beam
-    energy, inputs are made narrower, as the resolution gets wider. A region that was not fitted changes nothing.
+    energy, where showers fluctuate more than any that were seen, the correction fades as the resolution gets worse. A
+    region that was not fitted changes nothing.
     """
 
     least: Tensor
@@ -121,15 +155,13 @@ class Region(nn.Module):
         factor = torch.exp(self.power * self.start) * torch.expm1(self.power * change)
         return inputs - (1 - self.power) * change - factor
 
-    def clip(self, inputs: Tensor, logarithm: Tensor) -> Tensor:
-        """Return inputs that fluctuate no more than at the lowest beam energy and end at their limits.
+    def clip(self, inputs: Tensor) -> Tensor:
+        """Return standardised inputs that end at their limits, shape [events, inputs]."""
+        return torch.clamp(inputs, self.limits[0], self.limits[1])
 
-        Args:
-            inputs: Standardised, shape [events, inputs].
-            logarithm: Of the size of the anchor [GeV], shape [events, 1].
-        """
-        below = (logarithm - self.lowest).clamp(max=0)
-        return torch.clamp(inputs * torch.exp(self.growth * below), self.limits[0], self.limits[1])
+    def faded(self, logarithm: Tensor) -> Tensor:
+        """Return how much of the correction there is at a logarithm of the size of the anchor [GeV], the same shape."""
+        return torch.exp(self.growth * (logarithm - self.lowest).clamp(max=0))
 
     def fit(self, profile: Profile, edges: tuple[float, float] | None) -> None:
         """Set the chain of lines.
@@ -155,8 +187,8 @@ class Region(nn.Module):
         self.slopes.zero_()
         self.slopes[: len(slopes)] = torch.cat([slopes[:2], slopes[1:].diff(dim=0)])
 
-    def widen(self, least: float, lowest: float, spread: Spread) -> None:
-        """Prepare for events below the lowest beam energy.
+    def fade(self, least: float, lowest: float, spread: Spread) -> None:
+        """Let the correction fade below the lowest beam energy.
 
         Args:
             least: Anchors count as not smaller than this [GeV].

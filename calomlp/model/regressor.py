@@ -20,8 +20,7 @@ from calomlp.model.compensation import Compensation
 from calomlp.model.domain import Domain
 from calomlp.model.losses import ENERGY, GAUSSIAN, HEADS, QUANTILES, Prediction
 from calomlp.model.network import MLP
-from calomlp.model.region import Profile, Region, beam_energies, places_of
-from calomlp.model.spread import EDGE_SIGMAS
+from calomlp.model.region import Region, beam_energies, profile_of, training_range
 
 _STANDARD_FLOOR = 1e-6
 _FLOOR = 0.5  # of the lowest true energy
@@ -151,6 +150,7 @@ class Regressor(nn.Module):
             zero_from=0 if architecture.target == "ratio" else 1,
         )
         self.region = Region(n_inputs) if architecture.target == "ratio" else None
+        self._fades = True  # of a spectrum, steps need not compute what is one
         self.domain = Domain(n_inputs)
         self.closure = Closure() if architecture.closure else None
         self._spectrum = slice(*architecture.spectrum) if architecture.spectrum else None
@@ -171,8 +171,9 @@ class Regressor(nn.Module):
         self.floor.fill_(0.0 if self.region is not None and len(beams) else _FLOOR * lowest)
         self.spread.copy_(torch.tensor(anchor.spread.squares))
         if self.region is not None:
-            if len(beams):
-                self.region.widen(_LEAST * lowest, lowest, anchor.spread)
+            self._fades = len(beams) > 0
+            if self._fades:
+                self.region.fade(_LEAST * lowest, lowest, anchor.spread)
             self.fit_region(anchor, features, true_energy)
         centre, scale, largest = self._moments(features)
         self.input_mean.copy_(centre)
@@ -203,7 +204,8 @@ class Regressor(nn.Module):
         beams = beam_energies(true_energy.numpy())
         low, high = training_range(anchor, true_energy)
         edges = None if len(beams) else (max(low, float(true_energy.min()) / 2), high)
-        self.region.fit(self._profile(features, places_of(true_energy.numpy(), beams), true_energy), edges)
+        profile = profile_of(lambda x: self.raw_inputs(x, self.anchor(x)), features, true_energy, beams)
+        self.region.fit(profile, edges)
 
     def compensate(self, features: Tensor, true_energy: Tensor, weight: Tensor) -> None:
         """Fit the software compensation to training features, shape [events, columns], if there are hits.
@@ -234,21 +236,9 @@ class Regressor(nn.Module):
         self.network.load_state_dict(other.network.state_dict())
         if self.region is not None and other.region is not None:
             self.region.load_state_dict(other.region.state_dict())
+            self._fades = True
         for name in ("floor", "input_mean", "input_scale", "output_mean", "output_scale"):
             getattr(self, name).copy_(getattr(other, name))
-
-    def _profile(self, features: Tensor, places: NDArray[np.int64], true_energy: Tensor) -> Profile:
-        """Return the means of the raw inputs of events in some places, shape [events]."""
-        count = int(places.max()) + 1
-        total = torch.zeros(count, len(self.input_mean) + 2, dtype=torch.float64)
-        for start in range(0, len(features), _PART):
-            rows = slice(start, start + _PART)
-            x, logarithm = features[rows], true_energy[rows, None].double().log()
-            columns = [self.raw_inputs(x, self.anchor(x)).double(), logarithm, torch.ones_like(logarithm)]
-            total.index_add_(0, torch.from_numpy(places[rows]), torch.cat(columns, dim=1))
-        filled = total[total[:, -1] > 0]
-        means = filled / filled[:, -1:]
-        return Profile(means[:, -2], means[:, :-2], filled[:, -1])
 
     def _moments(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return mean, standard deviation and largest size of the raw inputs, shape [inputs] each."""
@@ -298,11 +288,11 @@ class Regressor(nn.Module):
 
     def inputs(self, features: Tensor, anchor: Tensor) -> Tensor:
         """Return the inputs of the network, shape [events, inputs]: standardised, and within their limits."""
-        return self._seen(self.standardised(features, anchor), anchor)
+        return self._seen(self.standardised(features, anchor))
 
-    def _seen(self, inputs: Tensor, anchor: Tensor) -> Tensor:
+    def _seen(self, inputs: Tensor) -> Tensor:
         """Return standardised inputs as the network sees them, shape [events, inputs]."""
-        return inputs if self.region is None else self.region.clip(inputs, self._size(anchor).log()[:, None])
+        return inputs if self.region is None else self.region.clip(inputs)
 
     def input_names(self, columns: Sequence[str]) -> tuple[str, ...]:
         """Return what messages call the inputs of the network.
@@ -333,6 +323,8 @@ class Regressor(nn.Module):
         first, *others = output.unbind(dim=-1)
         match self.architecture.target:
             case "ratio":
+                if self.region is not None and self._fades:
+                    first = first * self.region.faded(self._size(anchor).log())
                 energy = anchor * torch.exp(first)
             case "log":
                 energy = torch.exp(self.output_mean + self.output_scale * first)
@@ -389,7 +381,7 @@ class Regressor(nn.Module):
         """Return the same of as many events as caches like: what a network remembers of one takes kilobytes."""
         anchor = self.anchor(x)
         inputs = self.standardised(x, anchor)
-        energy, below, above = self._average(self.network(self._seen(inputs, anchor)), anchor)
+        energy, below, above = self._average(self.network(self._seen(inputs)), anchor)
         total = self.plain_sum(x)
         compensated = None if self.compensation is None else self.compensation(x[:, self._spectrum], total)
         return Estimates(total, anchor, energy, self.domain(inputs, anchor), compensated, below, above)
@@ -399,13 +391,6 @@ class Regressor(nn.Module):
         """Return the spread [GeV] that is expected at the anchors of events, shape [events]."""
         x = torch.from_numpy(features).to(self.anchor_weights.device)
         return self.sigma(self.anchor(x)).cpu().double().numpy()
-
-
-def training_range(anchor: Anchor, true_energy: Tensor) -> tuple[float, float]:
-    """Return the energies [GeV] between which nearly all anchors of training events are."""
-    low, high = float(true_energy.min()), float(true_energy.max())
-    below, above = (EDGE_SIGMAS * math.sqrt(anchor.spread.variance(edge)) for edge in (low, high))
-    return low - below, high + above
 
 
 def picker(columns: list[int]) -> slice | list[int]:

@@ -33,18 +33,16 @@ class Spread:
         stochastic: a, in sqrt(GeV).
         noise: n, in GeV.
         constant: c, a fraction.
-        least: What an energy of nothing is uncertain by, in GeV, so that no event weighs without limit.
     """
 
     stochastic: float
     noise: float
     constant: float
-    least: float = 0.0
 
     @property
     def squares(self) -> tuple[float, float, float]:
         """What is multiplied by E, by one and by E^2 in sigma^2."""
-        return self.stochastic**2, self.noise**2 + self.least**2, self.constant**2 + _FLOOR**2
+        return self.stochastic**2, self.noise**2, self.constant**2 + _FLOOR**2
 
     def variance(self, energy: Energy) -> Energy:
         """Return sigma^2 [GeV^2] at an energy [GeV]; at a negative energy, which noise can make, that of its size."""
@@ -109,8 +107,8 @@ def fit_spread(
 ) -> Spread:
     """Measure the spread of an estimate of the energy, in bins of the true energy.
 
-    Half the distance of the 15.87 and 84.13 % quantiles stands for sigma, so that tails do not inflate it. An energy of
-    nothing is uncertain by a tenth of the spread at the lowest energy, if there is no more noise.
+    Half the distance of the 15.87 and 84.13 % quantiles stands for sigma, so that tails do not inflate it. The noise is
+    at least a tenth of the spread at the lowest energy, so that no energy, and be it nothing, weighs without limit.
 
     Args:
         estimate: In GeV, shape [events].
@@ -123,4 +121,5 @@ def fit_spread(
     resolution = np.maximum((high - low) / 2, _FLOOR)
     error = resolution / np.sqrt([len(rows) for rows in bins])
     spread = terms_of_resolution(energy, resolution, error)
-    return replace(spread, least=_LEAST * math.sqrt(spread.variance(float(true_energy.min()))))
+    least = _LEAST * math.sqrt(spread.variance(float(true_energy.min())))
+    return replace(spread, noise=max(spread.noise, least))

@@ -34,6 +34,7 @@ CHANGES: list[dict[str, Any]] = [
     {"hidden": ()},
     {"closure": False},
     {"dropout": 0.3},
+    *({"beams": True, "head": head, "members": m} for head in HEADS for m in (1, 3)),
 ]
 
 
@@ -46,12 +47,16 @@ def showers() -> tuple[torch.Tensor, torch.Tensor]:
     return torch.stack([*layers, noise[:, 2], torch.full_like(energy, 3.0)], dim=1), energy
 
 
-def made(**changes: Any) -> Regressor:
+def made(*, beams: bool = False, **changes: Any) -> Regressor:
     """Return a regressor whose network corrects by tens of percent, and by factors beyond the training."""
     architecture = replace(Architecture(4, (0, 1), (16, 8), "silu", 0.0, "ratio", closure=True), **changes)
     generator = torch.Generator().manual_seed(2)
     regressor = Regressor(architecture, generator)
     features, energy = showers()
+    if beams:
+        nearest = torch.tensor([3.0, 10.0, 30.0])[torch.arange(EVENTS) % 3]
+        features[:, :2] *= (nearest / energy)[:, None]
+        energy = nearest
     weights = np.array([1.0, 1.5, 0.1, 0.2])[: len(architecture.energy_columns)]
     regressor.calibrate(Anchor(1.3, weights, Spread(0.1, 0.05, 0.01)), features, energy)
     linear = architecture.activation == "identity" or not architecture.hidden  # grows beyond all bounds

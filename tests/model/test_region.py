@@ -55,7 +55,8 @@ def test_a_region_that_was_not_fitted_changes_nothing() -> None:
     region, inputs = Region(3), torch.randn(5, 3)
     logarithm = torch.randn(5, 1)
     assert torch.equal(region(inputs, logarithm), inputs)
-    assert torch.equal(region.clip(inputs, logarithm), inputs)
+    assert torch.equal(region.clip(inputs), inputs)
+    assert (region.faded(logarithm) == 1).all()
 
 
 def profile(energies: list[float]) -> Profile:
