@@ -12,7 +12,7 @@ from calomlp.evaluation.resolution import MIN_POINTS
 from calomlp.units import listed
 
 _NAMED = 3
-_QUANTILES = 8  # bins that are proposed
+_QUANTILES = 8  # bins that are proposed at most
 
 
 def is_shown(bin_: Bin) -> bool:
@@ -62,11 +62,11 @@ def why_no_fit(curve: Curve, report: Report, needed: int = MIN_POINTS) -> str:
         "at an edge of the training range": len(edge),
     }
     lost = "".join(f", {number} {reason}" for reason, number in reasons.items() if number)
-    remedy = ""
+    remedy, possible = "", min(_QUANTILES, sum(bin_.events for bin_ in bins) // MIN_SHOWN)
     if len(usable) + len(edge) >= needed:
         remedy = "; --fit-edges takes those at an edge too"
-    elif report.bins.kind != POINTS and sum(bin_.events for bin_ in bins) >= needed * MIN_SHOWN:
-        remedy = f"; narrower bins may give more: --bins quantiles:{_QUANTILES}"
+    elif report.bins.kind != POINTS and possible >= needed:
+        remedy = f"; bins with as many events each may give more: --bins quantiles:{possible}"
     what = "energies" if report.bins.kind == POINTS else "bins of energy"
     return f"{len(usable)} of {len(bins)} {what} can be fitted, {needed} are needed{lost}{remedy}"
 
