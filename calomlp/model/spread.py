@@ -18,7 +18,7 @@ EDGE_SIGMAS = 2.0
 
 _N_BINS = 24
 _MIN_EVENTS = 30
-_LEAST = 0.1  # of the spread at the lowest energy
+_LEAST = 0.01  # of the spread at the lowest energy
 _FLOOR = 1e-3
 """No calorimeter is trusted to better than a per mille when residuals are normalised."""
 
@@ -108,7 +108,7 @@ def fit_spread(
     """Measure the spread of an estimate of the energy, in bins of the true energy.
 
     Half the distance of the 15.87 and 84.13 % quantiles stands for sigma, so that tails do not inflate it. The noise is
-    at least a tenth of the spread at the lowest energy, so that no energy, and be it nothing, weighs without limit.
+    at least a hundredth of the spread at the lowest energy, so that no energy, and be it nothing, weighs without limit.
 
     Args:
         estimate: In GeV, shape [events].
