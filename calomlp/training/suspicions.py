@@ -56,8 +56,8 @@ def look_at(data: Data, sample: Sample, sources: Sequence[Source]) -> list[DataW
         sources: The files.
     """
     truth = look_for_truth(sources, data.recipe)
-    warnings = [DataWarning(Kind.DATA, sentence) for sentence in _energies_that_are_wrong(data, sample, sources)]
-    warnings += [DataWarning(Kind.FEW_ENERGIES, sentence) for sentence in _few_energies(data, sample)]
+    warnings = [DataWarning(Kind.DATA, sentence) for sentence in _unit(sample)]
+    warnings += [DataWarning(Kind.FEW_ENERGIES, sentence) for sentence in _few_energies(data, sample, sources)]
     warnings += [DataWarning(Kind.TRUTH, truth.sentence)] if truth.sentence else []
     warnings += [DataWarning(Kind.DATA, sentence) for sentence in (*_features(data, sample), *_empty(data))]
     for warning in warnings:
@@ -68,20 +68,20 @@ def look_at(data: Data, sample: Sample, sources: Sequence[Source]) -> list[DataW
     return warnings
 
 
-def _energies_that_are_wrong(data: Data, sample: Sample, sources: Sequence[Source]) -> Iterator[str]:
+def _unit(sample: Sample) -> Iterator[str]:
+    highest = float(sample.true_energy.max())
+    if highest > _SUSPICIOUS_ENERGY:
+        yield f"true energies go up to {highest:g} GeV: if these are MeV, say --unit MeV"
+
+
+def _few_energies(data: Data, sample: Sample, sources: Sequence[Source]) -> Iterator[str]:
     distinct = np.unique(sample.true_energy)
-    if distinct[-1] > _SUSPICIOUS_ENERGY:
-        yield f"true energies go up to {distinct[-1]:g} GeV: if these are MeV, say --unit MeV"
     if len(distinct) == 1:
         yield (
-            f"all events have the true energy {distinct[0]:g} GeV: the result is this number for whatever comes"
+            f"all events have the true energy {distinct[0]:g} GeV: nothing tells what is measured at others"
             + _others(data, sources)
         )
-
-
-def _few_energies(data: Data, sample: Sample) -> Iterator[str]:
-    distinct = np.unique(sample.true_energy)
-    if 1 < len(distinct) <= MAX_BEAM_ENERGIES and data.recipe.split_by is None:
+    elif len(distinct) <= MAX_BEAM_ENERGIES and data.recipe.split_by is None:
         yield (
             f"only {len(distinct)} distinct true energies ({listed([f'{energy:g}' for energy in distinct])} GeV): a "
             "network can learn them by heart, and the test does not show it; --split-by energy tests at energies that "
