@@ -71,7 +71,7 @@ _SIMULATION = _LOSS | _words(
     "secondaries secondary nsecondaries labs lgap step steps tracklength tracklen vertex vtx origin production process "
     "interaction nuclear binding neutrino neutrinos nu gate world wall walltime elapsed"
 )
-_ERROR = _words("err error errors unc uncertainty dev")
+_ERROR = _words("err error errors unc uncertainty dev chi")
 _TIME = _words("time times t tdc toa tot0 tof timing")
 _LAYER = _words("layer layers lay ilay ilayer layerid depth plane planes slab k")
 _POSITION = _words(
@@ -104,10 +104,13 @@ _DIRECTION = _words("momentum mom direction dir thrust sphericity field magnetic
 _FLAG = _words("flag hlt l1 trigger pass passed is has")
 _DETECTOR = _words(
     "ecal hcal ho hf ahcal dhcal sdhcal emcal hadcal mcal lumical bcal fcal emec hec zdc calo cal calorimeter tcmt "
-    "tailcatcher preshower prs crystal crystals xtal xtals tower towers cherenkov cerenkov ckov cher scin "
+    "tailcatcher preshower prs scint sci crystal crystals xtal xtals tower towers cherenkov cerenkov ckov cher scin "
     "scintillation scintillator gap lar larg tile tiles light"
 )
-_SIGNAL = _words("adc qdc amplitude amplitudes amp signal signals integral q npe pe pes pulse pulseheight ph charges")
+_SIGNAL = _words(
+    "adc qdc amplitude amplitudes amp signal signals integral q npe pe pes pulse pulseheight ph charges pmt sipm apd"
+)
+_QUANTA = _words("npe pe pes")  # photo-electrons, whose number is a signal
 _COUNTED = re.compile(
     r"hit|cell|tower|crystal|xtal|pad|channel|chan|clus|strip|pixel|digi|tile|layer|sat", re.IGNORECASE
 )
@@ -164,12 +167,12 @@ def words(name: str) -> tuple[str, ...]:
     """Return the words of a name in lower case and in order, without numbers."""
     found: list[str] = []
     for part in re.split(r"[^A-Za-z0-9]+", _UNIT.sub("", name)):
-        if _COMPOUND.match(part):
+        if _START.match(part) or _R9.match(part) or part.lower() in _ALL:
+            found.append(part.lower())
+        elif _COMPOUND.match(part):
             found += ["energy", part[1:].lower()]
         elif _SUMS.match(part):
             found.append("e")
-        elif _START.match(part) or _R9.match(part) or part.lower() in _ALL:
-            found.append(part.lower())
         else:
             found += [word.lower() for word in _WORD.findall(part) if not word.isdigit()]
     joined: list[str] = []
@@ -229,6 +232,8 @@ def _is_truth(name: _Name) -> bool:
 
 
 def _is_number_of(name: _Name) -> bool:
+    if not name.there.isdisjoint(_QUANTA):
+        return False
     return _NUMBER_OF.search(name.member) is not None or (not name.energy and bool(name.there & _MULTIPLICITY))
 
 
@@ -238,7 +243,7 @@ def _is_count(name: _Name) -> bool:
 
 def _is_bookkeeping(name: _Name) -> bool:
     of_cluster = name.head == "seed" and name.energy  # its hottest cell
-    return (name.head in _BOOKKEEPING and not of_cluster) or name.first in _FLAG
+    return (name.head in _BOOKKEEPING and not of_cluster) or (name.first in _FLAG and not name.energy)
 
 
 _RULES: tuple[tuple[Role, Callable[[_Name], bool]], ...] = (

@@ -18,11 +18,12 @@ NAMES: dict[Role, dict[str, str]] = {
         "Edep_layer E_vis Evis visE visible_energy depositedEnergy totalEdep",
         "GATE": "energy Energy energyDeposit",
         "test beam": "E1 E9 E25 e3x3 e_1 e_sum Etot energy_total calib_energy reco_energy recoE cellE energy_MeV sumE "
-        "mcal_energy MCAL_energy preshower scin_e e_seed C_energy cherenkov tower_e lg_energy layer_energy energy_3",
+        "mcal_energy MCAL_energy preshower scin_e e_seed C_energy cherenkov tower_e lg_energy "
+        "E_ecal E_hcal energy_ecal_layer0 L1_E calo0 CherenkovPhotons ScintPhotons layer_energy energy_3",
     },
     Role.SIGNAL: {
         "electronics": "adc ADC adc_sum hit_adc PMT_charge mcp_charge hit_charge amplitude pulse_integral npe ph qdc "
-        "signal_3 sipm_charge adc_3",
+        "signal_3 sipm_charge adc_3 PMT1 SiPM_12 nPE_cher ch15_integral Q",
     },
     Role.TRANSVERSE: {"NanoAOD": "Photon_pt Electron_pt tc_pt cl3d_pt cluster_et sumEt"},
     Role.LAYER: {"hits": "hit_layer rechit_layer tc_layer Layer layer iLayer hit_k K depth ECal.layer"},
@@ -39,7 +40,7 @@ NAMES: dict[Role, dict[str, str]] = {
     Role.COUNT: {"numbers": "nhit nhits n_hits nHits NHits n_cells ncells nCells nTowers cluster_nhits N numHits"},
     Role.CHARGE: {"particles": "charge Electron_charge Muon_Charge track_charge"},
     Role.MOMENTUM: {"particles": "p px py Muon_Px track_p MCP.momentum.x tracks.momentum.z mass"},
-    Role.ERROR: {"uncertainties": "Photon_energyErr Electron_energyErr energyError position_err sigma_unc"},
+    Role.ERROR: {"uncertainties": "Photon_energyErr Electron_energyErr energyError position_err sigma_unc trackChi2_X"},
     Role.TRUTH: {
         "simulation": "true e_true trueE true_energy trueEnergy mc_energy mcEnergy MC_e genE gen_pt gen_energy "
         "GenPart_pt MCParticles.momentum.z pdg pdgId pdg_id Ekin kineticEnergy E_mc Egen simEnergy sim_energy truth_e",
