@@ -39,14 +39,7 @@ def migrated(document: Mapping[str, Any]) -> dict[str, Any]:
             "response": {key: _joint(item, lambda x, y: (np.exp(x), y)) for key, item in given["response"].items()},
         }
     note = f"a report of an older version: derived anew, {beyond} responses beyond -7 and 9 stand at their mean"
-    context = dict(document["context"])
-    context["spread"] = context["spread"] and {"least": 0.0, **context["spread"]}
-    return {
-        **document,
-        "statistics": statistics,
-        "context": context,
-        "notes": [*document["notes"], *([note] if beyond else [])],
-    }
+    return {**document, "statistics": statistics, "notes": [*document["notes"], *([note] if beyond else [])]}
 
 
 def _histograms(responses: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -85,7 +85,9 @@ def test_an_older_report_gives_the_numbers_of_its_events(
 ) -> None:
     report = judged(make_root(data), "cluster", "other=other", sigma="sigma")
     path = tmp_path / "old.json"
-    path.write_text(json.dumps(old_document(report, data)))
+    document = old_document(report, data)
+    document["context"]["spread"] = {"stochastic": 0.1, "noise": 0.2, "constant": 0.01}  # as one of a model has it
+    path.write_text(json.dumps(document))
     old = read_report(str(path), "old.json")
     again = merge([old])
     assert old.curves[0].bins[0].estimates == report.curves[0].bins[0].estimates
