@@ -270,7 +270,7 @@ def test_counters_in_the_beam_are_for_the_network_alone(make_root: Make) -> None
     assert energies(features) == ["mcal_energy"]
 
 
-@pytest.mark.parametrize("threshold", [0.02, 0.1, 0.5])
+@pytest.mark.parametrize("threshold", [0.02, pytest.param(0.1, marks=pytest.mark.slow), 0.5])
 @pytest.mark.parametrize(
     ("detector", "particle"),
     [("ahcal", "pi-"), ("ahcal", "mu-"), ("siw-ecal", "pi-"), ("siw-ecal", "mu-")],

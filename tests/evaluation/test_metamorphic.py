@@ -39,6 +39,11 @@ RELATIVE = ("resolution", "resolution_per_slope", "tail_2sigma", "tail_3sigma")
 WIDTHS = ("core_sigma", "rms", "rms90", "sigma_68", "sigma_eff", "mad", "fwhm")
 
 
+def slow(*values: Any) -> Any:
+    """A case of the slow suite."""
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 def spectrum(seed: int = 1) -> Columns:
     """Events of 1 to 100 GeV with 10 and 15 %/sqrt(E)."""
     rng = np.random.default_rng(seed)
@@ -113,7 +118,7 @@ def check_alike(one: Report, other: Report, part: float, slack: float = 0.0) -> 
 # Without any model: units, signs, order and files of energies that are given
 
 
-@pytest.mark.parametrize("power", [-60, -10, 1, 17, 60])
+@pytest.mark.parametrize("power", [-10, *map(slow, (-60, 1, 17, 60))])
 def test_a_power_of_two_changes_no_digit_of_what_is_relative(power: int, make_root: Make) -> None:
     columns = spectrum()
     scaled = {**columns, **{name: columns[name] * 2.0**power for name in ("cluster", "other")}}
@@ -126,21 +131,21 @@ def test_a_power_of_two_changes_no_digit_of_what_is_relative(power: int, make_ro
         assert curve.fit == same.fit
 
 
-@pytest.mark.parametrize("factor", [1e5, 1e-3, 0.0023, 1.6e-10, 3e12, 1000 / 7])
+@pytest.mark.parametrize("factor", [0.0023, 3e12, *map(slow, (1e5, 1e-3, 1.6e-10, 1000 / 7))])
 def test_a_factor_changes_numbers_by_a_small_part_of_their_errors(factor: float, make_root: Make) -> None:
     columns = spectrum()
     scaled = {**columns, **{name: columns[name] * factor for name in ("cluster", "other")}}
     check_alike(judged(make_root(columns)), judged(make_root(scaled, name="2.root")), 0.5)
 
 
-@pytest.mark.parametrize("factor", [1.001, 0.5, 2.0**-0.5, 1.97])
+@pytest.mark.parametrize("factor", [1.97, *map(slow, (1.001, 0.5, 2.0**-0.5))])
 def test_where_the_response_lies_among_powers_of_two_does_not_matter(factor: float, make_root: Make) -> None:
     columns = spectrum()
     scaled = {**columns, **{name: columns[name] * factor for name in ("cluster", "other")}}
     check_alike(judged(make_root(columns)), judged(make_root(scaled, name="2.root")), 0.5)
 
 
-@pytest.mark.parametrize(("unit", "factor"), [("MeV", 1e3), ("keV", 1e6), ("TeV", 1e-3)])
+@pytest.mark.parametrize(("unit", "factor"), [("MeV", 1e3), slow("keV", 1e6), slow("TeV", 1e-3)])
 def test_the_unit_of_the_truth_does_not_matter(unit: str, factor: float, make_root: Make) -> None:
     columns = spectrum()
     other = {name: values * factor for name, values in columns.items()}
@@ -178,7 +183,7 @@ def test_the_order_of_the_events_changes_no_digit(make_root: Make) -> None:
     assert counts(one) == counts(found)
 
 
-@pytest.mark.parametrize("edges", [(1.0, 3.0, 10.0, 30.0, 100.0), ()])
+@pytest.mark.parametrize("edges", [(1.0, 3.0, 10.0, 30.0, 100.0), slow(())])
 def test_how_events_are_filed_changes_no_digit(edges: tuple[float, ...], make_root: Make, tmp_path: Path) -> None:
     columns = spectrum()
     cuts = [0, 1, 700, 7000, EVENTS]

@@ -46,7 +46,7 @@ def beam_showers(energies: list[float], events: int, seed: int = 1) -> dict[str,
     return columns
 
 
-@pytest.mark.parametrize("energies", [[10.0], [5.0, 20.0], [3.0, 10.0, 30.0]])
+@pytest.mark.parametrize("energies", [[10.0], [3.0, 10.0, 30.0], pytest.param([5.0, 20.0], marks=pytest.mark.slow)])
 def test_a_count_that_tells_the_energy_is_not_learned_by_heart(make_root: Make, energies: list[float]) -> None:
     settings = TrainingSettings(features=("layer_energy", "count"), energies=("layer_energy",))
     model = fitted(make_root(beam_showers(energies, 6000)), settings)
