@@ -148,7 +148,7 @@ def _roles(table: Rows, names: Sequence[str]) -> dict[str, Role]:
 
 def _is_active(name: str) -> bool:
     """Tell whether a material may be what is read out: a single block of a simulation is often called absorber."""
-    return not is_one_of(frozenset({"dead", "passive"}), name)
+    return not is_one_of(frozenset({"dead", "passive", "edead", "epassive"}), name)
 
 
 def _nothing_recognised(table: Rows, left_out: Mapping[str, str], roles: Mapping[str, Role]) -> str:

@@ -14,6 +14,7 @@ _HALF_WIDTH = 1.2  # distance in the logarithm at which the peak of a MIP has fa
 _MANY = 0.05
 _MAX_STEPS = 5000  # distinct energies of an ADC
 _GOLDEN = (5**0.5 - 1) / 2  # its multiples are spread evenly
+_NEAR = 6  # bins
 _THRESHOLD = 3  # bins above the threshold of the readout, where cut noise makes a peak of its own
 
 Array = NDArray[np.float64]
@@ -23,8 +24,9 @@ def find_mip(energy: Array, group: NDArray[np.int64] | None = None) -> float | N
     """Return the most probable energy that a minimum ionising particle leaves in a cell.
 
     Hits that are alone in their layer are those of single particles: the track of a hadron before its shower, and the
-    remains behind it. In the spectrum of these, else of all hits, the first peak above the threshold of the readout is
-    that of a MIP. Below it lie neutrons, photons and corners of cells; the dense core of a shower lies above.
+    remains behind it. The highest peak in the spectrum of these, if it is narrow, else the only one of all hits above
+    the threshold of the readout, is that of a MIP. Below lie neutrons, photons and corners of cells, above the dense
+    core of a shower.
 
     Args:
         energy: Of the hits, in any unit, shape [hits].
@@ -40,7 +42,7 @@ def find_mip(energy: Array, group: NDArray[np.int64] | None = None) -> float | N
         _, place, size = np.unique(group, return_inverse=True, return_counts=True)
         if peak := _highest_peak(energy[good & (size[place] == 1)]):
             return peak
-    return _first_peak(energy[good])
+    return _only_peak(energy[good])
 
 
 def _smeared(energy: Array) -> Array:
@@ -70,19 +72,21 @@ def _highest_peak(energy: Array) -> float | None:
     return _at(peak, centres, density)
 
 
-def _first_peak(energy: Array) -> float | None:
-    """Return the energy at the first peak of a spectrum in the energy, in which a bulk above the MIP hides nothing."""
+def _only_peak(energy: Array) -> float | None:
+    """Return the energy at the one peak of a spectrum in the energy, in which a bulk above the MIP hides nothing."""
     if len(energy) < _MIN_HITS:
         return None
     centres, density, error = _spectrum(energy, per_energy=True)
     inner = np.arange(_above_threshold(density), len(density) - 1)
     peaks = inner[(density[inner] >= density[inner - 1]) & (density[inner] > density[inner + 1])]
-    for peak in peaks.tolist():
-        if _holds_many(peak, density * np.exp(centres)) and all(
-            _stands_out(density, error, peak, side) for side in (-1, 1)
-        ):
-            return _at(peak, centres, density)
-    return None
+    hits = density * np.exp(centres)
+    found = [
+        peak
+        for peak in peaks.tolist()
+        if _holds_many(peak, hits)
+        and all(_is_near(density, peak, side) and _stands_out(density, error, peak, side) for side in (-1, 1))
+    ]
+    return _at(found[0], centres, density) if len(found) == 1 else None  # several are those of photo-electrons
 
 
 def _spectrum(energy: Array, *, per_energy: bool) -> tuple[Array, Array, Array]:
@@ -115,6 +119,11 @@ def _at(peak: int, centres: Array, density: Array) -> float:
 def _holds_many(peak: int, hits: Array) -> bool:
     """Tell whether a good part of all hits lies at a peak and behind it, which is not so in the tail of the noise."""
     return bool(hits[peak : peak + round(_HALF_WIDTH / _STEP / 2)].sum() > _MANY * hits.sum())
+
+
+def _is_near(density: Array, peak: int, side: int) -> bool:
+    """Tell whether a spectrum begins to fall close to a peak, which it does not where a plateau ends."""
+    return bool((density[peak::side][: _NEAR + 1] < (1 - _DEPTH) * density[peak]).any())
 
 
 def _stands_out(density: Array, error: Array, peak: int, side: int) -> bool:

@@ -273,9 +273,11 @@ def test_counters_in_the_beam_are_for_the_network_alone(make_root: Make) -> None
 @pytest.mark.parametrize("threshold", [0.02, pytest.param(0.1, marks=pytest.mark.slow), 0.5])
 @pytest.mark.parametrize(
     ("detector", "particle"),
-    [("ahcal", "pi-"), ("ahcal", "mu-"), ("siw-ecal", "pi-"), ("siw-ecal", "mu-")],
+    [("ahcal", "pi-"), ("ahcal", "mu-"), ("ahcal", "e-"), ("siw-ecal", "pi-"), ("siw-ecal", "mu-"), ("siw-ecal", "e-")],
 )
-def test_the_mip_is_that_of_the_simulation(tmp_path: Path, detector: str, particle: str, threshold: float) -> None:
+def test_the_mip_is_that_of_the_simulation(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, detector: str, particle: str, threshold: float
+) -> None:
     path = tmp_path / "s.root"
     described = load_detector(detector, (f"readout.threshold={threshold}MIP", f"readout.noise={threshold / 5}MIP"))
     request = Request(described, ((particle, 1.0),), Spectrum.parse("4:100"), 500, 1, hits=True)
@@ -286,4 +288,6 @@ def test_the_mip_is_that_of_the_simulation(tmp_path: Path, detector: str, partic
     assert "nhit" not in texts(features)
     (spectrum,) = (text for text in texts(features) if text.startswith("spectrum"))
     true = np.mean([section["mip_gev"] for section in described.constants()["sections"]])
+    if particle == "e-" and "no peak of a MIP" in caplog.text:  # in the dense core of electrons there may be none
+        return
     assert float(spectrum.split(", ")[1]) / true == pytest.approx(1, abs=0.25)
