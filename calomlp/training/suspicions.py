@@ -55,7 +55,7 @@ def look_at(data: Data, sample: Sample, sources: Sequence[Source]) -> list[DataW
         sample: Training events.
         sources: The files.
     """
-    truth = look_for_truth(sources, data.recipe)
+    truth = look_for_truth([source for source in sources if source.label not in data.tally.files], data.recipe)
     warnings = [DataWarning(Kind.DATA, sentence) for sentence in _unit(sample)]
     warnings += [DataWarning(Kind.FEW_ENERGIES, sentence) for sentence in _few_energies(data, sample, sources)]
     warnings += [DataWarning(Kind.TRUTH, truth.sentence)] if truth.sentence else []

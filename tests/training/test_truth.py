@@ -14,6 +14,7 @@ from calomlp.data.sources import Source
 from calomlp.training.reading import plan_recipe
 from calomlp.training.settings import TrainingSettings
 from calomlp.training.truth import Look, look_for_truth
+from tests.conftest import fitted
 
 Make = Callable[..., Source]
 N = 4000
@@ -115,6 +116,16 @@ def test_few_energies_are_looked_at_too(make_root: Make) -> None:
     assert look(source, also=("e_abs",)).suspects == ("e_abs",)
 
 
+def test_a_file_that_is_left_out_is_not_looked_at(make_root: Make, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.root"
+    broken.write_bytes(b"root, but no file")
+    good = make_root(sampled())
+    settings = TrainingSettings(epochs=1, hidden="8", on_bad_file="skip")
+    model = fitted([Source(str(broken), None, "broken.root"), good], settings)
+    assert list(model.summary["data"]["files"]) == ["broken.root"]
+    assert not model.summary["warnings"]
+
+
 FULL = Path(os.environ.get("CALOMLP_GEANT4", Path(__file__).parents[3] / "shared" / "geant4"))
 
 
@@ -124,6 +135,9 @@ def test_full_simulation_readout_is_clean_and_its_truth_is_named(name: str) -> N
     path = str(FULL / f"{name}_log.root")
     source = Source(path, None, path)
     recipe = plan_recipe([source], TrainingSettings(target="e_true"))
+    mips = {"siw_e": 0.14, "fesci_pi": 0.85}  # most probable losses [MeV] in 0.5 mm of silicon, 5 mm of scintillator
+    for text in (item.expression for item in recipe.features if item.expression.startswith("spectrum(")):
+        assert float(text.split(", ")[1]) == pytest.approx(mips[name], rel=0.25)
     allowed = {"layer_e", "crystal_e", "hit_e", "hit_layer", "hit_ix", "hit_iy", "hit_x", "hit_y"}
     assert recipe.features.branches <= allowed
     assert look_for_truth([source], recipe) == Look()
