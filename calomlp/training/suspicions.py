@@ -53,9 +53,10 @@ def look_at(data: Data, sample: Sample, sources: Sequence[Source]) -> list[DataW
     Args:
         data: What was read.
         sample: Training events.
-        sources: The files.
+        sources: The files, those that were left out among them.
     """
-    truth = look_for_truth([source for source in sources if source.label not in data.tally.files], data.recipe)
+    sources = [source for source in sources if source.label not in data.tally.files]
+    truth = look_for_truth(sources, data.recipe)
     warnings = [DataWarning(Kind.DATA, sentence) for sentence in _unit(sample)]
     warnings += [DataWarning(Kind.FEW_ENERGIES, sentence) for sentence in _few_energies(data, sample, sources)]
     warnings += [DataWarning(Kind.TRUTH, truth.sentence)] if truth.sentence else []

@@ -124,6 +124,9 @@ def test_a_file_that_is_left_out_is_not_looked_at(make_root: Make, tmp_path: Pat
     model = fitted([Source(str(broken), None, "broken.root"), good], settings)
     assert list(model.summary["data"]["files"]) == ["broken.root"]
     assert not model.summary["warnings"]
+    one = make_root(sampled() | {"true_energy": np.full(N, 5.0)}, name="one.root")
+    model = fitted([Source(str(broken), None, "broken.root"), one], settings)
+    assert "all events have the true energy 5 GeV" in model.summary["warnings"][0]["sentence"]
 
 
 FULL = Path(os.environ.get("CALOMLP_GEANT4", Path(__file__).parents[3] / "shared" / "geant4"))
