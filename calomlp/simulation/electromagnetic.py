@@ -9,8 +9,7 @@ from calomlp.simulation import draws
 from calomlp.simulation.beam import Axes
 from calomlp.simulation.deposits import Component, Showers
 from calomlp.simulation.layers import Layers
-from calomlp.simulation.profile import Profile, draw_profile
-from calomlp.simulation.radial import radial_spread
+from calomlp.simulation.profile import Profile, draw_profile, radial_spread
 
 CONVERSION_LENGTH = 9.0 / 7.0
 """Mean free path of a photon before it converts [X0]."""

@@ -16,14 +16,22 @@ from torch import Tensor
 from calomlp.compute import flushed_denormals, threads
 from calomlp.simulation import draws
 from calomlp.simulation.beam import Axes, draw_beam
-from calomlp.simulation.cells import Grid, Hits, cell_signals, grids
-from calomlp.simulation.deposits import Balance, Showers, take
+from calomlp.simulation.deposits import Balance, Showers, balance, em_in_layers, sample_layers, take
 from calomlp.simulation.electromagnetic import electrons, photons
 from calomlp.simulation.hadronic import PION, PROTON, hadrons, muons
 from calomlp.simulation.layers import NODE_DISTANCE, Layers
-from calomlp.simulation.readout import Channels, cell_channels, layer_channels, measure_cells, measure_layers
+from calomlp.simulation.readout import (
+    Channels,
+    Grid,
+    Hits,
+    cell_channels,
+    cell_signals,
+    grids,
+    layer_channels,
+    measure_cells,
+    measure_layers,
+)
 from calomlp.simulation.request import BLOCK, Request
-from calomlp.simulation.sampling import balance, em_in_layers, sample_layers
 
 EVENTS_AT_ONCE = 128
 """Events whose cells are in memory together."""

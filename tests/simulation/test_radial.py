@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from calomlp.simulation import load_detector
 from calomlp.simulation.detector import Section
 from calomlp.simulation.matter import MATERIALS, Slice
-from calomlp.simulation.profile import Media, mean_profile
-from calomlp.simulation.radial import Spread, cell_shares, radial_spread
+from calomlp.simulation.profile import Media, RadialSpread, cell_shares, mean_profile, radial_spread
 from tests.simulation.tools import contained, media_of, medium
 
 SIW, SHASHLIK, AHCAL = (load_detector(name).sections[0] for name in ("siw-ecal", "shashlik", "ahcal"))
@@ -38,7 +37,7 @@ def published(section: Section, energy: float, tau: float) -> tuple[float, float
     return max(core, 0.02), max(tail, 0.05), min(max(share, 0.0), 1.0)
 
 
-def spread_of(section: Section, energy: float, tau: torch.Tensor) -> Spread:
+def spread_of(section: Section, energy: float, tau: torch.Tensor) -> RadialSpread:
     media = media_of(section).at(torch.zeros(len(tau), dtype=torch.long))
     return radial_spread(torch.tensor([energy]), tau, media)
 
@@ -150,7 +149,7 @@ def test_only_ratios_of_lengths_matter(radius: float, x: list[float], scale: flo
 
 
 def test_half_of_the_energy_is_within_the_radius() -> None:
-    spread = Spread(torch.tensor([2.0]), torch.tensor([2.0]), torch.tensor([0.3]))
+    spread = RadialSpread(torch.tensor([2.0]), torch.tensor([2.0]), torch.tensor([0.3]))
     assert contained(spread, 2.0).item() == pytest.approx(0.5)
 
 
@@ -171,6 +170,6 @@ def test_in_single_precision_no_cell_gets_less_than_nothing(distance: float) -> 
 def test_cells_weigh_core_and_tail() -> None:
     core, tail, share = torch.tensor([0.5, 0.8]), torch.tensor([3.0, 4.0]), torch.tensor([0.2, 0.9])
     edges = torch.linspace(-2.0, 2.0, 5)[:, None]
-    found = Spread(core, tail, share).in_cells(edges, edges)
+    found = RadialSpread(core, tail, share).in_cells(edges, edges)
     expected = share * cell_shares(core, edges, edges) + (1.0 - share) * cell_shares(tail, edges, edges)
     torch.testing.assert_close(found, expected)

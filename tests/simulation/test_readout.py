@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from calomlp.simulation import Detector, load_detector
-from calomlp.simulation.cells import grids
 from calomlp.simulation.layers import Layers
 from calomlp.simulation.readout import (
     Channels,
     cell_channels,
     effective_cells,
+    grids,
     layer_channels,
     measure_cells,
     measure_layers,

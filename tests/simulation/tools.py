@@ -14,8 +14,7 @@ from calomlp.simulation import Detector, Request, Spectrum, load_detector
 from calomlp.simulation.detector import Readout
 from calomlp.simulation.generate import generate
 from calomlp.simulation.matter import MATERIALS, Slice
-from calomlp.simulation.profile import Media
-from calomlp.simulation.radial import Spread
+from calomlp.simulation.profile import Media, RadialSpread
 from calomlp.simulation.request import parse_particles
 from calomlp.units import Quantity
 
@@ -82,7 +81,7 @@ def medium(*names: str) -> Media:
     return media_of(replace(load_detector("crystal-ecal").sections[0], slices=parts)).at(0)
 
 
-def contained(spread: Spread, radius: torch.Tensor | float) -> torch.Tensor:
+def contained(spread: RadialSpread, radius: torch.Tensor | float) -> torch.Tensor:
     """Share of the energy within a radius [cm]; everything broadcasts."""
     square = torch.as_tensor(radius) ** 2
     core, tail = (square / (square + r.square()) for r in (spread.core, spread.tail))

@@ -12,8 +12,7 @@ import torch
 from calomlp.simulation import load_detector
 from calomlp.simulation.detector_file import parse_detector
 from calomlp.simulation.matter import MATERIALS, Slice
-from calomlp.simulation.profile import mean_profile
-from calomlp.simulation.radial import cell_shares
+from calomlp.simulation.profile import cell_shares, mean_profile
 from calomlp.simulation.request import Impact
 from tests.simulation.tools import contained
 from tests.simulation.validation.tools import (

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from calomlp.simulation import Detector, Request, Spectrum, load_detector
 from calomlp.simulation.generate import generate
 from calomlp.simulation.matter import MATERIALS, Slice
-from calomlp.simulation.profile import Media, Profile, draw_profile, mean_profile
-from calomlp.simulation.radial import Spread, radial_spread
+from calomlp.simulation.profile import Media, Profile, RadialSpread, draw_profile, mean_profile, radial_spread
 from calomlp.simulation.request import Impact, parse_particles
 
 Array = NDArray[Any]
@@ -164,7 +163,7 @@ def sums(detector: Detector, particle: str, points: Sequence[float], events: int
     return resolution(columns["layer_energy"].sum(axis=1), columns["true_energy"], points)
 
 
-def radial(media: Media, energy: float, depth: float = 60.0) -> tuple[Spread, torch.Tensor]:
+def radial(media: Media, energy: float, depth: float = 60.0) -> tuple[RadialSpread, torch.Tensor]:
     """Sideways distribution of the mean shower at many depths, and the share of the energy at each."""
     profile = mean_profile(torch.tensor([energy]), media)
     edges = torch.linspace(0.0, depth, 600)
