@@ -18,9 +18,8 @@ from calomlp.data.settings import SKIP
 from calomlp.data.sources import Source
 from calomlp.data.store import Room
 from calomlp.evaluation.evaluate import Wishes, evaluate
-from calomlp.evaluation.report import Report
+from calomlp.evaluation.report import REGRESSOR, Report
 from calomlp.evaluation.subjects import Subject, Trained
-from calomlp.evaluation.summary import REGRESSOR
 from calomlp.interrupt import Interrupt
 from calomlp.model.file import Model
 from calomlp.processes import ALONE, Processes

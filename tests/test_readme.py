@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from calomlp.cli.options import TABLES
+from calomlp.cli.flags import TABLES
 from calomlp.data.expressions import _FUNCTIONS, Expression
 from calomlp.errors import ExitCode
 from calomlp.settings import declared

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from calomlp.cli.options import TABLES
+from calomlp.cli.flags import TABLES
 from calomlp.errors import UsageError
 from calomlp.model.losses import LOSSES
 from calomlp.model.network import ACTIVATIONS

@@ -13,7 +13,7 @@ import typer
 from calomlp import __version__
 from calomlp.cli import evaluate, export, inspect, plot, predict, simulate, train
 from calomlp.cli.console import wrapped
-from calomlp.cli.options import TABLES, register
+from calomlp.cli.flags import TABLES, register
 from calomlp.errors import CalomlpError, CheckpointWritten, ExitCode, PeerFailed, ReaderGone
 
 _EXIT_CODES = "\n".join(f"* **{int(code)}**  {code.meaning}" for code in ExitCode)

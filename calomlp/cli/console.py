@@ -7,7 +7,7 @@ import shutil
 import sys
 import textwrap
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from calomlp.progress import Progress
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Display
 
     from calomlp.plotting.chart import Chart
-    from calomlp.plotting.page import Page
-    from calomlp.plotting.tables import Table
+    from calomlp.plotting.sections import Section, Table
     from calomlp.streams import Streams
 
 _SECONDS_BETWEEN_LINES = 10.0
@@ -127,13 +126,15 @@ class TerminalProgress(Progress):
             self._display = None
 
 
-def print_page(page: Page, streams: Streams) -> None:
-    """Write text and draw tables on standard output, in their order."""
-    for block in page:
+def print_sections(sections: Iterable[Section], streams: Streams) -> None:
+    """Write text and draw tables on standard output."""
+    from calomlp.plotting.render import text_blocks
+
+    for block in text_blocks(sections):
         if isinstance(block, str):
             streams.print_line(block)
         else:
-            print_tables([block], [])
+            print_table(block)
 
 
 def print_charts(charts: Sequence[Chart], lines: int, streams: Streams) -> None:
@@ -144,10 +145,10 @@ def print_charts(charts: Sequence[Chart], lines: int, streams: Streams) -> None:
     streams.print_line(draw(charts, width, lines, colour="NO_COLOR" not in os.environ))
 
 
-def print_tables(tables: Sequence[tuple[str, Table]], notes: Sequence[str]) -> None:
-    """Draw tables on standard output, each under its title, and the notes below them.
+def print_table(table: Table) -> None:
+    """Draw a table on standard output under its title.
 
-    Of a table that is wider than the terminal, the columns on the right go on below the others, beside the first again.
+    Of one that is wider than the terminal, the columns on the right go on below the others, beside the first again.
     """
     from rich import box
     from rich.console import Console
@@ -155,22 +156,19 @@ def print_tables(tables: Sequence[tuple[str, Table]], notes: Sequence[str]) -> N
     from rich.table import Table as Drawing
 
     console = Console(highlight=False)
-    for title, table in tables:
-        headings = [heading.replace(": ", "\n") for heading in table.header]
-        for part, columns in enumerate(_side_by_side(headings, table.rows, console.width)):
-            name = None if part else escape(title)
-            drawing = Drawing(title=name, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=0)
-            for index in columns:
-                lines = escape(headings[index])
-                if index == 0:  # names, which may be of any length
-                    drawing.add_column(lines, justify="left", vertical="bottom", overflow="fold", min_width=_LEAST_NAME)
-                else:
-                    drawing.add_column(lines, justify="right", vertical="bottom", no_wrap=True)
-            for row in table.rows:
-                drawing.add_row(*(escape(row[index]) for index in columns))
-            console.print(drawing)
-    for note in notes:
-        console.print(f"note: {note}", style="dim", markup=False)
+    headings = [heading.replace(": ", "\n") for heading in table.header]
+    for part, columns in enumerate(_side_by_side(headings, table.rows, console.width)):
+        title = None if part else escape(table.title)
+        drawing = Drawing(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=0)
+        for index in columns:
+            lines = escape(headings[index])
+            if index == 0:  # names, which may be of any length
+                drawing.add_column(lines, justify="left", vertical="bottom", overflow="fold", min_width=_LEAST_NAME)
+            else:
+                drawing.add_column(lines, justify="right", vertical="bottom", no_wrap=True)
+        for row in table.rows:
+            drawing.add_row(*(escape(row[index]) for index in columns))
+        console.print(drawing)
 
 
 def _side_by_side(headings: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[list[int]]:

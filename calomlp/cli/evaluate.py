@@ -30,17 +30,17 @@ from calomlp.cli.session import Session, UpToDate
 from calomlp.cli.together import together
 from calomlp.data.settings import DATA, ON_BAD, SKIP, DataSettings
 from calomlp.errors import UsageError
-from calomlp.evaluation.names import QUADRATURE, RELATIVE_TO, SUMS, WIDTHS
+from calomlp.evaluation.options import QUADRATURE, RELATIVE_TO, SUMS, WIDTHS
 from calomlp.settings import setting
-from calomlp.streams import MAGIC_SIZE, STDIN, Record, kind_of
+from calomlp.streams import MAGIC_SIZE, STDIN, Record, Streams, kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from calomlp.data.sample import Recipe
     from calomlp.data.sources import Source
-    from calomlp.evaluation.estimators import Options
     from calomlp.evaluation.gates import Gate
+    from calomlp.evaluation.options import Options
     from calomlp.evaluation.report import Report
     from calomlp.evaluation.subjects import Subject
     from calomlp.model.file import Model
@@ -189,12 +189,12 @@ def _run(session: Session, settings: EvaluateSettings, processes: Processes) -> 
     if processes.rank:
         return
     if on_screen:
-        _show(report)
+        _show(report, session.streams)
     else:
         with session.streams.artefact(settings.output) as temporary:
             write(report, form, temporary)
         if settings.output != "-" and not session.json:
-            _show(report)
+            _show(report, session.streams)
         session.finish(
             _record(settings, **_summary(report, session)),
             f"{settings.output}: {report.events} events in {len(report.curves[0].bins)} bins of energy",
@@ -207,7 +207,7 @@ def _record(settings: EvaluateSettings, **details: Any) -> Record:
 
 
 def _options(settings: EvaluateSettings) -> Options:
-    from calomlp.evaluation.estimators import Options
+    from calomlp.evaluation.options import Options
 
     if not 1 <= settings.core_sigmas <= 5:
         raise UsageError(f"--core-sigmas {settings.core_sigmas:g}: the core reaches from 1 to 5 of its sigma")
@@ -260,10 +260,10 @@ def _evaluated(
             raise UsageError("--predictions takes all files: leave --on-bad-file skip out")
 
     from calomlp.evaluation.bins import parse_bins
-    from calomlp.evaluation.by import Request
     from calomlp.evaluation.evaluate import Wishes, evaluate
     from calomlp.evaluation.gates import check_curves
     from calomlp.evaluation.predictions import predictions
+    from calomlp.evaluation.slices import SliceRequest
     from calomlp.evaluation.subjects import check_names
 
     if reports := [name for name in (settings.model, *settings.data) if _kind(session, name) == "report"]:
@@ -275,7 +275,7 @@ def _evaluated(
         settings.all,
         settings.on_bad_file == SKIP,
         parse_bins(settings.bins),
-        tuple(map(Request.parse, settings.by)),
+        tuple(map(SliceRequest.parse, settings.by)),
         settings.worst,
         settings.importance,
         options,
@@ -323,8 +323,8 @@ def _kind(session: Session, name: str) -> str:
 
 def _subjects(settings: EvaluateSettings, model: Model | None) -> Iterator[Subject]:
     """Yield what is evaluated: other energies first if they are named, then the model and what it is compared with."""
+    from calomlp.evaluation.report import REGRESSOR
     from calomlp.evaluation.subjects import Trained, parse_comparison, parse_estimate
-    from calomlp.evaluation.summary import REGRESSOR
     from calomlp.model.file import read_model
 
     if settings.estimate is not None:
@@ -382,19 +382,26 @@ def _sources(
 
 
 def _summary(report: Report, session: Session) -> dict[str, Any]:
-    """The numbers of the record: terms of the resolution and linearity of every curve, and the ratios."""
-    curves = {}
-    for curve in report.curves:
-        terms = ("stochastic", "noise", "constant")
-        fit = {name: [getattr(curve.fit, name).value, getattr(curve.fit, name).error] for name in terms if curve.fit}
-        curves[curve.name] = {**fit, "linearity": curve.linearity.max if curve.linearity else None}
-    ratios = {item.curve: [item.mean.value, item.mean.error] for item in report.comparisons if item.mean}
+    """Return the numbers of the record: terms of the resolution and linearity of every curve, and the ratios."""
+    from calomlp.evaluation.numbers import RATIO, Line, table
+    from calomlp.evaluation.resolution import TERMS
+
+    fits = {row.curve: row.numbers for row in table(report) if row.line == Line.FIT}
+    curves = {
+        curve: {**_pairs(numbers, TERMS), "linearity": numbers.get("linearity")} for curve, numbers in fits.items()
+    }
+    ratios = {curve: pair[RATIO] for curve, numbers in fits.items() if (pair := _pairs(numbers, (RATIO,)))}
     return {"events": report.events, "curves": curves, "ratios": ratios, "seconds": round(session.seconds, 3)}
 
 
-def _show(report: Report) -> None:
-    """Draw the tables on the terminal."""
-    from calomlp.cli.console import print_tables
-    from calomlp.plotting.report_tables import marks, report_tables
+def _pairs(numbers: Mapping[str, Any], names: Sequence[str]) -> dict[str, list[float]]:
+    """Return value and error of those numbers that there are."""
+    return {name: [numbers[name].value, numbers[name].error] for name in names if name in numbers}
 
-    print_tables(report_tables(report), [*marks(report), *report.notes])
+
+def _show(report: Report, streams: Streams) -> None:
+    """Show tables, notes and verdicts on the terminal, what matters most nearest to the prompt."""
+    from calomlp.cli.console import print_sections
+    from calomlp.plotting.sections import report_sections
+
+    print_sections([section for section in reversed(report_sections(report)) if section.name != "origin"], streams)

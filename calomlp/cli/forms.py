@@ -50,8 +50,8 @@ def write(report: Report, form: str, path: Path) -> None:
             ) from error
         write_hepdata(report, path)
         return
-    from calomlp.plotting.exchange import to_tsv
-    from calomlp.plotting.markdown import to_markdown
+    from calomlp.evaluation.numbers import to_tsv
+    from calomlp.plotting.render import to_markdown
 
     made = {JSON: type(report).to_json, "md": to_markdown, "tsv": to_tsv}[form]
     path.write_text(made(report), encoding="utf-8")

@@ -32,7 +32,7 @@ from calomlp.streams import STDIN, SUFFIXES, Record, kind_of_file
 if TYPE_CHECKING:
     from calomlp.cli.session import Session
     from calomlp.data.sources import Source
-    from calomlp.plotting.page import Page
+    from calomlp.plotting.sections import Section
 
 _DETECTORS = ("", ".toml")
 """How names of files that describe a detector end."""
@@ -100,8 +100,7 @@ def _inspect_data(session: Session, source: Source) -> None:
     from calomlp.data.reader import open_file
     from calomlp.data.suggestions import suggest
     from calomlp.data.summary import summarise
-    from calomlp.plotting.page import fill
-    from calomlp.plotting.tables import branch_tables, tree_table
+    from calomlp.plotting.pages import data_sections
 
     with open_file(source) as file:
         trees = summarise(file, session.interrupt)
@@ -110,37 +109,37 @@ def _inspect_data(session: Session, source: Source) -> None:
         "trees": [tree.as_dict() for tree in trees],
         "suggestions": asdict(suggestions) if suggestions else None,
     }
-    page: Page = [source.label, ("", tree_table(trees)), *branch_tables(trees)]
-    if suggestions is not None:
-        page += [*map(fill, suggestions.sentences), suggestions.command]
-    _answer(session, Record("inspect", "dataset", str(source), summary).to_json(), page)
+    said = (suggestions.sentences, suggestions.command) if suggestions else ((), None)
+    sections = data_sections(source.label, trees, *said)
+    _answer(session, Record("inspect", "dataset", str(source), summary).to_json(), sections)
 
 
 def _inspect_model(session: Session, source: Source) -> None:
     """Look at all that a model records but its weights."""
     from calomlp.model.file import read_header
-    from calomlp.plotting.model_page import evaluate_command, model_page
+    from calomlp.plotting.pages import evaluate_command, model_sections
 
     with _damage(source, "model"):
         document = read_header(source.path, source.label)
         command = evaluate_command(document, _argument(source))
-        page = model_page(document, source.label, command)
+        sections = model_sections(document, source.label)
         record = Record("inspect", "model", source.label, {"model": document, **_suggest(command)}).to_json()
-    _answer(session, record, page)
+    _answer(session, record, sections, command)
 
 
 def _inspect_report(session: Session, source: Source) -> None:
     """Look at what a report comes to."""
-    from calomlp.evaluation.report import read_report
-    from calomlp.plotting.report_page import report_page, report_record
+    from calomlp.evaluation.report import REPORT_SCHEMA, read_report
+    from calomlp.plotting.sections import Section, Text, report_sections
 
     command = shlex.join(["calomlp", "plot", _argument(source), "-o", "figures/"])
     with _damage(source, "report"):
         report = read_report(source.path, source.label)
-        page = report_page(report, source.label, command)
-        summary = {"report": report_record(report), **_suggest(command)}
+        head = Section("report", "", [Text(f"{source.label}: report, {REPORT_SCHEMA}")])
+        sections = [head, *reversed(report_sections(report))]  # what matters most is nearest to the prompt
+        summary = {"report": report.brief(), **_suggest(command)}
         record = Record("inspect", "report", source.label, summary).to_json()
-    _answer(session, record, page)
+    _answer(session, record, sections, command)
 
 
 @contextmanager
@@ -162,7 +161,7 @@ def _suggest(command: str) -> dict[str, Any]:
 
 def _inspect_detector(session: Session, settings: InspectSettings) -> None:
     """Load a detector and show its constants."""
-    from calomlp.plotting.detector_page import detector_page
+    from calomlp.plotting.pages import detector_sections
     from calomlp.simulation.detector_file import load_detector
 
     detector = load_detector(settings.source, settings.set)
@@ -173,7 +172,7 @@ def _inspect_detector(session: Session, settings: InspectSettings) -> None:
         **detector.constants(),
         "detector": detector.as_dict(),
     }
-    _answer(session, Record("inspect", "detector", settings.source, summary).to_json(), detector_page(detector))
+    _answer(session, Record("inspect", "detector", settings.source, summary).to_json(), detector_sections(detector))
 
 
 def _argument(source: Source) -> str:
@@ -181,11 +180,13 @@ def _argument(source: Source) -> str:
     return "-" if source.label == STDIN else source.label
 
 
-def _answer(session: Session, record: str, page: Page) -> None:
-    """Give a program the record, and a person the page."""
+def _answer(session: Session, record: str, sections: list[Section], command: str = "") -> None:
+    """Give a program the record, and a person the sections and what to run next."""
     if session.json:
         session.streams.print_line(record)
         return
-    from calomlp.cli.console import print_page
+    from calomlp.cli.console import print_sections
 
-    print_page(page, session.streams)
+    print_sections(sections, session.streams)
+    if command:
+        session.streams.print_line(f"\n{command}")

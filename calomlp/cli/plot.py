@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from calomlp.data.sources import Source
     from calomlp.evaluation.report import Report
     from calomlp.plotting.chart import Chart
-    from calomlp.plotting.references import Reference
     from calomlp.plotting.subjects import Subject
+    from calomlp.plotting.view import Reference
 
 logger = logging.getLogger(__name__)
 
@@ -142,17 +142,12 @@ SETTINGS = PlotSettings
 def run(session: Session, settings: PlotSettings) -> None:
     """Read what was named, draw the figures, write them, report."""
     from calomlp.data.sources import resolve
-    from calomlp.plotting.labels import check_mathematics
-    from calomlp.plotting.references import Reference
+    from calomlp.plotting.view import Reference
 
     if not settings.input:
         raise UsageError("no report was named, and no data set: give files, or - for standard input")
     if not _DPI[0] <= settings.dpi <= _DPI[1]:
         raise UsageError(f"--dpi {settings.dpi}: legal are {_DPI[0]} to {_DPI[1]}")
-    for flag in ("label", "reference"):
-        for text in getattr(settings, flag):
-            check_mathematics(text, flag)
-    check_mathematics(settings.experiment, "experiment")
     if len(settings.experiment) > _LONGEST_NAME:
         raise UsageError(f"--experiment: {len(settings.experiment)} characters, legal are up to {_LONGEST_NAME}")
     references = [Reference.parse(text) for text in settings.reference]
@@ -213,9 +208,8 @@ def _is_data(source: Source) -> bool:
 def _reports(settings: PlotSettings, sources: Sequence[Source], references: Sequence[Reference]) -> Subject:
     from calomlp.evaluation.report import read_report
     from calomlp.plotting.chart import literal
-    from calomlp.plotting.labels import parse_labels
     from calomlp.plotting.subjects import of_scan, of_search, of_view
-    from calomlp.plotting.view import View
+    from calomlp.plotting.view import View, parse_labels
 
     search = _search(sources[0])
     if search is not None and len(sources) == 1:
@@ -337,8 +331,7 @@ def _write(
 ) -> None:
     """Write all figures and tables, or none."""
     from calomlp.plotting.chart import table
-    from calomlp.plotting.picture import picture
-    from calomlp.plotting.save import Style, write
+    from calomlp.plotting.save import Style, picture, write
 
     look = Style(settings.style, settings.size, settings.experiment, settings.dpi)
     by_name = {chart.name: chart for chart in charts}

@@ -259,9 +259,10 @@ def _rehearse(
     if session.json:
         session.streams.print_line(Record("train", "plan", "", asdict(found)).to_json())
         return
-    from calomlp.plotting.rehearsal_page import rehearsal_page
+    from calomlp.cli.console import print_sections
+    from calomlp.plotting.pages import rehearsal_sections
 
-    session.streams.print_line(rehearsal_page(found))
+    print_sections(rehearsal_sections(found), session.streams)
 
 
 def _default_cache() -> Path:

@@ -34,7 +34,7 @@ _MARGIN = 1e-3
 
 @dataclass(frozen=True)
 class EnergyBins:
-    """How true energies are binned.
+    """Binning of the true energy.
 
     Attributes:
         kind: ``points`` for one bin per beam energy, ``log`` for bins of equal width in ln E, ``edges`` for given ones.

@@ -16,7 +16,7 @@ from calomlp.data.reader import Table, open_table
 from calomlp.data.sample import describe, remember
 from calomlp.data.sources import FileRecord, Source
 from calomlp.errors import InputError, UsageError
-from calomlp.evaluation.names import SIMULATION
+from calomlp.evaluation.options import SIMULATION
 from calomlp.interrupt import Interrupt
 from calomlp.units import parse_quantity
 
@@ -39,7 +39,7 @@ Layer = tuple[float, float, float, float]
 
 
 class Stack:
-    """Where the readout layers lie.
+    """Depths of the readout layers.
 
     Attributes:
         x0: Boundaries [X0], shape [layers + 1].

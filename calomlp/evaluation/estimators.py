@@ -1,19 +1,17 @@
-"""What a response distribution comes to: every estimator of location and width, with bootstrap errors."""
+"""All estimators of location and width of a response distribution, with bootstrap errors."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from calomlp.evaluation.crystal_ball import fit_crystal_ball
 from calomlp.evaluation.histogram import Histogram, Joint, edges, fine_width
 from calomlp.evaluation.measurement import Measurement
-from calomlp.evaluation.names import MEAN, QUADRATURE, WIDTHS
-from calomlp.evaluation.widths import OF_WIDTH, Counts, Row, Sample
+from calomlp.evaluation.options import MEAN, WIDTHS, Options
+from calomlp.evaluation.widths import OF_WIDTH, Counts, Row, Sample, fit_crystal_ball
 
 MIN_EVENTS = 100
 """Bins with fewer events are shown without estimates: their widths are biased by more than 5 %."""
@@ -36,29 +34,6 @@ _CARRIED = 2.0
 
 _ABOVE = 3.0
 """A location is above zero if it is by so many standard errors."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """How numbers are derived from what was accumulated.
-
-    Attributes:
-        width: One of :data:`WIDTHS`: what ``resolution`` and ``bias`` stand for in fits, ratios and tables.
-        core_sigmas: Half width of the window of the Gaussian core, in its sigma.
-        relative_to: One of :data:`~calomlp.evaluation.names.RELATIVE_TO`.
-        sum: How the terms of the resolution are added up, one of :data:`~calomlp.evaluation.names.SUMS`.
-        noise: The noise term [GeV], where it is known from elsewhere and not fitted.
-        edges: Whether bins at an edge of the training range are fitted too.
-        seed: Of the bootstrap.
-    """
-
-    width: str = "core"
-    core_sigmas: float = 2.0
-    relative_to: str = MEAN
-    sum: str = QUADRATURE
-    noise: float | None = None
-    edges: bool = False
-    seed: int = 1
 
 
 def estimate_all(histogram: Histogram, options: Options) -> dict[str, Measurement]:

@@ -27,13 +27,12 @@ from calomlp.data.tally import Tally
 from calomlp.errors import InputError
 from calomlp.evaluation.binning import choose_bins
 from calomlp.evaluation.bins import AUTOMATIC, POINTS, EnergyBins
-from calomlp.evaluation.by import Request
-from calomlp.evaluation.estimators import Options
 from calomlp.evaluation.importance import permuted
+from calomlp.evaluation.options import Options
 from calomlp.evaluation.report import Context, Report
 from calomlp.evaluation.response import MAX_ENERGY, Accumulator, Unusual
 from calomlp.evaluation.settings import settings_of
-from calomlp.evaluation.slices import SliceStatistics, Slicing
+from calomlp.evaluation.slices import SliceRequest, SliceStatistics, Slicing
 from calomlp.evaluation.statistics import IN_DOMAIN, Statistics, Worst
 from calomlp.evaluation.subjects import Measured, Subject, Trained, check_names, one_number
 from calomlp.evaluation.summary import alarms, summarise
@@ -73,7 +72,7 @@ class Wishes:
     use_all: bool = False
     skip_bad_files: bool = False
     bins: tuple[str, tuple[float, ...]] = (AUTOMATIC, ())
-    by: tuple[Request, ...] = ()
+    by: tuple[SliceRequest, ...] = ()
     worst: int = 0
     importance: bool = False
     options: Options = field(default_factory=Options)

@@ -38,7 +38,7 @@ class Moments(Added):
 
 @dataclass(frozen=True)
 class ImportanceStatistics(Added):
-    """What is accumulated of the importance of features.
+    """Sums that the importance of features follows from.
 
     Attributes:
         events: Number of events.

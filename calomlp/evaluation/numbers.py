@@ -1,16 +1,20 @@
-"""The numbers of a report by name: ``stochastic``, ``resolution[10]``, ``sum.bias[10]``, ``ratio.sum[10]``."""
+"""Table of all numbers of a report, each by its name: ``stochastic``, ``resolution[10]``, ``sum.bias[10]``."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
+from itertools import combinations
 
 from calomlp.errors import UsageError, did_you_mean
-from calomlp.evaluation.absent import has_resolution, is_shown, why_no_fit, why_not_linear
+from calomlp.evaluation.bins import POINTS
 from calomlp.evaluation.estimators import MIN_SHOWN, why_absent
 from calomlp.evaluation.measurement import Measurement
 from calomlp.evaluation.report import Bin, Curve, Report
-from calomlp.evaluation.resolution import MIN_POINTS, MIN_POINTS_OF_LINE
+from calomlp.evaluation.resolution import MIN_POINTS, MIN_POINTS_OF_LINE, TERMS
 from calomlp.units import listed
 
 IN_BINS = (
@@ -33,14 +37,44 @@ OF_THE_REPORT = ("out_of_domain", "coverage", "coverage_2sigma", "pull_mean", "p
 """Numbers of the whole report."""
 
 LEGAL = (*IN_BINS, *OF_A_CURVE, *OF_THE_REPORT)
-"""All numbers, but for ratios."""
+"""All numbers that conditions may name, but for ratios."""
 
 RATIO = "ratio"
 """``ratio.sum[10]`` is the resolution of the first curve over that of the sum."""
 
-_LISTED = 20
+_LISTED, _NAMED = 20, 3
+_QUANTILES = 8  # bins that are proposed at most
 _NOWHERE = f"no bin inside the training range has {MIN_SHOWN} events"
 _NO_PAIRS = "no event has both energies"
+
+Value = Measurement | float
+
+
+class Line(StrEnum):
+    """Kinds of rows of the table."""
+
+    BIN = "bin"  # a curve in a bin of energy
+    FIT = "fit"  # fits of a curve, its linearity, the mean of its ratios
+    SLICE = "slice"  # a curve in a slice of another quantity
+    TREND = "trend"  # whether the curve depends on that
+    REPORT = "report"  # the whole report
+
+
+@dataclass(frozen=True)
+class Row:
+    """Numbers of one curve in one place.
+
+    Attributes:
+        line: What they are numbers of.
+        curve: Name of the curve; empty for the whole report.
+        place: Bin or slice by its ends; energies in GeV.
+        numbers: By name: with an error where there is one.
+    """
+
+    line: Line
+    curve: str
+    place: Mapping[str, str | float | None]
+    numbers: Mapping[str, Value]
 
 
 @dataclass(frozen=True)
@@ -50,6 +84,82 @@ class Number:
     name: str
     measured: Measurement | None  # without a value if it is absent
     why: str = ""  # why it is absent
+
+
+def table(report: Report) -> list[Row]:
+    """Return all numbers of a report."""
+    return [*_bins(report), *_fits(report), *_slices(report), Row(Line.REPORT, "", {}, _of_report(report))]
+
+
+def _bins(report: Report) -> Iterator[Row]:
+    ratios = {(found.curve, item.energy_low): item.ratio for found in report.comparisons for item in found.ratios}
+    for curve in report.curves:
+        for bin_ in curve.bins:
+            place = {"energy_low": bin_.energy_low, "energy_high": bin_.energy_high, "energy": bin_.energy}
+            ratio = ratios.get((curve.name, bin_.energy_low))
+            numbers: dict[str, Value] = {"events": bin_.events, "edge": int(bin_.edge), **bin_.estimates}
+            yield Row(Line.BIN, curve.name, place, {**numbers, **({RATIO: ratio} if ratio else {})})
+
+
+def _fits(report: Report) -> Iterator[Row]:
+    means = {item.curve: item.mean for item in report.comparisons if item.mean}
+    for curve in report.curves:
+        numbers: dict[str, Value] = {}
+        if fit := curve.fit:
+            numbers |= {"energy_low": fit.energy_min, "energy_high": fit.energy_max}
+            numbers |= {name: getattr(fit, name) for name in TERMS}
+            numbers |= {f"{name}_limit": limit for name, limit in fit.limits.items()}
+            for i, j in combinations(range(len(TERMS)), 2):
+                numbers[f"correlation_{TERMS[i]}_{TERMS[j]}"] = fit.correlation[i][j]
+            numbers |= {"chi2": fit.chi2, "ndf": fit.ndf, "chi2_per_ndf": fit.chi2 / max(fit.ndf, 1)}
+        if curve.linearity:
+            numbers |= {"linearity": curve.linearity.max, "linearity_rms": curve.linearity.rms}
+        if curve.line:
+            numbers |= {"slope": curve.line.slope, "offset": curve.line.offset}
+        if curve.name in means:
+            numbers[RATIO] = means[curve.name]
+        numbers |= {name: getattr(curve.unusual, name) for name in ("missing", "infinite", "not_positive")}
+        yield Row(Line.FIT, curve.name, {}, numbers)
+
+
+def _slices(report: Report) -> Iterator[Row]:
+    for dependence in report.dependences:
+        for slice_ in dependence.slices:
+            place = {"by": dependence.by, "low": slice_.low, "high": slice_.high, "value": slice_.value}
+            yield Row(Line.SLICE, dependence.curve, place, {"events": slice_.events, **slice_.estimates})
+        if trend := dependence.trend:
+            numbers = {name: getattr(trend, name) for name in ("slope", "ndf", "chi2", "p_value", "largest")}
+            yield Row(Line.TREND, dependence.curve, {"by": dependence.by}, numbers)
+
+
+def _of_report(report: Report) -> dict[str, Value]:
+    numbers: dict[str, Value] = {"out_of_domain": report.out_of_domain}
+    if (found := report.uncertainty) is not None:
+        numbers |= {"coverage": found.coverage[0], "coverage_2sigma": found.coverage[1]}
+        numbers |= {"sharpness": found.sharpness, "score": found.score}
+        pulls = {"pull_mean": "core_mean", "pull_width": "core_sigma"}
+        numbers |= {name: found.pull[part] for name, part in pulls.items() if part in found.pull}
+    return numbers
+
+
+def to_tsv(report: Report) -> str:
+    """Return the table as tab-separated values: a line for each row, empty cells where there is no number."""
+    cells = [{"line": str(row.line), "curve": row.curve, **dict(_cells(row))} for row in table(report)]
+    text = io.StringIO()
+    columns = list(dict.fromkeys(name for row in cells for name in row))
+    writer = csv.DictWriter(text, columns, restval="", delimiter="\t", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(cells)
+    return text.getvalue()
+
+
+def _cells(row: Row) -> Iterator[tuple[str, str]]:
+    for name, value in {**row.place, **row.numbers}.items():
+        if isinstance(value, Measurement):
+            yield name, f"{value.value:.9g}"
+            yield f"{name}_error", f"{value.error:.4g}"
+        elif value is not None:
+            yield name, f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def check_number(name: str, energy: str, where: str) -> None:
@@ -83,24 +193,30 @@ def find_numbers(report: Report, name: str, energy: str, where: str) -> list[Num
         UsageError: If no report of these curves, options and bins has it.
     """
     owner, _, quantity = name.rpartition(".")
-    if is_ratio(name):
-        return _ratios(report, name, energy, where)
-    if quantity in OF_THE_REPORT:
-        if quantity != "out_of_domain" and report.uncertainty is None:
-            raise UsageError(f"{where}: no uncertainties of single events are predicted, so there is no {quantity}")
-        return [Number(name, _of_report(report).get(quantity), "fewer than 100 events, or narrower than two fine bins")]
     names = [curve.name for curve in report.curves]
-    curve = report.curve(known_curve(owner, names, where)) if owner else report.curves[0]
-    if quantity in OF_A_CURVE:
-        why = (
-            why_not_linear(curve, report)
-            if quantity.startswith("linearity")
-            else why_no_fit(curve, report, MIN_POINTS_OF_LINE if quantity in ("slope", "offset") else MIN_POINTS)
-        )
-        return [Number(name, _of_curve(curve).get(quantity), why)]
-    if quantity.startswith("crystal_ball") and report.options.width != "crystal_ball":
+    if is_ratio(name):
+        owner, quantity = compared_curve(name, names[1:], where), RATIO
+    elif quantity in OF_THE_REPORT and quantity != "out_of_domain" and report.uncertainty is None:
+        raise UsageError(f"{where}: no uncertainties of single events are predicted, so there is no {quantity}")
+    elif quantity.startswith("crystal_ball") and report.options.width != "crystal_ball":
         raise UsageError(f"{where}: {quantity} is there with --width crystal_ball only")
-    return list(_in_bins(report, curve, name, energy, where))
+    curve = report.curve(known_curve(owner or names[0], names, where))
+    line = Line.REPORT if quantity in OF_THE_REPORT else Line.FIT if quantity in OF_A_CURVE else Line.BIN
+    of_curve = "" if line == Line.REPORT else curve.name
+    rows = [row for row in table(report) if row.line == line and row.curve == of_curve]
+    if line != Line.BIN:
+        value = rows[0].numbers.get(quantity)
+        return [Number(name, _measured(value), "" if value is not None else _why_absent(quantity, curve, report))]
+    numbers = []
+    for place in _places(report, energy, where):
+        value = rows[place].numbers.get(quantity)
+        why = "" if value is not None else _why_absent_in_bin(quantity, curve, place, report)
+        numbers.append(Number(f"{name}[{report.curves[0].bins[place].energy:.3g}]", _measured(value), why))
+    return numbers or [Number(name, None, _NOWHERE)]
+
+
+def _measured(value: Value | None) -> Measurement | None:
+    return value if value is None or isinstance(value, Measurement) else Measurement(value, 0)
 
 
 def is_ratio(name: str) -> bool:
@@ -135,50 +251,25 @@ def _is_energy(text: str) -> bool:
         return False
 
 
-def _in_bins(report: Report, curve: Curve, name: str, energy: str, where: str) -> Iterator[Number]:
-    quantity = name.rpartition(".")[2]
-    for place in _places(report, energy, where):
-        bin_ = curve.bins[place]
-        found = Measurement(bin_.events, 0) if quantity == "events" else bin_.estimates.get(quantity)
-        why = "" if found else why_absent(quantity, bin_.estimates, bin_.events, report.options)
-        yield Number(f"{name}[{bin_.energy:.3g}]", found, why)
-    if not energy and not _places(report, energy, where):
-        yield Number(name, None, _NOWHERE)
-
-
-def _ratios(report: Report, name: str, energy: str, where: str) -> list[Number]:
-    others = {comparison.curve: comparison for comparison in report.comparisons}
-    other = compared_curve(name, list(others), where)
-    ratios = {item.energy_low: item.ratio for item in others[other].ratios}
-    numbers = []
-    for place in _places(report, energy, where):
-        pair = [report.curves[0].bins[place], report.curve(other).bins[place]]
-        lacking = [bin_ for bin_ in pair if not (is_shown(bin_) and has_resolution(bin_))]
-        why = (
-            why_absent("resolution", lacking[0].estimates, lacking[0].events, report.options) if lacking else _NO_PAIRS
-        )
-        numbers.append(Number(f"{name}[{pair[0].energy:.3g}]", ratios.get(pair[0].energy_low), why))
-    return numbers or [Number(name, None, _NOWHERE)]
-
-
 def _places(report: Report, energy: str, where: str) -> list[int]:
-    """Return which bins a name speaks of, the same for all curves: that of an energy, or those inside with events.
+    """Return the places of bins, the same for all curves: of that at an energy, or of those inside with events.
 
     Raises:
         UsageError: If there is no bin at the energy.
     """
-    places = range(len(report.curves[0].bins))
+    bins = report.curves[0].bins
     if energy:
-        bins = report.curves[0].bins
-        found = [place for place in places if _holds(bins[place].edges, float(energy))]
+        found = [place for place, bin_ in enumerate(bins) if _holds(bin_.edges, float(energy))]
         if not found:
-            raise UsageError(f"{where}: there is no bin at {energy} GeV, {_there(bins)}")
+            ends = [dict.fromkeys((f"{item.energy_low:.4g}", f"{item.energy_high:.4g}")) for item in bins]
+            there = f"there are {listed([' to '.join(end) for end in ends], _LISTED)} GeV"
+            raise UsageError(f"{where}: there is no bin at {energy} GeV, {there if bins else 'and there is no other'}")
         return found
-    columns = [[curve.bins[place] for curve in report.curves] for place in places]
+    columns = zip(*(curve.bins for curve in report.curves), strict=True)
     return [
         place
-        for place, bins in zip(places, columns, strict=True)
-        if max(bin_.events for bin_ in bins) >= MIN_SHOWN and not any(bin_.edge for bin_ in bins)
+        for place, column in enumerate(columns)
+        if max(bin_.events for bin_ in column) >= MIN_SHOWN and not any(bin_.edge for bin_ in column)
     ]
 
 
@@ -187,31 +278,53 @@ def _holds(edges: tuple[float, float], energy: float) -> bool:
     return low <= energy < high or (low == high and abs(energy / low - 1) < 1e-6)
 
 
-def _there(bins: Sequence[Bin]) -> str:
-    """Say which bins there are [GeV]."""
-    ends = [dict.fromkeys((f"{item.energy_low:.4g}", f"{item.energy_high:.4g}")) for item in bins]
-    return f"there are {listed([' to '.join(end) for end in ends], _LISTED)} GeV" if bins else "and there is no other"
+def _why_absent(quantity: str, curve: Curve, report: Report) -> str:
+    if quantity in OF_THE_REPORT:
+        return "fewer than 100 events, or narrower than two fine bins"
+    negative = [f"{bin_.energy:.3g}" for bin_ in curve.bins if bin_.shown and bin_.negative]
+    if quantity.startswith("linearity") and negative:
+        return f"the mean response is not above zero at {listed(negative, _NAMED)} GeV"
+    needed = {"linearity": 2, "linearity_rms": 2, "slope": MIN_POINTS_OF_LINE, "offset": MIN_POINTS_OF_LINE}
+    return why_no_fit(curve, report, needed.get(quantity, MIN_POINTS))
 
 
-def _of_curve(curve: Curve) -> dict[str, Measurement]:
-    found = {name: Measurement(getattr(curve.unusual, name), 0) for name in ("missing", "infinite", "not_positive")}
-    if curve.fit:
-        found |= {name: getattr(curve.fit, name) for name in ("stochastic", "noise", "constant")}
-        found["chi2_per_ndf"] = Measurement(curve.fit.chi2 / max(curve.fit.ndf, 1), 0)
-    if curve.linearity:
-        found["linearity"] = Measurement(curve.linearity.max, 0)
-        found["linearity_rms"] = Measurement(curve.linearity.rms, 0)
-    if curve.line:
-        found |= {"slope": curve.line.slope, "offset": curve.line.offset}
-    return found
+def _why_absent_in_bin(quantity: str, curve: Curve, place: int, report: Report) -> str:
+    if quantity == RATIO:
+        pair = (report.curves[0].bins[place], curve.bins[place])
+        lacking = [bin_ for bin_ in pair if not (bin_.shown and bin_.resolution)]
+        return _why_no_estimate("resolution", lacking[0], report) if lacking else _NO_PAIRS
+    return _why_no_estimate(quantity, curve.bins[place], report)
 
 
-def _of_report(report: Report) -> dict[str, Measurement]:
-    found = {"out_of_domain": Measurement(report.out_of_domain, 0)}
-    if (given := report.uncertainty) is not None:
-        found |= {"coverage": given.coverage[0], "coverage_2sigma": given.coverage[1]}
-        found |= {"sharpness": Measurement(given.sharpness, 0), "score": Measurement(given.score, 0)}
-        for name, part in (("pull_mean", "core_mean"), ("pull_width", "core_sigma")):
-            if part in given.pull:
-                found[name] = given.pull[part]
-    return found
+def _why_no_estimate(quantity: str, bin_: Bin, report: Report) -> str:
+    return why_absent(quantity, bin_.estimates, bin_.events, report.options)
+
+
+def why_no_fit(curve: Curve, report: Report, needed: int = MIN_POINTS) -> str:
+    """Say why there is no fit of a curve that needs so many bins, and what would give one."""
+    shown = [bin_ for bin_ in curve.bins if bin_.shown]
+    edge = [] if report.options.edges else [bin_ for bin_ in shown if bin_.edge and bin_.resolution]
+    usable = [bin_ for bin_ in report.fitted(curve) if bin_.resolution]
+    reasons = {
+        f"with fewer than {MIN_SHOWN} events": len(curve.bins) - len(shown),
+        "without a resolution": len(shown) - len(usable) - len(edge),
+        "at an edge of the training range": len(edge),
+    }
+    lost = "".join(f", {number} {reason}" for reason, number in reasons.items() if number)
+    remedy, possible = "", min(_QUANTILES, sum(bin_.events for bin_ in curve.bins) // MIN_SHOWN)
+    if len(usable) + len(edge) >= needed:
+        remedy = "; --fit-edges takes those at an edge too"
+    elif report.bins.kind != POINTS and possible >= needed:
+        remedy = f"; bins with as many events each may give more: --bins quantiles:{possible}"
+    kind = "energies" if report.bins.kind == POINTS else "bins of energy"
+    return f"{len(usable)} of {len(curve.bins)} {kind} can be fitted, {needed} are needed{lost}{remedy}"
+
+
+def absences(curve: Curve, report: Report) -> Iterator[str]:
+    """Say in which bins with events enough there is no resolution, and why: they are in no fit and no mean ratio."""
+    reasons: dict[str, list[str]] = {}
+    for bin_ in curve.bins:
+        if bin_.shown and "resolution" not in bin_.estimates:
+            reasons.setdefault(_why_no_estimate("resolution", bin_, report), []).append(f"{bin_.energy:.3g}")
+    for why, energies in reasons.items():
+        yield f"{curve.label}: no resolution at {listed(energies, _NAMED)} GeV: {why}"

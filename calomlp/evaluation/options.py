@@ -1,4 +1,4 @@
-"""What can be chosen in an evaluation, for help texts: importing this costs nothing."""
+"""Options of an evaluation; importing them needs no library."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Width:
-    """How a resolution is measured: by which width, relative to which location."""
+    """A width and the location that it is relative to."""
 
     width: str  # name of the estimator of the width
     location: str  # name of that of the location
@@ -36,3 +36,26 @@ QUADRATURE, LINEAR = SUMS = ("quadrature", "linear")
 
 TRAINING, SIMULATION = "training", "simulation"
 """Where the settings of a report come from."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of the numbers that are derived from histograms.
+
+    Attributes:
+        width: One of :data:`WIDTHS`: what ``resolution`` and ``bias`` stand for in fits, ratios and tables.
+        core_sigmas: Half width of the window of the Gaussian core, in its sigma.
+        relative_to: One of :data:`RELATIVE_TO`.
+        sum: How the terms of the resolution are added up, one of :data:`SUMS`.
+        noise: The noise term [GeV], where it is known from elsewhere and not fitted.
+        edges: Whether bins at an edge of the training range are fitted too.
+        seed: Of the bootstrap.
+    """
+
+    width: str = "core"
+    core_sigmas: float = 2.0
+    relative_to: str = MEAN
+    sum: str = QUADRATURE
+    noise: float | None = None
+    edges: bool = False
+    seed: int = 1

@@ -1,4 +1,4 @@
-"""The report: every number with its error, what they come from, and how they were made."""
+"""The report: numbers with errors, the histograms behind them, and their origin; as JSON."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +14,15 @@ import jsonschema
 import numpy as np
 
 from calomlp.data.sources import FileRecord
-from calomlp.documents import from_document, to_document
+from calomlp.documents import from_document, schema_of, to_document
 from calomlp.errors import ArtefactError, InputError
 from calomlp.evaluation.bins import EnergyBins
-from calomlp.evaluation.estimators import Options
+from calomlp.evaluation.estimators import MIN_QUOTED, MIN_SHOWN, is_above_zero
 from calomlp.evaluation.histogram import Histogram
 from calomlp.evaluation.importance import Importance
 from calomlp.evaluation.measurement import Measurement
 from calomlp.evaluation.migration import OLD_SCHEMA, migrated
+from calomlp.evaluation.options import MEAN, QUADRATURE, WIDTHS, Options
 from calomlp.evaluation.resolution import ResolutionFit, ResponseFit
 from calomlp.evaluation.response import Unusual
 from calomlp.evaluation.slices import Dependence
@@ -33,6 +33,15 @@ from calomlp.model.spread import Spread
 
 REPORT_SCHEMA = "calomlp.report/2"
 _LONGEST_MESSAGE = 200
+
+REGRESSOR, ANCHOR, SUM, COMPENSATED = "regressor", "anchor", "sum", "compensated"
+LABELS = {
+    REGRESSOR: "MLP regressor",
+    ANCHOR: "linear anchor",
+    SUM: "calibrated sum",
+    COMPENSATED: "software compensation",
+}
+"""Names of the curves of a model, and what figures and tables call them."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +74,37 @@ class Bin:
         """Lower and upper edge [GeV]."""
         return self.energy_low, self.energy_high
 
+    @property
+    def shown(self) -> bool:
+        """Whether there are events enough for figures, fits and averages."""
+        return bool(self.estimates) and self.events >= MIN_SHOWN
+
+    @property
+    def thin(self) -> bool:
+        """Whether there are estimates, but of too few events to quote a resolution."""
+        return bool(self.estimates) and self.events < MIN_QUOTED
+
+    @property
+    def resolution(self) -> Measurement | None:
+        """The resolution, if there is one with an error."""
+        resolution = self.estimates.get("resolution")
+        return resolution if resolution is not None and resolution.error > 0 else None
+
+    @property
+    def response(self) -> Measurement | None:
+        """The mean response, by the location that goes with the resolution, if it is known."""
+        bias = self.estimates.get("bias")
+        return Measurement(1 + bias.value, bias.error) if bias else None
+
+    @property
+    def negative(self) -> bool:
+        """Whether the mean response is known and not above zero."""
+        return self.response is not None and not is_above_zero(self.response)
+
 
 @dataclass(frozen=True)
 class Linearity:
-    """How far the response is from being constant.
+    """Deviation of the response from a constant.
 
     Attributes:
         response: Mean of the responses of all bins that are fitted.
@@ -102,6 +138,11 @@ class Curve:
     linearity: Linearity | None
     line: ResponseFit | None
     unusual: Unusual
+
+    @property
+    def title(self) -> str:
+        """The curve in a sentence: ``the linear anchor``, or the name that the user gave it in quotation marks."""
+        return f"the {self.label}" if self.name in LABELS else f"‘{self.label}’"
 
 
 @dataclass(frozen=True)
@@ -140,7 +181,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Context:
-    """Where the numbers come from.
+    """Origin of the numbers: files, model, settings, versions.
 
     Attributes:
         files: What was evaluated.
@@ -210,13 +251,35 @@ class Report:
         found: list[dict[str, float]] = self.context.training.get("history", [])
         return found
 
+    def fitted(self, curve: Curve) -> list[Bin]:
+        """Return the bins of a curve that its fits may use: with events enough, and not at an edge unless asked for."""
+        return [bin_ for bin_ in curve.bins if bin_.shown and (self.options.edges or not bin_.edge)]
+
     def curve(self, name: str) -> Curve:
         """Return a curve by its name."""
         return next(curve for curve in self.curves if curve.name == name)
 
+    @property
+    def width_name(self) -> str:
+        """The resolution in symbols: ``σ/μ``, ``RMS90/mean90``, or over the true energy ``σ/E``."""
+        chosen = WIDTHS[self.options.width]
+        return f"{chosen.symbol}/{chosen.centre if self.options.relative_to == MEAN else 'E'}"
+
+    @property
+    def formula(self) -> str:
+        """The formula that is fitted to the resolution."""
+        return f" {'⊕' if self.options.sum == QUADRATURE else '+'} ".join(("a/√E", "n/E", "c"))
+
     def document(self) -> dict[str, Any]:
         """Return the report for JSON."""
         return {"schema": REPORT_SCHEMA, **to_document(self)}
+
+    def brief(self) -> dict[str, Any]:
+        """Return the report for JSON without what makes it long: the histograms, and the history of the training."""
+        document = self.document()
+        del document["statistics"]
+        document["context"]["training"].pop("history", None)
+        return {**document, "events": self.events}
 
     def to_json(self) -> str:
         """Write the report as JSON, validated against the schema that is shipped with the package."""
@@ -227,10 +290,11 @@ class Report:
 
 @cache
 def report_schema() -> dict[str, Any]:
-    """Return the JSON Schema of a report."""
-    text = resources.files("calomlp.evaluation").joinpath("report.schema.json").read_text(encoding="utf-8")
-    schema: dict[str, Any] = json.loads(text)
-    return schema
+    """Return the JSON Schema of a report, made from its types."""
+    schema = schema_of(Report)
+    schema["properties"] = {"schema": {"const": REPORT_SCHEMA}, **schema["properties"]}
+    schema["required"] = ["schema", *schema["required"]]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "calomlp report", **schema}
 
 
 @cache

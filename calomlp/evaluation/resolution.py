@@ -11,9 +11,8 @@ from iminuit import Minuit
 from iminuit.cost import LeastSquares
 from numpy.typing import NDArray
 
-from calomlp.evaluation.estimators import Options
 from calomlp.evaluation.measurement import Measurement
-from calomlp.evaluation.names import LINEAR, QUADRATURE
+from calomlp.evaluation.options import LINEAR, QUADRATURE, Options
 from calomlp.model.spread import non_negative_least_squares
 
 MIN_POINTS = 4
@@ -43,7 +42,7 @@ class ResolutionFit:
     """Terms of the resolution.
 
     Attributes:
-        sum: One of :data:`~calomlp.evaluation.names.SUMS`.
+        sum: One of :data:`~calomlp.evaluation.options.SUMS`.
         stochastic: a [sqrt(GeV)].
         noise: n [GeV]; with an error of zero if it was given.
         constant: c.

@@ -22,7 +22,7 @@ MAX_ENERGY = 1e30
 
 @dataclass(frozen=True)
 class Added:
-    """What adds up field by field, but for those that are the same in all parts."""
+    """Base of statistics that add up field by field, except fields that are the same in all parts."""
 
     same: ClassVar[frozenset[str]] = frozenset()
 
@@ -56,7 +56,7 @@ class Unusual(Added):
 
 @dataclass(frozen=True)
 class BinContent(Added):
-    """What is known of some events.
+    """Histograms of the response in one bin.
 
     Attributes:
         events: Number of events.

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from calomlp.errors import UsageError, did_you_mean
-from calomlp.evaluation.names import SIMULATION
 from calomlp.evaluation.numbers import Number, check_number, find_numbers
+from calomlp.evaluation.options import SIMULATION
 from calomlp.evaluation.report import Report
 from calomlp.units import UNITS, listed, parse_quantity
 

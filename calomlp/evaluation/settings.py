@@ -7,7 +7,7 @@ from typing import Any
 from calomlp.data.origin import read_origin
 from calomlp.data.sources import Source
 from calomlp.documents import to_document
-from calomlp.evaluation.names import SIMULATION, TRAINING
+from calomlp.evaluation.options import SIMULATION, TRAINING
 from calomlp.model.file import Model
 
 _CHOSEN = ("epochs", "parameters", "batch_size", "learning_rate", "schedule")

@@ -1,20 +1,25 @@
-"""The response in slices of any quantity: does it depend on the particle, the shower's start, the domain?"""
+"""Response in slices of any quantity, such as the particle or the start of the shower, and a test of its trend."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from calomlp.errors import InputError
-from calomlp.evaluation.estimators import Options, estimate_all
+from calomlp.errors import InputError, UsageError
+from calomlp.evaluation.estimators import estimate_all
 from calomlp.evaluation.measurement import Measurement
+from calomlp.evaluation.options import Options
 from calomlp.evaluation.response import Accumulator, Added
 from calomlp.units import listed
+
+if TYPE_CHECKING:
+    from calomlp.data.expressions import Expression
 
 MAX_SLICES = 100
 
@@ -25,9 +30,14 @@ _CHANCE, _CERTAIN = 0.05, 1e-3
 """Probabilities of a constant response above which nothing is seen, and below which something is."""
 
 
+_DISTINCT = 20  # whole numbers up to so many are slices of their own
+_DEFAULT = 10
+_NUMBERS = re.compile(r":(?P<numbers>[-+.0-9eE]+(,[-+.0-9eE]+)*)$")
+
+
 @dataclass(frozen=True)
 class Slicing:
-    """How events are sliced by a quantity.
+    """Slices of events by a quantity.
 
     Attributes:
         text: The quantity.
@@ -53,8 +63,65 @@ class Slicing:
 
 
 @dataclass(frozen=True)
+class SliceRequest:
+    """A quantity that the events are to be sliced by."""
+
+    expression: Expression  # the quantity, one number of each event
+    number: int = 0  # how many slices with about as many events each; 0 if that is to be found out
+    edges: tuple[float, ...] = ()  # edges of the slices, where they are given
+
+    @classmethod
+    def parse(cls, text: str) -> SliceRequest:
+        """Read ``pdg_id``, ``shower_start:10`` or ``true_x:-5,0,5``.
+
+        Raises:
+            UsageError: If this is not an expression with a number of slices or their edges in ascending order.
+        """
+        from calomlp.data.expressions import Expression  # noqa: PLC0415 - a report that is drawn does without
+
+        match = _NUMBERS.search(text)
+        expression = Expression.parse(text[: match.start()] if match else text)
+        if not expression.branches:
+            raise UsageError(f"--by {text!r} reads no branch: it must depend on the event")
+        if match is None:
+            return cls(expression)
+        numbers = match["numbers"]
+        if numbers.isdecimal() and 1 < int(numbers) <= MAX_SLICES:
+            return cls(expression, int(numbers))
+        try:
+            edges = tuple(map(float, numbers.split(",")))
+        except ValueError:
+            edges = (math.nan,)
+        if "," not in numbers or not np.isfinite(edges).all() or not (np.diff(edges) > 0).all():
+            raise UsageError(
+                f"--by {text!r}: after the colon stands a number of slices from 2 to {MAX_SLICES}, or edges in "
+                "ascending order"
+            )
+        return cls(expression, edges=edges)
+
+    def slicing(self, values: NDArray[np.float64]) -> Slicing:
+        """Decide on the slices.
+
+        Args:
+            values: Of the first events, shape [events].
+
+        Raises:
+            InputError: If none of them is a number.
+        """
+        if self.edges:
+            return Slicing(self.expression.text, self.edges)
+        finite = values[np.isfinite(values)]
+        if not len(finite):
+            raise InputError(f"--by {self.expression.text!r} is not a number in any of the first {len(values)} events")
+        if not self.number and (finite == np.rint(finite)).all() and len(np.unique(finite)) <= _DISTINCT:
+            return Slicing(self.expression.text)
+        shares = np.linspace(0, 1, (self.number or _DEFAULT) + 1)[1:-1]
+        return Slicing(self.expression.text, tuple(float(f"{edge:.4g}") for edge in np.quantile(finite, shares)))
+
+
+@dataclass(frozen=True)
 class SliceStatistics(Added):
-    """What is accumulated in slices.
+    """Histograms of the response in slices.
 
     Attributes:
         slicing: The slices.
@@ -142,7 +209,7 @@ class Trend:
 
 @dataclass(frozen=True)
 class Dependence:
-    """How the response of a curve depends on a quantity.
+    """Response of a curve in slices of a quantity.
 
     Attributes:
         by: The quantity.

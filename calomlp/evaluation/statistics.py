@@ -1,4 +1,4 @@
-"""All that is accumulated of events: it adds up, and every number of a report follows from it."""
+"""Statistics of the events: they add up, and every number of a report follows from them."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Worst:
 
 @dataclass(frozen=True)
 class Statistics(Added):
-    """What is accumulated of events.
+    """Statistics of the events.
 
     Attributes:
         bins: Bins of the true energy, the finest ones.

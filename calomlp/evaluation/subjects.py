@@ -1,4 +1,4 @@
-"""What can be evaluated: models, and energies that somebody else has measured."""
+"""Subjects of an evaluation: models, and expressions for energies that somebody else has measured."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from calomlp.data.sample import Chunk
 from calomlp.data.sources import FileRecord, Source, is_url
 from calomlp.data.split import Side
 from calomlp.errors import InputError, UsageError
-from calomlp.evaluation.summary import ANCHOR, COMPENSATED, LABELS, REGRESSOR, SUM
+from calomlp.evaluation.report import ANCHOR, COMPENSATED, LABELS, REGRESSOR, SUM
 from calomlp.model.file import Model
 from calomlp.streams import STDIN
 
@@ -63,7 +63,7 @@ class Trained:
 
     @property
     def labels(self) -> dict[str, str]:
-        """What its curves are called in figures and tables, by their names."""
+        """Labels of its curves in figures and tables, by their names."""
         if not self.main:
             return {self.name: self.name}
         hits = self.model.regressor.compensation is not None
@@ -106,7 +106,7 @@ class Expressed:
 
     @property
     def labels(self) -> dict[str, str]:
-        """What its curve is called in figures and tables, by its name."""
+        """Label of its curve in figures and tables, by its name."""
         return {self.name: self.energy.text if self.name == _ESTIMATE else self.name}
 
     def branches(self, _: str) -> frozenset[str]:

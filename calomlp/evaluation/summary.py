@@ -1,4 +1,4 @@
-"""From what was accumulated to a report: estimators, fits, comparisons, flags, and what the reader should know."""
+"""A report from statistics: estimators, fits, comparisons, flags, and notes."""
 
 from __future__ import annotations
 
@@ -11,19 +11,13 @@ from typing import Any
 import numpy as np
 
 from calomlp.errors import ArtefactError, InputError
-from calomlp.evaluation.absent import absences, has_resolution, is_negative, is_shown, response_of, why_no_fit
 from calomlp.evaluation.bins import EnergyBins
-from calomlp.evaluation.estimators import (
-    MIN_QUOTED,
-    MIN_SHOWN,
-    Options,
-    estimate_all,
-    is_above_zero,
-    resolution_ratio,
-)
+from calomlp.evaluation.estimators import MIN_QUOTED, MIN_SHOWN, estimate_all, is_above_zero, resolution_ratio
 from calomlp.evaluation.histogram import Histogram
 from calomlp.evaluation.importance import importances
 from calomlp.evaluation.measurement import Measurement
+from calomlp.evaluation.numbers import absences, why_no_fit
+from calomlp.evaluation.options import Options
 from calomlp.evaluation.report import Bin, Comparison, Context, Curve, Linearity, Ratio, Report
 from calomlp.evaluation.resolution import fit_resolution, fit_response
 from calomlp.evaluation.response import Accumulator, Unusual, grouped
@@ -31,15 +25,6 @@ from calomlp.evaluation.slices import dependences, describe
 from calomlp.evaluation.statistics import IN_DOMAIN, Statistics
 from calomlp.evaluation.uncertainty import judge
 from calomlp.provenance import provenance
-
-REGRESSOR, ANCHOR, SUM, COMPENSATED = "regressor", "anchor", "sum", "compensated"
-LABELS = {
-    REGRESSOR: "MLP regressor",
-    ANCHOR: "linear anchor",
-    SUM: "calibrated sum",
-    COMPENSATED: "software compensation",
-}
-"""Names of the curves of a model, and what figures and tables call them."""
 
 ORACLE = "oracle"
 """A curve of this name knows more than a detector can, and nothing should be much better."""
@@ -172,19 +157,23 @@ def _curve(
         edge = name in statistics.models and _at_edge(low, high, context)
         found.append(Bin(key, low, high, energy, histogram.events, edge, estimate_all(histogram, options), histogram))
     found = _with_slopes(found)
-    inner = [bin_ for bin_ in found if is_shown(bin_) and (options.edges or not bin_.edge)]
-    usable = [bin_ for bin_ in inner if has_resolution(bin_)]
-    located = [(bin_.energy, at) for bin_ in inner if (at := response_of(bin_)) and is_above_zero(at) and at.error > 0]
-    energies, measured = [energy for energy, _ in located], [at for _, at in located]
+    inner = [bin_ for bin_ in found if bin_.shown and (options.edges or not bin_.edge)]
+    usable = [(bin_.energy, at) for bin_ in inner if (at := bin_.resolution)]
+    located = [(bin_.energy, at) for bin_ in inner if (at := bin_.response) and is_above_zero(at) and at.error > 0]
     return Curve(
         name,
         statistics.labels[name],
         tuple(found),
-        fit_resolution([bin_.energy for bin_ in usable], [bin_.estimates["resolution"] for bin_ in usable], options),
-        None if any(map(is_negative, inner)) else _linearity(measured),
-        fit_response(energies, measured),
+        fit_resolution(*_apart(usable), options),
+        None if any(bin_.negative for bin_ in inner) else _linearity(_apart(located)[1]),
+        fit_response(*_apart(located)),
         statistics.unusual.get(name, Unusual()),
     )
+
+
+def _apart(points: Sequence[tuple[float, Measurement]]) -> tuple[list[float], list[Measurement]]:
+    """Return energies and what was measured there."""
+    return [energy for energy, _ in points], [at for _, at in points]
 
 
 def _with_slopes(bins: list[Bin]) -> list[Bin]:
@@ -245,7 +234,7 @@ def _comparison(first: Curve, other: Curve, responses: Accumulator, options: Opt
     ratios = []
     for one, two in zip(first.bins, other.bins, strict=True):
         joint = responses.content[one.key].joints.get(other.name)
-        if joint is None or not all(is_shown(bin_) and has_resolution(bin_) for bin_ in (one, two)):
+        if joint is None or not all(bin_.shown and bin_.resolution for bin_ in (one, two)):
             continue
         value = one.estimates["resolution"].value / two.estimates["resolution"].value
         together = resolution_ratio(joint, options)
@@ -293,7 +282,7 @@ def _notes(report: Report) -> Iterator[str]:
     yield from _few(report.curves[0].bins)
     fits: dict[str, list[str]] = {}
     for curve in report.curves:
-        yield from absences(curve, options)
+        yield from absences(curve, report)
         note = curve.fit.note if curve.fit else f"no fit of the resolution: {why_no_fit(curve, report)}"
         if note:
             fits.setdefault(note, []).append(curve.label)

@@ -1,4 +1,4 @@
-"""Predicted uncertainties of single events: do they say what they promise?"""
+"""Predicted uncertainties of single events: coverage, pulls, probability integral transform, scores, reliability."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calomlp.evaluation.bins import EnergyBins
-from calomlp.evaluation.estimators import Options, estimate_all, resolution_in
+from calomlp.evaluation.estimators import estimate_all, resolution_in
 from calomlp.evaluation.histogram import Histogram, Joint
 from calomlp.evaluation.measurement import Measurement
+from calomlp.evaluation.options import Options
 from calomlp.evaluation.response import MAX_ENERGY, Added, joints
 from calomlp.evaluation.widths import ONE_SIGMA
 
@@ -29,7 +30,7 @@ PULL_SHIFT = 8.0
 
 @dataclass(frozen=True)
 class UncertaintyStatistics(Added):
-    """What is accumulated of predicted uncertainties; all of it adds up.
+    """Statistics of predicted uncertainties.
 
     Attributes:
         pulls: Histogram of (E_reco - E_true)/sigma, plus eight: fine bins around zero would be many.
@@ -131,7 +132,7 @@ class Dropped:
 
 @dataclass(frozen=True)
 class Uncertainty:
-    """What predicted uncertainties are worth.
+    """Coverage, pulls and scores of predicted uncertainties.
 
     Attributes:
         events: Events with one.
@@ -161,7 +162,7 @@ class Uncertainty:
 
 
 def judge(statistics: UncertaintyStatistics, bins: EnergyBins, options: Options) -> Uncertainty | None:
-    """Return what predicted uncertainties are worth; ``None`` if no event has one.
+    """Return coverage, pulls and scores of predicted uncertainties; ``None`` if no event has one.
 
     The score is that of T. Gneiting & A. E. Raftery, J. Am. Stat. Assoc. 102 (2007) 359, eq. 21.
     """

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from calomlp.evaluation.absent import is_shown
-from calomlp.evaluation.measurement import Measurement
+from calomlp.evaluation.measurement import PERCENT, Measurement
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,11 +16,6 @@ if TYPE_CHECKING:
 
     from calomlp.evaluation.report import Bin, Curve, Ratio
     from calomlp.evaluation.showers import ShowerProfiles
-
-PERCENT = 100.0
-
-BANDS = (1.0, 2.0)
-"""Deviations of the response [%] that are asked of electromagnetic and of hadronic calorimeters."""
 
 _SHOWN = 0.98
 _SHORTEST_RADIUS = 2.0
@@ -72,7 +66,7 @@ def estimate_points(curve: Curve, name: str, scale: float = 1.0) -> Points:
     """Return an estimator of all bins that have it and events enough to be shown, times a factor."""
     bins = _shown(curve, name)
     found = (bin_.estimates[name] for bin_ in bins)
-    return Points.of(bins, [Measurement(scale * item.value, scale * item.error) for item in found])
+    return Points.of(bins, [item * scale for item in found])
 
 
 def estimate_events(curve: Curve, name: str) -> NDArray[np.float64]:
@@ -81,7 +75,7 @@ def estimate_events(curve: Curve, name: str) -> NDArray[np.float64]:
 
 
 def _shown(curve: Curve, name: str) -> list[Bin]:
-    return [bin_ for bin_ in curve.bins if is_shown(bin_) and name in bin_.estimates]
+    return [bin_ for bin_ in curve.bins if bin_.shown and name in bin_.estimates]
 
 
 def resolution_points(curve: Curve) -> Points:

@@ -1,9 +1,11 @@
-"""Charts as files: the same figure with the same metadata has the same bytes."""
+"""Charts as files, and as pictures inside a page: the same figure with the same metadata has the same bytes."""
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,6 +15,9 @@ from matplotlib.figure import Figure
 from calomlp.plotting import paper
 from calomlp.plotting.chart import Chart
 from calomlp.plotting.style import style
+
+MAX_SVG = 400_000
+"""A figure that takes more bytes as SVG, because it has thousands of points, is shown as pixels."""
 
 # matplotlib calls the same thing by different names in different formats, and stamps the date unless told not to
 _NAMES = {
@@ -25,12 +30,41 @@ _DATES: dict[str, dict[str, None]] = {"pdf": {"CreationDate": None}, "svg": {"Da
 
 @dataclass(frozen=True)
 class Style:
-    """How figures look."""
+    """Style of figures."""
 
     name: str = "calomlp"  # of the style
     size: str = "column"  # of the canvas
     experiment: str = "calomlp"  # name and status, written first
     dpi: int = 300  # dots per inch of pictures in pixels
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure that is ready to be shown in a page."""
+
+    name: str  # of its kind
+    title: str  # its caption
+    image: bytes  # as matplotlib writes it: SVG or PNG
+    alt: str  # what it shows, for those who cannot see it
+    wide: bool = False  # whether it is as wide as two others
+
+    @property
+    def source(self) -> str:
+        """The image as a URL that holds it."""
+        kind = "png" if self.image.startswith(b"\x89PNG") else "svg+xml"
+        return f"data:image/{kind};base64,{base64.b64encode(self.image).decode('ascii')}"
+
+
+def picture(chart: Chart, look: Style | None = None) -> Picture:
+    """Draw a chart as SVG, or as PNG if that would be too long."""
+    look = look or Style()
+    figure = paper.draw(chart, look=look.name, size=look.size, experiment=look.experiment)
+    for file_format in ("svg", "png"):
+        stream = BytesIO()
+        write_figures([figure], stream, file_format, {}, look=look.name)
+        if len(stream.getvalue()) <= MAX_SVG:
+            break
+    return Picture(chart.name, chart.caption, stream.getvalue(), chart.describe(), chart.wide)
 
 
 def write(charts: Sequence[Chart], path: Path, file_format: str, look: Style, metadata: Mapping[str, str]) -> None:

@@ -72,7 +72,7 @@ _SIZES = {
 
 @dataclass(frozen=True)
 class Canvas:
-    """How large a figure is."""
+    """Size of a figure."""
 
     narrow: float  # width [inch] of a figure
     wide: float  # width [inch] of a figure that needs more room

@@ -1,4 +1,4 @@
-"""What is drawn: reports, models, searches for a learning rate and data sets, each with the charts that it has."""
+"""Subjects of figures: reports, models, searches for a learning rate, data sets; each with its charts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from calomlp.evaluation.report import Report
     from calomlp.evaluation.showers import ShowerProfiles
     from calomlp.plotting.chart import Chart
-    from calomlp.plotting.picture import Picture
+    from calomlp.plotting.save import Picture
     from calomlp.plotting.view import View
 
 REPORT_CHARTS: dict[str, Callable[[View], Chart]] = {
@@ -56,7 +56,7 @@ SHOWER_CHARTS: dict[str, Callable[[ShowerProfiles], Chart]] = {
 
 @dataclass(frozen=True)
 class Subject:
-    """What is drawn.
+    """A subject of figures and its charts.
 
     Attributes:
         what: What it is.
@@ -197,9 +197,9 @@ def of_showers(
 
 
 def _page(report: Report, label: str, pictures: Sequence[Picture]) -> str:
-    from calomlp.plotting.html import html_report  # noqa: PLC0415 - it needs matplotlib, and a terminal does not
+    from calomlp.plotting.render import to_html  # noqa: PLC0415 - it needs matplotlib, and a terminal does not
 
-    return html_report(report, label, pictures)
+    return to_html(report, label, pictures)
 
 
 def _of_profiles(builder: Callable[[ShowerProfiles], Chart], profiles: Callable[[], ShowerProfiles]) -> Chart:

@@ -1,4 +1,4 @@
-"""Which curves of which reports are drawn, what they are called and how they look."""
+"""The curves of reports that are drawn, published curves beside them, and what users call them."""
 
 from __future__ import annotations
 
@@ -6,16 +6,94 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from calomlp.errors import UsageError, did_you_mean
-from calomlp.evaluation.absent import has_resolution
-from calomlp.evaluation.measurement import Measurement
+from calomlp.evaluation.measurement import Measurement, count
 from calomlp.evaluation.report import Bin, Curve, Ratio, Report
-from calomlp.plotting.chart import NothingToDraw, literal
-from calomlp.plotting.look import Look, cycle, looks
+from calomlp.plotting.chart import Look, NothingToDraw, cycle, literal, looks
 from calomlp.plotting.points import Points
-from calomlp.plotting.quantity import count
-from calomlp.plotting.references import Reference
-from calomlp.plotting.report_tables import width_name
+
+
+def parse_labels(labels: Sequence[str], names: Sequence[str], what: str) -> dict[str, str]:
+    """Return what users call things, by their name.
+
+    Args:
+        labels: As users write them, ``regressor=Deep network``.
+        names: What there is.
+        what: What these are.
+
+    Raises:
+        UsageError: If a label has another form, or there is no such name.
+    """
+    wanted: dict[str, str] = {}
+    for text in labels:
+        name, _, label = (part.strip() for part in text.partition("="))
+        if not label:
+            raise UsageError(f"--label {text!r} is not of the form NAME=LABEL, such as 'regressor=Deep network'")
+        if name not in names:
+            raise UsageError(f"--label {text!r}: no {what} {name!r}: {did_you_mean(name, names)}")
+        if label in wanted.values():
+            raise UsageError(f"--label {text!r}: {label!r} is the label of another one already")
+        wanted[name] = label
+    return wanted
+
+
+FORM = "LABEL=a,n,c"
+"""How a reference is written."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A published resolution, sigma/E = a/sqrt(E) (+) n/E (+) c."""
+
+    label: str  # what the legend calls it
+    stochastic: float  # a [% sqrt(GeV)]
+    noise: float  # n [GeV]
+    constant: float  # c [%]
+
+    @classmethod
+    def parse(cls, text: str) -> Reference:
+        """Read ``CALICE SiW ECAL=16.6,0,1.1``.
+
+        Raises:
+            UsageError: If the text has another form, or a term is negative or not finite, or all are zero.
+        """
+        label, _, written = text.rpartition("=")
+        try:
+            a, n, c = (float(term) for term in written.split(","))
+        except ValueError:
+            a = n = c = math.nan
+        if not label.strip() or not (math.isfinite(a + n + c) and min(a, n, c) >= 0 and max(a, n, c) > 0):
+            raise UsageError(
+                f"reference {text!r} is not of the form {FORM} with a in %, n in GeV and c in %, "
+                "none below zero and not all zero, such as 'CALICE SiW ECAL=16.6,0,1.1'"
+            )
+        return cls(label.strip(), a, n, c)
+
+    @property
+    def formula(self) -> str:
+        """The terms that are not zero."""
+        terms = ((self.stochastic, "%/√E"), (self.noise, "GeV/E"), (self.constant, "%"))
+        return " ⊕ ".join(f"{value:g} {unit}" for value, unit in terms if value)
+
+    def __call__(self, energy: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the resolution [%] at energies [GeV]."""
+        terms = (self.stochastic / np.sqrt(energy), 100 * self.noise / energy, self.constant * np.ones_like(energy))
+        return np.asarray(np.sqrt(sum(np.square(term) for term in terms)))
+
+
+def fitted_energies(curves: Sequence[Curve]) -> NDArray[np.float64]:
+    """Return energies [GeV] over the range of the fits of all curves; where there is none, of their bins."""
+    fits = [curve.fit for curve in curves if curve.fit is not None]
+    ranges = [(fit.energy_min, fit.energy_max) for fit in fits]
+    ranges = ranges or [bin_.edges for curve in curves for bin_ in curve.bins]
+    low, high = min((low for low, _ in ranges), default=1.0), max((high for _, high in ranges), default=2.0)
+    if low == high:
+        low, high = 0.8 * low, 1.2 * high
+    return np.geomspace(low, high, 200)
+
 
 _LONGEST_LABEL = 22
 _MOST = 8
@@ -38,7 +116,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class View:
-    """What is drawn: all curves of a report, or one curve of each of several."""
+    """Curves that are drawn: all of a report, or one of each of several."""
 
     shown: tuple[Shown, ...]  # the curve that matters first
     references: tuple[Reference, ...] = ()  # published curves that are drawn beside the resolutions
@@ -72,7 +150,7 @@ class View:
         """
         if len(reports) > _MOST:
             raise UsageError(f"{len(reports)} reports: no more than {_MOST} curves can be told apart in one figure")
-        kinds = {label: width_name(report) for label, report in reports.items()}
+        kinds = {label: report.width_name for label, report in reports.items()}
         first = next(iter(kinds))
         for label, kind in kinds.items():
             if kind != kinds[first]:
@@ -112,7 +190,7 @@ class View:
 
     @property
     def sample(self) -> str:
-        """What it is made of."""
+        """Number of events or of reports, for headings."""
         if self.several:
             return f"{len(self.shown)} reports"
         return f"{count(self.report.events)} events"
@@ -155,12 +233,12 @@ def short(label: str, longest: int = _LONGEST_LABEL) -> str:
 
 def _ratios(curve: Curve, other: Curve) -> list[Ratio]:
     """Return the ratio of two independent resolutions in the bins of energy that both have."""
-    there = {bin_.edges: bin_.estimates["resolution"] for bin_ in other.bins if has_resolution(bin_)}
-    found = []
+    there = {bin_.edges: bin_.resolution for bin_ in other.bins}
+    ratios = []
     for bin_ in curve.bins:
-        if has_resolution(bin_) and bin_.edges in there:
-            above, below = bin_.estimates["resolution"], there[bin_.edges]
+        above, below = bin_.resolution, there.get(bin_.edges)
+        if above and below:
             ratio = above.value / below.value
             error = math.hypot(above.error, ratio * below.error) / below.value
-            found.append(Ratio(*bin_.edges, bin_.energy, bin_.edge, Measurement(ratio, error)))
-    return found
+            ratios.append(Ratio(*bin_.edges, bin_.energy, bin_.edge, Measurement(ratio, error)))
+    return ratios

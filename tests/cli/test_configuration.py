@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from calomlp.cli.options import TABLES
+from calomlp.cli.flags import TABLES
 from calomlp.errors import ExitCode
 from calomlp.settings import declared
 from tests.conftest import ROOT, SAMPLE_DATA, Run

@@ -205,7 +205,7 @@ def test_mathematics_that_cannot_be_set_is_refused(calomlp: Run, report: Path, f
     done = calomlp("plot", report, "-k", "resolution", flag, value, "-o", "out.svg")
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
-    assert rf"{flag} '{value}': mathematics between dollar signs that cannot be set" in done.stderr.decode()
+    assert "mathematics between dollar signs that cannot be set" in done.stderr.decode()
     good = calomlp("plot", report, "-k", "resolution", flag, value.replace("foo", "pi^-"), "-o", "out.svg")
     assert good.returncode == 0, good.stderr
 

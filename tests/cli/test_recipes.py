@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import uproot
 
-from calomlp.cli.options import TABLES
+from calomlp.cli.flags import TABLES
 from calomlp.data.expressions import Expression
 from calomlp.data.features import Wanted, choose
 from calomlp.data.layouts import open_rows

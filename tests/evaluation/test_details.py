@@ -11,13 +11,14 @@ import pytest
 import uproot
 
 from calomlp.data.sources import Source
-from calomlp.evaluation.crystal_ball import crystal_ball
-from calomlp.evaluation.estimators import Options, estimate_all
+from calomlp.evaluation.estimators import estimate_all
 from calomlp.evaluation.evaluate import Wishes, evaluate
 from calomlp.evaluation.histogram import Histogram
+from calomlp.evaluation.options import Options
 from calomlp.evaluation.predictions import predictions
+from calomlp.evaluation.report import REGRESSOR
 from calomlp.evaluation.subjects import Trained
-from calomlp.evaluation.summary import REGRESSOR
+from calomlp.evaluation.widths import crystal_ball
 from calomlp.interrupt import Interrupt
 from calomlp.model.file import Model
 from calomlp.progress import Progress

@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from calomlp.evaluation.estimators import MIN_EVENTS, MIN_QUOTED, Options, estimate_all
+from calomlp.evaluation.estimators import MIN_EVENTS, MIN_QUOTED, estimate_all
 from calomlp.evaluation.histogram import Histogram
-from calomlp.evaluation.names import RELATIVE_TO, WIDTHS
+from calomlp.evaluation.options import RELATIVE_TO, WIDTHS, Options
 
 SIGMA = 0.1
 LARGE = Histogram.of(np.random.default_rng(1).normal(1.0, SIGMA, 1_000_000))

@@ -17,7 +17,6 @@ from calomlp.evaluation.subjects import training_sources
 from calomlp.model.file import Model
 from calomlp.training.settings import TrainingSettings
 from tests.conftest import evaluated, fitted, linear_showers
-from tests.evaluation.schema import schema
 
 Make = Callable[..., Source]
 
@@ -122,10 +121,6 @@ def test_a_report_is_read_back_whole(report: Report, tmp_path: Path) -> None:
     assert found.to_json() == report.to_json()
     assert found.curves[0].fit == report.curves[0].fit
     assert found.curves[0].bins[3].estimates == report.curves[0].bins[3].estimates
-
-
-def test_the_schema_that_is_shipped_is_that_of_the_types() -> None:
-    assert report_schema() == schema()
 
 
 def test_the_schema_is_a_schema_and_leaves_nothing_open(report: Report) -> None:

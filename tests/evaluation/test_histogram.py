@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calomlp.evaluation.estimators import Options, resolution_ratio
+from calomlp.evaluation.estimators import resolution_ratio
 from calomlp.evaluation.histogram import Histogram, Joint, edges, fine_bins, fine_width, histograms, ranked
+from calomlp.evaluation.options import Options
 
 RNG = np.random.default_rng(1)
 FINE = 2.0**-12  # width of the bin that begins at one

@@ -12,9 +12,9 @@ import pytest
 
 from calomlp.data.sources import Source
 from calomlp.errors import ArtefactError
-from calomlp.evaluation.by import Request
-from calomlp.evaluation.estimators import Options
+from calomlp.evaluation.options import Options
 from calomlp.evaluation.report import read_report
+from calomlp.evaluation.slices import SliceRequest
 from calomlp.evaluation.subjects import parse_estimate
 from calomlp.evaluation.summary import merge
 from calomlp.model.file import Model
@@ -62,7 +62,7 @@ def test_parts_add_up_to_the_whole(trained: Model, make_root: Make, tmp_path: Pa
     for i, events in enumerate((900, 2500, 1, 1700)):
         columns = {**linear_showers(events, seed=10 + i), "angle": rng.uniform(0, 40, events)}
         sources.append(make_root(columns, name=f"{i}.root"))
-    looks = {"by": (Request.parse("angle:10,20,30"),), "worst": 7, "importance": True}
+    looks = {"by": (SliceRequest.parse("angle:10,20,30"),), "worst": 7, "importance": True}
     subjects = [parse_estimate("plain=sum(layer_energy)")]
     whole = evaluated(trained, sources, *subjects, **looks)
     parts = []
@@ -95,7 +95,7 @@ def test_what_does_not_belong_together_is_refused(trained: Model, make_root: Mak
         merge([first, evaluated(trained, [other], parse_estimate("plain=sum(layer_energy)"))])
     with pytest.raises(ArtefactError, match="different energy bins"):
         merge([first, evaluated(trained, [other], bins=("edges", (1.0, 10.0, 100.0)))])
-    by = [evaluated(trained, [item], by=(Request.parse("sum(layer_energy):3"),)) for item in (one, other)]
+    by = [evaluated(trained, [item], by=(SliceRequest.parse("sum(layer_energy):3"),)) for item in (one, other)]
     with pytest.raises(ArtefactError, match="different slices cannot be merged: give their edges"):
         merge(by)
 

@@ -19,12 +19,12 @@ import pytest
 from calomlp.data.sample import parse_target, plain_recipe
 from calomlp.data.sources import Source
 from calomlp.evaluation.evaluate import Wishes, evaluate
+from calomlp.evaluation.numbers import to_tsv
 from calomlp.evaluation.report import Bin, Report, read_report
 from calomlp.evaluation.subjects import parse_estimate
 from calomlp.evaluation.summary import merge
 from calomlp.interrupt import Interrupt
-from calomlp.plotting.exchange import to_tsv
-from calomlp.plotting.markdown import to_markdown
+from calomlp.plotting.render import to_markdown
 from calomlp.progress import Progress
 from calomlp.training.settings import TrainingSettings
 from tests.conftest import evaluated, fitted, linear_showers

@@ -24,8 +24,8 @@ from calomlp.evaluation.evaluate import Wishes, evaluate
 from calomlp.evaluation.predict import Request, predict
 from calomlp.evaluation.predicted import Predicted
 from calomlp.evaluation.predictions import predictions
+from calomlp.evaluation.report import REGRESSOR
 from calomlp.evaluation.subjects import Trained
-from calomlp.evaluation.summary import REGRESSOR
 from calomlp.interrupt import Interrupt
 from calomlp.model.file import Model
 from calomlp.progress import Progress

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from calomlp.evaluation.estimators import Options
 from calomlp.evaluation.measurement import Measurement
+from calomlp.evaluation.options import Options
 from calomlp.evaluation.resolution import fit_resolution, resolution
 from calomlp.model.spread import terms_of_resolution
 

@@ -7,9 +7,8 @@ import pytest
 
 from calomlp.data.sources import Source
 from calomlp.errors import InputError, UsageError
-from calomlp.evaluation.by import Request
-from calomlp.evaluation.estimators import Options
-from calomlp.evaluation.slices import SliceStatistics, Slicing, dependences, describe
+from calomlp.evaluation.options import Options
+from calomlp.evaluation.slices import SliceRequest, SliceStatistics, Slicing, dependences, describe
 from tests.conftest import linear_showers
 from tests.evaluation.test_subjects import judged
 
@@ -35,26 +34,26 @@ def statistics(slope: float, slicing: Slicing, values: np.ndarray = VALUES) -> S
     ],
 )
 def test_requests(text: str, expression: str, number: int, edges: tuple[float, ...]) -> None:
-    found = Request.parse(text)
+    found = SliceRequest.parse(text)
     assert (found.expression.text, found.number, found.edges) == (expression, number, edges)
 
 
 @pytest.mark.parametrize("text", ["x:1", "x:5,3", "x:101", "x:-4", "3:10", "x:1e,2"])
 def test_requests_that_make_no_sense(text: str) -> None:
     with pytest.raises(UsageError):
-        Request.parse(text)
+        SliceRequest.parse(text)
 
 
 def test_few_whole_numbers_are_slices_of_their_own() -> None:
     numbers = np.array([-211.0, 2212, -211, 11])
-    slicing = Request.parse("pdg_id").slicing(numbers)
+    slicing = SliceRequest.parse("pdg_id").slicing(numbers)
     assert slicing.edges == ()
     assert slicing.keys(numbers).tolist() == [-211, 2212, -211, 11]
     assert slicing.bounds(11) == (11, 11)
 
 
 def test_other_numbers_are_sliced_evenly() -> None:
-    slicing = Request.parse("x:4").slicing(VALUES)
+    slicing = SliceRequest.parse("x:4").slicing(VALUES)
     assert slicing.edges == pytest.approx((2.5, 5, 7.5), abs=0.1)
     assert np.bincount(slicing.keys(VALUES)) == pytest.approx([7500] * 4, rel=0.05)
     assert slicing.bounds(0) == (None, slicing.edges[0])
@@ -106,13 +105,13 @@ def test_too_many_different_values() -> None:
     with pytest.raises(InputError, match=r"more than 100 different values: say how many slices to make"):
         statistics(0, Slicing("x"), np.arange(30_000.0))
     with pytest.raises(InputError, match="is not a number in any of the first 3 events"):
-        Request.parse("x:4").slicing(np.full(3, np.nan))
+        SliceRequest.parse("x:4").slicing(np.full(3, np.nan))
 
 
 def test_the_report_tells_of_it(make_root: Make) -> None:
     columns = {**linear_showers(20_000), "side": np.arange(20_000) % 2}
     columns["layer_energy"][1::2] *= 1.01
-    report = judged(make_root(columns), "sum(layer_energy)", by=(Request.parse("side"),))
+    report = judged(make_root(columns), "sum(layer_energy)", by=(SliceRequest.parse("side"),))
     (found,) = report.dependences
     assert [(item.low, item.high, item.events) for item in found.slices] == [(0, 0, 10_000), (1, 1, 10_000)]
     assert any("the response depends on side" in note for note in report.notes)

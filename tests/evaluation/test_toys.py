@@ -8,10 +8,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from calomlp.evaluation.estimators import Options, estimate_all
+from calomlp.evaluation.estimators import estimate_all
 from calomlp.evaluation.histogram import Histogram
 from calomlp.evaluation.measurement import Measurement
-from calomlp.evaluation.names import LINEAR
+from calomlp.evaluation.options import LINEAR, Options
 from calomlp.evaluation.resolution import fit_resolution, resolution
 
 pytestmark = [pytest.mark.physics, pytest.mark.slow]

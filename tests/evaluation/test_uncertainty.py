@@ -9,7 +9,7 @@ import pytest
 
 from calomlp.data.sources import Source
 from calomlp.evaluation.bins import EnergyBins
-from calomlp.evaluation.estimators import Options
+from calomlp.evaluation.options import Options
 from calomlp.evaluation.uncertainty import Uncertainty, UncertaintyStatistics, judge
 from tests.conftest import linear_showers
 from tests.evaluation.test_subjects import judged

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from calomlp.evaluation.bins import LOGARITHMIC, POINTS, EnergyBins
-from calomlp.evaluation.estimators import Options
 from calomlp.evaluation.importance import ImportanceStatistics, Moments
+from calomlp.evaluation.options import Options
 from calomlp.evaluation.report import Bin, Context, Ratio, Report
 from calomlp.evaluation.response import Accumulator
 from calomlp.evaluation.slices import SliceStatistics, Slicing
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from calomlp.plotting.chart import Chart
-    from calomlp.plotting.references import Reference
+    from calomlp.plotting.view import Reference
 
 LABELS = {"regressor": "MLP regressor", "anchor": "linear anchor", "sum": "calibrated sum"}
 FEATURES = [f"layer_energy[{i}]" for i in range(28)]

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from calomlp.errors import UsageError
-from calomlp.evaluation.estimators import Options
 from calomlp.evaluation.measurement import Measurement
 from calomlp.evaluation.numbers import Number
+from calomlp.evaluation.options import Options
 from calomlp.evaluation.report import Report
 from calomlp.plotting.chart import (
     COLUMNS,

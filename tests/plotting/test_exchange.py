@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from calomlp.evaluation.measurement import Measurement
+from calomlp.evaluation.numbers import to_tsv
 from calomlp.evaluation.report import Report
 from calomlp.evaluation.slices import Dependence, Slice, Trend
-from calomlp.plotting.exchange import to_tsv
 
 SLICES = tuple(
     Slice(low, high, value, 500, {"median": Measurement(1 + 0.01 * value, 0.002), "sigma_68": Measurement(0.1, 0.003)})

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from calomlp.data.sources import FileRecord
-from calomlp.plotting.html import html_report
-from calomlp.plotting.picture import Picture, embedded, picture
-from calomlp.plotting.report_tables import report_tables
+from calomlp.plotting.render import to_html
+from calomlp.plotting.save import Picture, picture
+from calomlp.plotting.sections import report_tables
 from calomlp.plotting.subjects import of_view
 from calomlp.plotting.view import View
 from tests.plotting.conftest import chart, with_context
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 VOID = {"meta", "link", "br", "img"}
 NASTY = '<b>&"x'
-STYLESHEET = resources.files("calomlp.plotting").joinpath("report.css").read_text(encoding="utf-8")
+STYLESHEET = resources.files("calomlp.plotting").joinpath("page.css").read_text(encoding="utf-8")
 
 
 class Page(HTMLParser):
@@ -74,7 +74,7 @@ def pages(reports: dict[str, Report]) -> dict[str, str]:
     all_of = {
         case: pictures(reports[case], kinds) if case == "everything" else pictures(reports[case]) for case in CASES
     }
-    return {case: html_report(reports[case], "report.json", all_of[case]) for case in CASES}
+    return {case: to_html(reports[case], "report.json", all_of[case]) for case in CASES}
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def test_ids_are_unique_and_what_is_referred_to_is_there(pages: dict[str, str], 
 @pytest.mark.parametrize("case", CASES)
 def test_every_figure_and_every_table_is_named(pages: dict[str, str], reports: dict[str, Report], case: str) -> None:
     page = Page(pages[case])
-    names = [attributes.get("alt") or attributes["aria-label"] for attributes in page.of("img", "svg")]
+    names = [attributes["alt"] for attributes in page.of("img")]
     assert len(names) == (11 if case == "everything" else 2)
     assert all(re.fullmatch(r".+, .+: .+ Shown: .+\.", name) for name in names)
     assert len(page.of("figcaption")) == len(names)
@@ -143,7 +143,7 @@ def test_headings_follow_each_other_and_the_verdict_is_first(pages: dict[str, st
 
 
 def test_the_same_report_has_the_same_bytes(report: Report) -> None:
-    assert html_report(report, "r", pictures(report)) == html_report(report, "r", pictures(report))
+    assert to_html(report, "r", pictures(report)) == to_html(report, "r", pictures(report))
 
 
 def test_what_users_wrote_is_shown_as_they_wrote_it(report: Report) -> None:
@@ -153,12 +153,12 @@ def test_what_users_wrote_is_shown_as_they_wrote_it(report: Report) -> None:
     named = with_context(
         named, files=(record,), cut=NASTY, provenance={"calomlp": NASTY, "command": ["calomlp", "evaluate", NASTY]}
     )
-    text = html_report(named, NASTY, [replace(shown, title=NASTY, alt=NASTY) for shown in pictures(named)])
+    text = to_html(named, NASTY, [replace(shown, title=NASTY, alt=NASTY) for shown in pictures(named)])
     page = Page(text)
     bold = page.text("b")
     assert all(word.startswith("Figure ") for word in bold)
     assert len(bold) == 2
-    assert page.of("svg")[0]["aria-label"] == NASTY
+    assert page.of("img")[0]["alt"] == NASTY
     assert page.text("code") == [f"calomlp evaluate '{NASTY}'"]
     for tag in ("h1", "span", "li", "th", "td", "figcaption", "dd"):
         assert any(NASTY in word for word in page.text(tag)), tag
@@ -166,14 +166,14 @@ def test_what_users_wrote_is_shown_as_they_wrote_it(report: Report) -> None:
 
 def test_numbers_of_the_page_are_those_of_the_tables(report: Report, pages: dict[str, str]) -> None:
     cells = {text.replace("\N{MINUS SIGN}", "-") for text in Page(pages["normal"]).text("td", "th")}
-    for _, table in report_tables(report):
+    for table in report_tables(report):
         assert {cell for row in table.rows for cell in row} <= cells
 
 
 def test_the_verdict_of_a_good_report(reports: dict[str, Report]) -> None:
     verdict = "no sign of overtraining: wider by (+0.1 +- 1.0) %"
     trained = with_context(reports["pions"], training={"summary": {"overtraining": verdict}})
-    found = cards(html_report(trained, "r", []))
+    found = cards(to_html(trained, "r", []))
     assert found["Is it overtrained?"] == ("good", "No sign of overtraining")
     status, headline = found["Is it better than the baselines?"]
     assert status == "good"
@@ -183,13 +183,13 @@ def test_the_verdict_of_a_good_report(reports: dict[str, Report]) -> None:
 @pytest.mark.parametrize("verdict", ["perhaps overtrained: by 3 %", "overtrained: by 9 %"])
 def test_overtraining_is_to_be_looked_at(report: Report, verdict: str) -> None:
     trained = with_context(report, training={"summary": {"overtraining": verdict}})
-    assert cards(html_report(trained, "r", []))["Is it overtrained?"][0] == "look"
+    assert cards(to_html(trained, "r", []))["Is it overtrained?"][0] == "look"
 
 
 def test_a_wrong_scale_is_no_unbiased_response(reports: dict[str, Report]) -> None:
     off = reports["wrong scale"]
     swapped = replace(off, curves=off.curves[::-1], comparisons=())
-    status, headline = cards(html_report(swapped, "r", []))["Is it unbiased?"]
+    status, headline = cards(to_html(swapped, "r", []))["Is it unbiased?"]
     assert status == "look"
     assert re.fullmatch(r"Within 70\.\d\d&nbsp;% of the true energy", headline)
 
@@ -197,38 +197,34 @@ def test_a_wrong_scale_is_no_unbiased_response(reports: dict[str, Report]) -> No
 def test_events_beyond_the_training_range_are_extrapolated(report: Report) -> None:
     assert report.context.envelope is not None
     narrow = with_context(report, envelope=replace(report.context.envelope, energy_max=20.0))
-    text = html_report(narrow, "r", [])
+    text = to_html(narrow, "r", [])
     assert cards(text)["Where can it be trusted?"][0] == "look"
     assert "extrapolated beyond the training range in" in text
 
 
 def test_what_a_report_does_not_hold_is_not_known(reports: dict[str, Report], bare: Report) -> None:
-    text = html_report(bare, "r", [])
+    text = to_html(bare, "r", [])
     Page(text)
     assert {status for status, _ in cards(text).values()} == {"not known"}
     assert 'id="figures"' not in text
-    one = cards(html_report(reports["one energy"], "r", []))
+    one = cards(to_html(reports["one energy"], "r", []))
     assert one["Is it unbiased?"][0] == "not known"
     assert one["How good is it?"][0] == "look"  # 400 events are too few to quote
-    assert "events of 10 GeV in 1 bin;" in html_report(reports["one energy"], "r", [])
-    assert "terms a, n and c not known" in html_report(reports["no fit"], "r", [])
-    assert cards(html_report(reports["alone"], "r", []))["Is it better than the baselines?"][0] == "not known"
+    assert "events of 10 GeV in 1 bin;" in to_html(reports["one energy"], "r", [])
+    assert "terms a, n and c not known" in to_html(reports["no fit"], "r", [])
+    assert cards(to_html(reports["alone"], "r", []))["Is it better than the baselines?"][0] == "not known"
 
 
 def test_commands_can_be_copied_into_a_shell(report: Report) -> None:
     model = {"command": ["calomlp", "train", "my file.root"]}
     made = {"calomlp": "0.1.0", "command": ["calomlp", "evaluate", "m", "--cut", "x > 1 && y < 2"], "model": model}
-    text = html_report(with_context(report, provenance=made), "r", [])
+    text = to_html(with_context(report, provenance=made), "r", [])
     assert Page(text).text("code") == ["calomlp train 'my file.root'", "calomlp evaluate m --cut 'x > 1 && y < 2'"]
 
 
 def test_a_figure_with_many_points_is_shown_as_pixels(reports: dict[str, Report], report: Report) -> None:
-    shown = picture(chart("resolution", reports["thousand bins"]))
-    assert embedded(shown, "f1-").startswith('<img src="data:image/png;base64,')
-    vector = picture(chart("resolution", report))
-    text = embedded(vector, "f1-")
-    assert text.startswith('<svg viewBox="0 0 ')
-    assert "<style" not in text  # which would be for the whole page
+    assert picture(chart("resolution", reports["thousand bins"])).source.startswith("data:image/png;base64,")
+    assert picture(chart("resolution", report)).source.startswith("data:image/svg+xml;base64,")
 
 
 def luminance(colour: str) -> float:
@@ -251,6 +247,7 @@ def test_every_text_can_be_read_on_every_background() -> None:
 
 
 def test_a_page_needs_neither_torch_nor_uproot() -> None:
-    code = "import sys\nimport calomlp.plotting.html\nprint([n for n in ('torch', 'uproot') if n in sys.modules])"
+    modules = "sys, calomlp.plotting.render, calomlp.plotting.save"
+    code = f"import {modules}\nprint([n for n in ('torch', 'uproot') if n in sys.modules])"
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert output.strip() == "[]"

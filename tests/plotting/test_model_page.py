@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from calomlp.cli.train import TrainSettings
-from calomlp.plotting.model_page import evaluate_command, model_page
-from calomlp.plotting.tables import Table
+from calomlp.plotting.pages import evaluate_command, model_sections
+from calomlp.plotting.render import text_blocks
+from calomlp.plotting.sections import Table
 from calomlp.settings import load_config
 from calomlp.training.settings import TrainingSettings
 
@@ -103,11 +104,12 @@ def document() -> dict[str, Any]:
 
 
 def text_of(document: dict[str, Any]) -> str:
-    return "\n".join(block for block in model_page(document, "m", "next") if isinstance(block, str))
+    return "\n".join(block for block in text_blocks(model_sections(document, "m")) if isinstance(block, str))
 
 
 def table_of(document: dict[str, Any], title: str) -> Table:
-    return dict(block for block in model_page(document, "m", "next") if not isinstance(block, str))[title]
+    tables = [block for block in text_blocks(model_sections(document, "m")) if isinstance(block, Table)]
+    return next(table for table in tables if table.title == title)
 
 
 def test_everything_is_told(document: dict[str, Any]) -> None:
@@ -128,7 +130,6 @@ def test_everything_is_told(document: dict[str, Any]) -> None:
         "adamw, learning rate up to 0.00177, one-cycle; batches of 128",
     ):
         assert told in text
-    assert text.endswith("next")
     assert table_of(document, "Features").rows == (("layer_energy", "3 x 4", "yes"), ("depth", "", "–"))
     assert table_of(document, "Files").rows == (("run1.root", "raw/hits", "12\N{NO-BREAK SPACE}000"),)
     ranges = table_of(document, "Range of their columns in training").rows
@@ -184,7 +185,7 @@ def test_what_is_not_known_is_shown_and_nothing_else_changes(document: dict[str,
 
 def test_settings_that_were_changed_can_be_read_as_a_configuration(document: dict[str, Any], tmp_path: Path) -> None:
     config = tmp_path / "c.toml"
-    config.write_text("[train]" + text_of(document).partition("[train]")[2].removesuffix("next"), encoding="utf-8")
+    config.write_text("[train]" + text_of(document).partition("[train]")[2], encoding="utf-8")
     found = load_config(str(config), "train", {"train": TrainSettings})
     assert found == {"features": list(FEATURES), "hidden": "32", "cut": SETTINGS.cut, "seed": 7}
 
@@ -207,7 +208,7 @@ def test_the_next_command_needs_data_where_the_test_events_are_gone(document: di
 def test_what_must_be_there(document: dict[str, Any], missing: str) -> None:
     del document[missing]
     with pytest.raises(KeyError, match=missing):
-        model_page(document, "m", "next")
+        model_sections(document, "m")
 
 
 def test_what_an_event_is_and_what_was_left_out(document: dict[str, Any]) -> None:

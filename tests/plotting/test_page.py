@@ -7,8 +7,9 @@ import shlex
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calomlp.plotting.page import WIDTH, facts, file_table, origin, shell_lines
-from calomlp.plotting.quantity import count
+from calomlp.evaluation.measurement import count
+from calomlp.plotting.render import WIDTH, shell_lines, text_blocks
+from calomlp.plotting.sections import Facts, Section, file_table, versions
 
 WORDS = st.lists(st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), max_size=30), min_size=1)
 
@@ -27,7 +28,9 @@ def test_a_long_command_goes_on_at_a_flag() -> None:
 
 
 def test_facts_are_aligned_and_empty_ones_left_out() -> None:
-    text = facts([("cut", ""), ("true energy", "beam_energy"), ("loss", "word " * 30)])
+    facts = Facts([("cut", ""), ("true energy", "beam_energy"), ("loss", "word " * 30)])
+    (text,) = text_blocks([Section("s", "", [facts])])
+    assert isinstance(text, str)
     lines = text.splitlines()
     assert lines[0] == " true energy  beam_energy"
     assert all(line.startswith(" " * 14) for line in lines[2:])
@@ -35,8 +38,8 @@ def test_facts_are_aligned_and_empty_ones_left_out() -> None:
     assert max(map(len, lines)) <= WIDTH
 
 
-def test_what_was_made_without_a_command_has_versions_only() -> None:
-    assert origin("made by", {"calomlp": "0.1.0", "command": None, "machine": "m"}) == "made by calomlp 0.1.0, m"
+def test_versions_are_those_that_were_recorded() -> None:
+    assert versions({"calomlp": "0.1.0", "command": None, "machine": "m"}) == "calomlp 0.1.0, m"
 
 
 def test_of_very_many_files_the_first_are_shown() -> None:

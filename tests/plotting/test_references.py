@@ -9,8 +9,8 @@ import pytest
 
 from calomlp.errors import UsageError
 from calomlp.evaluation.report import Report
-from calomlp.plotting.references import Reference, fitted_energies
 from calomlp.plotting.terminal import draw
+from calomlp.plotting.view import Reference, fitted_energies
 from tests.plotting.conftest import chart, figure
 from tests.plotting.test_figures import check_layout, drawn, texts
 

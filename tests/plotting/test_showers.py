@@ -15,9 +15,8 @@ from calomlp.evaluation.hits import hit_spectrum, shower_event
 from calomlp.evaluation.showers import RADII, ShowerProfiles, shower_profiles
 from calomlp.interrupt import Interrupt
 from calomlp.plotting import terminal
-from calomlp.plotting.chart import Cells, Steps
+from calomlp.plotting.chart import Cells, Steps, sequence
 from calomlp.plotting.charts.showers import density, event, hits, longitudinal, radial
-from calomlp.plotting.look import sequence
 from calomlp.plotting.names import FORMATS, SHOWER_KINDS
 from calomlp.plotting.paper import draw
 from calomlp.plotting.save import write_figures

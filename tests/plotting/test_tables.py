@@ -6,19 +6,18 @@ from dataclasses import replace
 
 import pytest
 
-from calomlp.evaluation.measurement import Measurement
+from calomlp.evaluation.measurement import Measurement, count, energy_range, with_error
 from calomlp.evaluation.report import Report
-from calomlp.plotting.markdown import to_markdown
-from calomlp.plotting.quantity import count, energy_range, with_error
-from calomlp.plotting.report_tables import (
+from calomlp.evaluation.verdicts import verdicts
+from calomlp.plotting.render import to_markdown
+from calomlp.plotting.sections import (
+    NONE,
     estimator_table,
     fit_table,
     linearity_table,
     marks,
     resolution_table,
-    verdicts,
 )
-from calomlp.plotting.tables import NONE
 from tests.plotting.conftest import ECAL, Toy, make_report, with_context
 
 
@@ -109,15 +108,19 @@ def test_a_term_that_may_be_zero_has_a_limit(report: Report) -> None:
     assert "<" not in " ".join((*marks(without), *(cell for row in fit_table(without).rows for cell in row)))
 
 
+def compared(report: Report) -> str:
+    return next(item.headline for item in verdicts(report) if "baselines" in item.question)
+
+
 def test_verdict_says_better_worse_or_compatible(report: Report) -> None:
-    assert "better than" in verdicts(replace(report, comparisons=report.comparisons[1:]))[0]
+    assert "better than" in compared(replace(report, comparisons=report.comparisons[1:]))
     toys = {"sum": ECAL["sum"], "regressor": ECAL["regressor"]}
-    assert "worse than" in verdicts(make_report(toys))[0]
-    assert "compatible with" in verdicts(make_report({"regressor": Toy(), "anchor": Toy()}))[0]
+    assert "worse than" in compared(make_report(toys)).lower()
+    assert "Compatible with" in compared(make_report({"regressor": Toy(), "anchor": Toy()}))
 
 
 def test_verdict_without_bins_in_common(reports: dict[str, Report]) -> None:
-    assert "no bin inside the training range" in verdicts(reports["no estimates"])[0]
+    assert compared(reports["no estimates"]) == "No bin inside the training range to compare in"
 
 
 def test_page_has_the_numbers_of_the_report(report: Report) -> None:
@@ -130,15 +133,20 @@ def test_page_has_the_numbers_of_the_report(report: Report) -> None:
         assert f"{100 * curve.linearity.max:.2f}" in page
         for bin_ in curve.bins:
             assert with_error(bin_.estimates["resolution"], 100) in page
-    for text in (*verdicts(report), *report.notes, "`calomlp evaluate model.safetensors`", "calomlp 0.1.0"):
+    for text in (
+        *(item.headline for item in verdicts(report)),
+        *report.notes,
+        "`calomlp evaluate model.safetensors`",
+        "calomlp 0.1.0",
+    ):
         assert text in page
 
 
 def test_page_of_a_report_without_fit_or_command(reports: dict[str, Report]) -> None:
     report = with_context(reports["one energy"], provenance={"command": None})
     page = to_markdown(replace(report, notes=()))
-    assert "## Notes" not in page
-    assert "command" not in page
+    assert "## How it was made" in page
+    assert "- The report: `" not in page
 
 
 def test_bars_and_stars_in_names_do_not_break_the_tables(report: Report) -> None:

@@ -11,13 +11,18 @@ import pytest
 from calomlp.data.store import Room
 from calomlp.errors import InputError, Interrupted, TrainingError, UsageError
 from calomlp.interrupt import Interrupt
-from calomlp.plotting.rehearsal_page import rehearsal_page
+from calomlp.plotting.pages import rehearsal_sections
+from calomlp.plotting.render import text_blocks
 from calomlp.training.rehearsal import Rehearsal, rehearse
 from calomlp.training.settings import TrainingSettings
 from tests.conftest import ROOM, Run, fitted, linear_showers, quietly
 from tests.training.test_train import Make
 
 QUICK = TrainingSettings(hidden="16", epochs=4)
+
+
+def page_of(found: Rehearsal) -> str:
+    return "".join(map(str, text_blocks(rehearsal_sections(found))))
 
 
 def rehearsed(make_root: Make, settings: TrainingSettings = QUICK, room: Room = ROOM) -> Rehearsal:
@@ -82,7 +87,7 @@ def test_what_would_fail_fails(make_root: Make) -> None:
 
 
 def test_a_page_of_80_columns(make_root: Make) -> None:
-    text = rehearsal_page(replace(rehearsed(make_root), training_seconds=40.0, reading_seconds=3.0, bytes=12_000_000))
+    text = page_of(replace(rehearsed(make_root), training_seconds=40.0, reading_seconds=3.0, bytes=12_000_000))
     assert max(map(len, text.splitlines())) <= 80
     told = " ".join(text.split())
     for part in (

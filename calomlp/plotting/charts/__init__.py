@@ -1,1 +1,1 @@
-"""What there is to be drawn: each kind is a function that makes a chart, or raises ``NothingToDraw``."""
+"""Figures: each kind is a function that makes a chart, or raises ``NothingToDraw``."""

@@ -10,11 +10,23 @@ from typing import Any
 
 import numpy as np
 
+from calomlp.evaluation.measurement import PERCENT, count
 from calomlp.evaluation.report import Report
-from calomlp.plotting.chart import Array, Axis, Chart, Heading, Line, Marks, NothingToDraw, Panel, Row, Rule
-from calomlp.plotting.look import BLACK, GREY, Look
-from calomlp.plotting.points import PERCENT
-from calomlp.plotting.quantity import count
+from calomlp.plotting.chart import (
+    BLACK,
+    GREY,
+    Array,
+    Axis,
+    Chart,
+    Heading,
+    Line,
+    Look,
+    Marks,
+    NothingToDraw,
+    Panel,
+    Row,
+    Rule,
+)
 from calomlp.training.diagnosis import SIGMA_68_ERROR
 
 _FEW_EPOCHS = 30
@@ -42,7 +54,7 @@ _PANELS = (
 
 @dataclass(frozen=True)
 class Training:
-    """What a report or a model records of its training."""
+    """Record of a training in a report or a model."""
 
     history: Sequence[Mapping[str, Any]]  # the epochs
     summary: Mapping[str, Any]  # what came of them

@@ -1,4 +1,4 @@
-"""What the response depends on, what it is made from, and where it should not be trusted."""
+"""Dependence of the response on other quantities, importance of features, domain of the training."""
 
 from __future__ import annotations
 
@@ -6,15 +6,27 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from calomlp.evaluation.measurement import PERCENT, count, with_error
 from calomlp.evaluation.report import Report
 from calomlp.evaluation.slices import Dependence
 from calomlp.evaluation.statistics import IN_DOMAIN
-from calomlp.plotting.chart import Array, Axis, Bars, Chart, Heading, Marks, NothingToDraw, Panel, Rule, Shade, literal
+from calomlp.plotting.chart import (
+    Array,
+    Axis,
+    Bars,
+    Chart,
+    Heading,
+    Marks,
+    NothingToDraw,
+    Panel,
+    Rule,
+    Shade,
+    literal,
+    looks,
+)
 from calomlp.plotting.charts.resolution import energy_axis, marks
 from calomlp.plotting.charts.response import legend
-from calomlp.plotting.look import looks
-from calomlp.plotting.points import PERCENT, deviation_points, limits
-from calomlp.plotting.quantity import count, with_error
+from calomlp.plotting.points import deviation_points, limits
 from calomlp.plotting.view import View, short
 
 _MOST_PANELS, _MOST_BARS = 8, 24

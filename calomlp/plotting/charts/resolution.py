@@ -7,15 +7,27 @@ from dataclasses import replace
 
 import numpy as np
 
-from calomlp.evaluation.names import WIDTHS
-from calomlp.plotting.chart import MANY_POINTS, Array, Axis, Chart, Heading, Item, Line, Marks, Panel, Row, Rule, Shade
-from calomlp.plotting.look import published_looks
-from calomlp.plotting.points import BANDS, PERCENT, Points, deviation_points, limits, resolution_points
-from calomlp.plotting.quantity import four_decimals
-from calomlp.plotting.references import fitted_energies
-from calomlp.plotting.report_tables import fitted_terms, formula, width_name
-from calomlp.plotting.tables import NONE
-from calomlp.plotting.view import Shown, View, short
+from calomlp.evaluation.measurement import PERCENT, four_decimals
+from calomlp.evaluation.options import WIDTHS
+from calomlp.evaluation.verdicts import BANDS, fitted_terms
+from calomlp.plotting.chart import (
+    MANY_POINTS,
+    Array,
+    Axis,
+    Chart,
+    Heading,
+    Item,
+    Line,
+    Marks,
+    Panel,
+    Row,
+    Rule,
+    Shade,
+    published_looks,
+)
+from calomlp.plotting.points import Points, deviation_points, limits, resolution_points
+from calomlp.plotting.sections import NONE
+from calomlp.plotting.view import Shown, View, fitted_energies, short
 
 E_TRUE = r"$E_\mathrm{true}$ [GeV]"
 RESPONSE = r"$E_\mathrm{reco}/E_\mathrm{true}$"
@@ -104,7 +116,7 @@ def _resolution(view: View, name: str, axis: Axis, abscissa: Callable[[Array], A
     drawn = marks(view.shown, points, abscissa)
     lines = [*(line for shown in view.shown for line in _fitted(shown, abscissa)), *published]
     items: list[Item] = [*lines, *drawn] if max(map(len, points)) > MANY_POINTS else [*drawn, *lines]
-    label = f"{width_name(view.report)} of {RESPONSE} [%]"
+    label = f"{view.report.width_name} of {RESPONSE} [%]"
     upper = Panel(
         axis, Axis(label, span[0], span[1], log), tuple(items), share=2.4, empty="" if any(map(len, points)) else EMPTY
     )
@@ -143,7 +155,7 @@ def _fitted(shown: Shown, abscissa: Callable[[Array], Array]) -> list[Line]:
 
 
 def _fit_rows(view: View) -> list[Row]:
-    rows = [Row((f"{width_name(view.report)} = {formula(view.report)}", "a [% √GeV]", "n [GeV]", "c [%]", "χ²/ndf"))]
+    rows = [Row((f"{view.report.width_name} = {view.report.formula}", "a [% √GeV]", "n [GeV]", "c [%]", "χ²/ndf"))]
     for shown in view.shown:
         fit = shown.curve.fit
         terms = (*fitted_terms(fit), f"{fit.chi2:.1f}/{fit.ndf}") if fit else (NONE,) * 4

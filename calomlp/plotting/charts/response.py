@@ -9,12 +9,26 @@ from dataclasses import replace
 import numpy as np
 
 from calomlp.evaluation.histogram import Histogram, fine_width
+from calomlp.evaluation.measurement import PERCENT, count, energy_range, with_error
 from calomlp.evaluation.report import Bin, Curve
-from calomlp.plotting.chart import Array, Axis, Band, Chart, Heading, Item, Line, NothingToDraw, Panel, Row, Rule, Steps
+from calomlp.plotting.chart import (
+    BLACK,
+    Array,
+    Axis,
+    Band,
+    Chart,
+    Heading,
+    Item,
+    Line,
+    Look,
+    NothingToDraw,
+    Panel,
+    Row,
+    Rule,
+    Steps,
+)
 from calomlp.plotting.charts.resolution import EMPTY, RESPONSE, energy_axis, marks
-from calomlp.plotting.look import BLACK, Look
-from calomlp.plotting.points import PERCENT, Points, estimate_events, estimate_points, limits
-from calomlp.plotting.quantity import count, energy_range, with_error
+from calomlp.plotting.points import Points, estimate_events, estimate_points, limits
 from calomlp.plotting.view import Shown, View
 
 _ALL_UP_TO = 8

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from calomlp.evaluation.measurement import PERCENT
 from calomlp.evaluation.numbers import Number
-from calomlp.plotting.chart import Array, Axis, Chart, Heading, Item, Line, Marks, Panel
-from calomlp.plotting.look import Look
-from calomlp.plotting.points import PERCENT
+from calomlp.plotting.chart import Array, Axis, Chart, Heading, Item, Line, Look, Marks, Panel
 from calomlp.plotting.view import short
 from calomlp.units import listed
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from calomlp.evaluation.measurement import Measurement
+from calomlp.evaluation.measurement import PERCENT, Measurement, count, energy_range, with_error
 from calomlp.plotting.chart import (
     Axis,
     Band,
@@ -16,6 +16,7 @@ from calomlp.plotting.chart import (
     Chart,
     Heading,
     Line,
+    Look,
     Marks,
     NothingToDraw,
     Panel,
@@ -23,11 +24,10 @@ from calomlp.plotting.chart import (
     Rule,
     Steps,
     literal,
+    sequence,
 )
-from calomlp.plotting.look import Look, sequence
-from calomlp.plotting.points import PERCENT, shown_radius
-from calomlp.plotting.quantity import count, energy_range, with_error
-from calomlp.plotting.tables import NONE
+from calomlp.plotting.points import shown_radius
+from calomlp.plotting.sections import NONE
 from calomlp.plotting.view import short
 
 if TYPE_CHECKING:

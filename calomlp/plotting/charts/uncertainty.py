@@ -1,4 +1,4 @@
-"""What predicted uncertainties are worth: pulls, probability integral transform, coverage, reliability."""
+"""Pulls, probability integral transform, coverage and reliability of predicted uncertainties."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ import math
 import numpy as np
 
 from calomlp.evaluation.histogram import Histogram
+from calomlp.evaluation.measurement import PERCENT, count, with_error
 from calomlp.evaluation.uncertainty import PULL_SHIFT, Uncertainty
-from calomlp.plotting.chart import Axis, Chart, Heading, Line, Marks, NothingToDraw, Panel, Row, Steps
-from calomlp.plotting.look import BLACK, Look
-from calomlp.plotting.points import PERCENT
-from calomlp.plotting.quantity import count, with_error
+from calomlp.plotting.chart import BLACK, Axis, Chart, Heading, Line, Look, Marks, NothingToDraw, Panel, Row, Steps
 from calomlp.plotting.view import View
 
 _REACH = 5.0  # sigma
