@@ -291,14 +291,12 @@ def _evaluated(
     files = [place.path for source in sources for place in (source, *source.friends)]
     session.check_files(_record(settings), (settings.output, settings.predictions), filter(None, (*models, *files)))
     with ExitStack() as stack:
-        more: dict[str, Any] = {"processes": processes}
+        more: dict[str, Any] = {}
         if settings.predictions is not None:
             path = stack.enter_context(session.streams.artefact(settings.predictions))
             marks = [str(subject.labels) for subject in subjects]
             more["keep"] = stack.enter_context(predictions(path, sources, marks))
-        return evaluate(
-            subjects, recipe, sources, wishes, progress=session.progress, interrupt=session.interrupt, **more
-        )
+        return evaluate(subjects, recipe, sources, wishes, replace(session.run, processes=processes), **more)
 
 
 def _model(session: Session, settings: EvaluateSettings) -> tuple[Model | None, Path, tuple[str, ...]]:

@@ -273,10 +273,10 @@ def _data_set(session: Session, settings: PlotSettings, sources: Sequence[Source
     @cache
     def profiles() -> ShowerProfiles:
         radial = hits and (not settings.kind or bool({"radial", "density"} & set(settings.kind)))
-        return shower_profiles(sources, radial=radial, progress=session.progress, interrupt=session.interrupt)
+        return shower_profiles(sources, session.run, radial=radial)
 
     def spectrum() -> HitSpectrum:
-        return hit_spectrum(sources, progress=session.progress, interrupt=session.interrupt)
+        return hit_spectrum(sources, session.run)
 
     def shower() -> ShowerEvent:
         return shower_event(sources, settings.event)
@@ -357,4 +357,4 @@ def _write(
                 path.write_text(subject.page([picture(chart, look) for chart in drawn]), encoding="utf-8")
             else:
                 write(drawn, path, form, look, subject.metadata)
-            session.interrupt.check()
+            session.run.interrupt.check()

@@ -127,14 +127,7 @@ def _run(session: Session, settings: PredictSettings, processes: Processes) -> N
     keep = tuple(name.strip() for text in settings.keep for name in text.split(",") if name.strip())
     recipe = _recipe(models[""], settings)
     request = Request(models, recipe, keep, settings.container, settings.on_bad_file == SKIP)
-    found = predict(
-        request,
-        outputs,
-        session.streams.artefact,
-        progress=session.progress,
-        interrupt=session.interrupt,
-        processes=processes,
-    )
+    found = predict(request, outputs, session.streams.artefact, replace(session.run, processes=processes))
     if processes.rank:
         return
     _report(session, settings, found, recipe.cut.text if recipe.cut else "", in_folder=in_folder)

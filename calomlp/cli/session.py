@@ -12,8 +12,7 @@ from typing import Self
 
 from calomlp.cli.console import PlainProgress, TerminalProgress, wrapped
 from calomlp.errors import InputError, UsageError
-from calomlp.interrupt import Interrupt
-from calomlp.progress import Progress
+from calomlp.run import Progress, Run
 from calomlp.streams import STDIN, Record, Streams
 
 
@@ -47,11 +46,10 @@ class Session:
         self.force = force or if_needed
         self._if_needed, self._config = if_needed, config
         self.streams = Streams()
-        self.interrupt = Interrupt()
         self.json = json or not self.streams.stdout.isatty()
         drawn = self.streams.stderr.isatty() and not quiet
         display = TerminalProgress() if drawn else PlainProgress(name, quiet=quiet)
-        self.progress: Progress = display
+        self.run = Run(display)
         self._handler = _Handler(name, display)
         self._logger = logging.getLogger("calomlp")
         self._level = logging.WARNING if quiet else logging.INFO
@@ -61,12 +59,12 @@ class Session:
         self._logger.addHandler(self._handler)
         self._logger.setLevel(self._level)
         self._logger.propagate = False
-        self.interrupt.__enter__()
+        self.run.interrupt.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.progress.finish()
-        self.interrupt.__exit__(*error)
+        self.run.progress.finish()
+        self.run.interrupt.__exit__(*error)
         self._logger.removeHandler(self._handler)
         self._logger.propagate = True
         self._logger.setLevel(self._level_before)
@@ -74,7 +72,7 @@ class Session:
 
     def mute(self) -> None:
         """Leave all reporting to another process."""
-        self.progress = Progress()
+        self.run = replace(self.run, progress=Progress())
         self._logger.setLevel(logging.CRITICAL)
 
     @property

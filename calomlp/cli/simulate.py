@@ -105,10 +105,9 @@ def run(session: Session, settings: SimulateSettings) -> None:
             path,
             settings.container,
             recorded,
+            session.run,
             jobs=settings.jobs,
             device=settings.device,
-            progress=session.progress,
-            interrupt=session.interrupt,
         )
         size = path.stat().st_size
     n_events, n_layers = len(request.event_range), request.detector.n_layers

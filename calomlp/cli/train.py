@@ -24,17 +24,15 @@ keeps its share of the events in memory. With --dropout, each draws its own mask
 
 from __future__ import annotations
 
-import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from calomlp.cli.console import print_charts
 from calomlp.cli.together import together
-from calomlp.data.settings import DATA, SKIP
+from calomlp.data.settings import DATA
 from calomlp.errors import UsageError
-from calomlp.memory import default_memory
 from calomlp.processes import Processes
 from calomlp.settings import setting
 from calomlp.streams import STDIN, Record, discard, ensure_folder
@@ -45,7 +43,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from calomlp.cli.session import Session
-    from calomlp.data.load import Reading
     from calomlp.data.sources import Source
     from calomlp.model.file import Model
 
@@ -160,9 +157,7 @@ def _train(session: Session, settings: TrainSettings, processes: Processes) -> N
     if not (settings.find_lr or settings.dry_run):
         _check_outputs(session, settings, checkpoint, last_good)
 
-    from calomlp.data.load import Reading
     from calomlp.data.sources import befriend, energies_from_names, resolve
-    from calomlp.data.store import Room
     from calomlp.model.file import read_model, write_model
     from calomlp.training.checkpoint import Watch
     from calomlp.training.reporter import reporter
@@ -172,21 +167,21 @@ def _train(session: Session, settings: TrainSettings, processes: Processes) -> N
     sources = befriend(resolve(settings.data, session.streams, tree=settings.tree), settings.friend, session.streams)
     if settings.target_from_name is not None:
         sources = energies_from_names(sources, settings.target_from_name)
-    memory = settings.memory or default_memory() // processes.local_size
-    room = Room(memory, Path(settings.cache) if settings.cache else _default_cache())
-    reading = Reading(room, settings.on_bad_file == SKIP, session.progress, session.interrupt, processes)
+    memory = settings.memory or session.run.memory // processes.local_size
+    folder = Path(settings.cache) if settings.cache else session.run.folder
+    session.run = replace(session.run, processes=processes, memory=memory, folder=folder)
     init = read_model(settings.init, settings.init) if settings.init else None
     if settings.find_lr or settings.dry_run:
-        (_find_rate if settings.find_lr else _rehearse)(session, sources, hyperparameters, reading, init)
+        (_find_rate if settings.find_lr else _rehearse)(session, sources, hyperparameters, init)
         return
     files = [place.path for source in sources for place in (source, *source.friends)]
     outputs = (settings.output, settings.history)
     inputs = [*files, *(name for name in (settings.init, settings.from_model) if name)]
     session.check_files(Record("train", "model", settings.output), outputs, inputs)
-    watch = Watch(session.interrupt, checkpoint, settings.checkpoint_every, settings.max_time, last_good)
+    watch = Watch(session.run.interrupt, checkpoint, settings.checkpoint_every, settings.max_time, last_good)
     told = (Path(name) if name and not processes.rank else None for name in (settings.history, settings.tensorboard))
     with reporter(*told) as tell:
-        model = train(sources, hyperparameters, reading, watch=watch, init=init, tell=tell)
+        model = train(sources, hyperparameters, session.run, watch=watch, init=init, tell=tell)
     if processes.rank:
         return
     with session.streams.artefact(settings.output) as path:
@@ -229,13 +224,11 @@ def _check_outputs(session: Session, settings: TrainSettings, checkpoint: Path |
         raise UsageError("--max-time needs a place for the checkpoint: name a file with -o or --checkpoint")
 
 
-def _find_rate(
-    session: Session, sources: Sequence[Source], settings: TrainingSettings, reading: Reading, init: Model | None
-) -> None:
+def _find_rate(session: Session, sources: Sequence[Source], settings: TrainingSettings, init: Model | None) -> None:
     """Try learning rates, and show what the loss says to them."""
     from calomlp.training.finder import find_rate
 
-    found = find_rate(sources, settings, reading, init)
+    found = find_rate(sources, settings, session.run, init)
     if session.json:
         details = {**asdict(found), "seconds": round(session.seconds, 3)}
         session.streams.print_line(Record("train", "learning-rate", "", details).to_json())
@@ -249,24 +242,17 @@ def _find_rate(
     )
 
 
-def _rehearse(
-    session: Session, sources: Sequence[Source], settings: TrainingSettings, reading: Reading, init: Model | None
-) -> None:
+def _rehearse(session: Session, sources: Sequence[Source], settings: TrainingSettings, init: Model | None) -> None:
     """Say what the training would do."""
     from calomlp.training.rehearsal import rehearse
 
-    found = rehearse(sources, settings, reading, init)
+    found = rehearse(sources, settings, session.run, init)
     if session.json:
         session.streams.print_line(Record("train", "plan", "", asdict(found)).to_json())
         return
     from calomlp.plotting.rehearsal_page import rehearsal_page
 
     session.streams.print_line(rehearsal_page(found))
-
-
-def _default_cache() -> Path:
-    """Where programs keep what they can make again."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "calomlp")
 
 
 def _checkpoint(settings: TrainSettings) -> Path | None:

@@ -38,11 +38,9 @@ from calomlp.evaluation.statistics import IN_DOMAIN, Statistics, Worst
 from calomlp.evaluation.subjects import Measured, Subject, Trained, check_names, one_number
 from calomlp.evaluation.summary import alarms, summarise
 from calomlp.evaluation.uncertainty import UncertaintyStatistics
-from calomlp.interrupt import Interrupt
 from calomlp.model.spread import Spread
-from calomlp.processes import ALONE, Processes
-from calomlp.progress import Progress
 from calomlp.provenance import provenance
+from calomlp.run import Run
 from calomlp.training.suspicions import line_residual
 
 logger = logging.getLogger(__name__)
@@ -124,11 +122,9 @@ def evaluate(
     recipe: Recipe,
     sources: Sequence[Source],
     wishes: Wishes,
+    run: Run,
     *,
-    progress: Progress,
-    interrupt: Interrupt,
     keep: Keep = lambda *_: None,
-    processes: Processes = ALONE,
 ) -> Report:
     """Evaluate models and other energies on files.
 
@@ -140,10 +136,8 @@ def evaluate(
         recipe: How events are made; that of the model that stands beside its baselines, if there is one.
         sources: The files.
         wishes: What is asked for.
-        progress: Told of every chunk.
-        interrupt: Looked at after every chunk.
+        run: Its processes evaluate together, each its share of the files; all return the same.
         keep: Called with the number of the file, events, and their energies.
-        processes: Those that evaluate together, each its share of the files; all return the same.
 
     Raises:
         InputError: If a file cannot be used, or no event is left.
@@ -158,13 +152,14 @@ def evaluate(
     envelope = whole.main.model.envelope if whole.main else None
     whole.bins = choose_bins(wishes.bins, recipe, good, envelope)
     whole.slicings = _slicings(whole, good)
+    processes, progress = run.processes, run.progress
     own = processes.own(len(good))
     statistics = whole.empty() if processes.rank else replace(whole.empty(), tally=tally)
     progress.start("evaluating", sum(records[number].events for number in own), "events")
     used: dict[int, FileRecord] = {}
     for number in own:
         try:
-            of_file = _of_file(whole, good[number], number, progress, interrupt)
+            of_file = _of_file(whole, good[number], number, run)
         except InputError as error:
             statistics.tally.skip(good[number], error, allowed=wishes.skip_bad_files)
             continue
@@ -182,7 +177,7 @@ def evaluate(
     return report
 
 
-def _of_file(whole: _Pass, source: Source, number: int, progress: Progress, interrupt: Interrupt) -> Statistics:
+def _of_file(whole: _Pass, source: Source, number: int, run: Run) -> Statistics:
     """Return what one file adds."""
     found, tally = whole.empty(), Tally()
     with open_rows(source, whole.recipe.layout, whole.recipe.branches) as rows:
@@ -196,8 +191,8 @@ def _of_file(whole: _Pass, source: Source, number: int, progress: Progress, inte
             found = replace(found, **{name: getattr(found, name) + value for name, value in lost.items()})
             if len(kept):
                 found = found + _of_events(whole, source, number, kept, keys, first=not (found.events or number))
-            progress.advance(chunk.read)
-            interrupt.check()
+            run.progress.advance(chunk.read)
+            run.interrupt.check()
     return replace(found, tally=tally)
 
 

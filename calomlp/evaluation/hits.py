@@ -32,8 +32,7 @@ from calomlp.evaluation.dataset import (
     stack_of,
 )
 from calomlp.evaluation.showers import Moments, Profile
-from calomlp.interrupt import Interrupt
-from calomlp.progress import Progress
+from calomlp.run import Run
 
 HIT_EDGES: Array = np.geomspace(1e-6, 1e3, 181)
 """Boundaries of the bins of hit energy [GeV], twenty for each decade."""
@@ -93,21 +92,16 @@ class ShowerEvent:
     y: Array  # energy of the hits [GeV], shape [cells in y, layers]
 
 
-def hit_spectrum(sources: Sequence[Source], *, progress: Progress, interrupt: Interrupt) -> HitSpectrum:
+def hit_spectrum(sources: Sequence[Source], run: Run) -> HitSpectrum:
     """Count the hits of files by their energy, chunk by chunk.
-
-    Args:
-        sources: The files.
-        progress: Told of every chunk.
-        interrupt: Looked at after every chunk.
 
     Raises:
         InputError: If a file lacks a branch, has no hits, cannot be read, or does not go with the others.
     """
-    plan = make_plan(sources, hits=True, interrupt=interrupt)
+    plan = make_plan(sources, hits=True, run=run)
     counts = Moments(len(plan.low), len(HIT_EDGES) + 3)
     pdg_ids: set[int] = set()
-    progress.start("reading hits", plan.events, "events")
+    run.progress.start("reading hits", plan.events, "events")
     for source in sources:
         with open_table(source) as table:
             nominal = nominal_branch(table)
@@ -118,9 +112,9 @@ def hit_spectrum(sources: Sequence[Source], *, progress: Progress, interrupt: In
                     rows = slice(first, first + _BLOCK)
                     counts.fill(group[rows], _counts(branches[HITS[0]][rows]))
                 pdg_ids.update(np.unique(branches.get(PARTICLE, ())).astype(int).tolist())
-                progress.advance(len(group))
-                interrupt.check()
-    progress.finish()
+                run.progress.advance(len(group))
+                run.interrupt.check()
+    run.progress.finish()
     not_positive, below, *_, above, _ = np.rint(counts.total).astype(np.int64).T
     found = counts.profile()
     spectrum, number = (

@@ -25,12 +25,10 @@ from calomlp.errors import InputError, UsageError
 from calomlp.evaluation.predicted import Predicted
 from calomlp.evaluation.predictions import branch_of
 from calomlp.evaluation.spool import read_spool, spooled
-from calomlp.interrupt import Interrupt
 from calomlp.model.file import Model
 from calomlp.model.losses import QUANTILES
-from calomlp.processes import ALONE, Processes
-from calomlp.progress import Progress
 from calomlp.provenance import fingerprint, provenance
+from calomlp.run import Run
 
 ENERGIES_SCHEMA = "calomlp.energies/1"
 
@@ -80,10 +78,7 @@ def predict(
     request: Request,
     outputs: Mapping[str, Sequence[Source]],
     artefact: Artefact,
-    *,
-    progress: Progress,
-    interrupt: Interrupt,
-    processes: Processes = ALONE,
+    run: Run,
 ) -> Predicted:
     """Write the energies of files: a tree ``events`` with an entry for each of theirs, in the same order.
 
@@ -96,17 +91,16 @@ def predict(
         request: What is to be predicted.
         outputs: By the name of the output, the files whose entries follow each other in it.
         artefact: Where outputs are written.
-        progress: Told of every chunk.
-        interrupt: Looked at after every chunk.
-        processes: Those that predict together: each writes its share of the outputs, or reads its share of the files of
-            a single one. All return the same.
+        run: Its processes predict together: each writes its share of the outputs, or reads its share of the files of a
+            single one. All return the same.
 
     Raises:
         InputError: If a file cannot be used.
         ArtefactError: If a file lacks a branch of a model.
         UsageError: If a branch that is to be kept is not one number in each entry.
     """
-    work = _Work(request, outputs, artefact, progress, interrupt, processes)
+    work = _Work(request, outputs, artefact, run)
+    processes, progress = run.processes, run.progress
     found = _check(work)
     processes.gather(None)  # nobody writes before all have looked at what is there
     if processes.rank:
@@ -140,9 +134,7 @@ class _Work:
     request: Request
     outputs: Mapping[str, Sequence[Source]]
     artefact: Artefact
-    progress: Progress
-    interrupt: Interrupt
-    processes: Processes
+    run: Run
     known: dict[Source, tuple[str, int]] = field(default_factory=dict)  # identity and entries of those that can be read
 
     def entries(self, sources: Iterable[Source]) -> int:
@@ -179,10 +171,10 @@ def _write_together(work: _Work, output: str, sources: Sequence[Source], found: 
 
     What the others say lies beside the output until it is written, so that its bytes are those of a single process.
     """
-    processes = work.processes
+    processes = work.run.processes
     ends = [len(sources) * rank // processes.size for rank in range(processes.size + 1)]
     own = range(ends[processes.rank], ends[processes.rank + 1])
-    work.progress.start("predicting", work.entries(sources[number] for number in own), "entries")
+    work.run.progress.start("predicting", work.entries(sources[number] for number in own), "entries")
     blocks = _blocks(work, sources, own, found)
     if processes.rank:
         with spooled(f"{output}.{processes.rank}", blocks) as spool:
@@ -195,7 +187,7 @@ def _write_together(work: _Work, output: str, sources: Sequence[Source], found: 
         for spool in processes.gather(None)[1:]:
             for block in read_spool(spool):
                 writer.extend(block)
-                work.interrupt.check()
+                work.run.interrupt.check()
     processes.gather(None)
     found.outputs.append(output)
 
@@ -252,8 +244,8 @@ def _blocks(work: _Work, sources: Sequence[Source], own: range, found: Predicted
         with open_rows(sources[number], work.request.recipe.layout, work.request.branches) as rows:
             for piece in _pieces(work.request, rows):
                 yield _block(work.request, rows, piece, origin, found)
-                work.progress.advance(len(piece.entries))
-                work.interrupt.check()
+                work.run.progress.advance(len(piece.entries))
+                work.run.interrupt.check()
 
 
 def _pieces(request: Request, rows: Rows) -> Iterator[Piece]:

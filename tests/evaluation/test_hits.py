@@ -12,8 +12,7 @@ import pytest
 from calomlp.data.sources import Source, resolve
 from calomlp.errors import InputError, UsageError
 from calomlp.evaluation.hits import HIT_EDGES, HitSpectrum, ShowerEvent, hit_spectrum, shower_event
-from calomlp.interrupt import Interrupt
-from calomlp.progress import Progress
+from calomlp.run import Run
 from calomlp.streams import Streams
 from tests.plotting.toy_showers import LAMBDA_EDGES, N_LAYERS, PROVENANCE, X0_EDGES, toy_showers, write_showers
 
@@ -26,7 +25,7 @@ def sources_of(*paths: Path) -> list[Source]:
 
 
 def spectrum_of(*paths: Path) -> HitSpectrum:
-    return hit_spectrum(sources_of(*paths), progress=Progress(), interrupt=Interrupt())
+    return hit_spectrum(sources_of(*paths), Run())
 
 
 def one_event(hits: list[tuple[float, int, float, float]], **others: Any) -> dict[str, Any]:

@@ -26,9 +26,8 @@ from calomlp.evaluation.predicted import Predicted
 from calomlp.evaluation.predictions import predictions
 from calomlp.evaluation.subjects import Trained
 from calomlp.evaluation.summary import REGRESSOR
-from calomlp.interrupt import Interrupt
 from calomlp.model.file import Model
-from calomlp.progress import Progress
+from calomlp.run import Run
 from calomlp.streams import Streams
 from calomlp.training.settings import TrainingSettings
 from tests.conftest import damage, fitted, linear_showers
@@ -70,8 +69,7 @@ def predicted(
         Request(models, recipe, **request),
         {str(output): sources},
         Streams().artefact,
-        progress=Progress(),
-        interrupt=Interrupt(),
+        Run(),
     )
     with uproot.open(output) as file:
         return found, {name: file["events"][name].array(library="np") for name in file["events"].keys()}  # noqa: SIM118
@@ -98,9 +96,8 @@ def test_the_energies_are_those_that_an_evaluation_measures(
 ) -> None:
     source = make_root(linear_showers(2000, seed=3))
     subjects = (Trained(REGRESSOR, models["huber"]),)
-    told: dict[str, Any] = {"progress": Progress(), "interrupt": Interrupt()}
     with predictions(tmp_path / "p.root", [source], ["x"]) as keep:
-        evaluate(subjects, models["huber"].recipe, [source], Wishes(), keep=keep, **told)
+        evaluate(subjects, models["huber"].recipe, [source], Wishes(), Run(), keep=keep)
     _, energies = predicted(models["huber"], source, tmp_path / "e.root", keep=("true_energy",))
     with uproot.open(tmp_path / "p.root") as file:
         measured = file["events"].arrays(library="np")
@@ -248,9 +245,8 @@ def test_processes_write_one_output_together_with_the_bytes_of_one(
     sources = [make_root(of_data(n, n), name=f"{n}.root") for n in (300, 0, 200, 50)]
     request = Request({"": models["quantiles"]}, models["quantiles"].recipe, ("event",))
     one, together = ({str(tmp_path / name): sources} for name in ("one.root", "e.root"))
-    quiet: dict[str, Any] = {"progress": Progress(), "interrupt": Interrupt()}
-    whole = predict(request, one, Streams().artefact, **quiet)
-    shares = in_threads(size, lambda ranked: predict(request, together, Streams().artefact, **quiet, processes=ranked))
+    whole = predict(request, one, Streams().artefact, Run())
+    shares = in_threads(size, lambda ranked: predict(request, together, Streams().artefact, Run(processes=ranked)))
     assert (tmp_path / "e.root").read_bytes() == (tmp_path / "one.root").read_bytes()
     assert all(replace(share, outputs=whole.outputs) == whole for share in shares)
     assert not list(tmp_path.glob(".*"))
@@ -265,9 +261,8 @@ def test_objects_that_another_process_has_read(make_root: Make, tmp_path: Path) 
     sources = [make_root(data, name=f"{number}.root") for number in range(3)]
     model = fitted(sources[0], settings)
     output = {str(tmp_path / "e.root"): sources}
-    quiet: dict[str, Any] = {"progress": Progress(), "interrupt": Interrupt()}
     request = Request({"": model}, model.recipe)
-    in_threads(3, lambda ranked: predict(request, output, Streams().artefact, **quiet, processes=ranked))
+    in_threads(3, lambda ranked: predict(request, output, Streams().artefact, Run(processes=ranked)))
     with uproot.open(tmp_path / "e.root") as file:
         found = file["events"].arrays()
     assert ak.num(found.calo_energy).tolist() == 3 * ak.num(photons).tolist()
@@ -313,16 +308,15 @@ def test_a_file_that_breaks_off_leaves_its_output_out(
     damage(broken)
     request = Request({"": models["huber"]}, models["huber"].recipe, skip_bad_files=True)
     outputs = {str(tmp_path / "out-a.root"): [broken], str(tmp_path / "out-b.root"): [whole]}
-    options: dict[str, Any] = {"progress": Progress(), "interrupt": Interrupt()}
-    found = predict(request, outputs, Streams().artefact, **options)
+    found = predict(request, outputs, Streams().artefact, Run())
     assert (found.entries, found.tally.events) == (500, 500)
     assert [*found.tally.files] == ["broken.root"]
     assert [path.name for path in tmp_path.glob("*out-*")] == ["out-b.root"]
     with pytest.raises(InputError, match=r"broken\.root"):
-        predict(replace(request, skip_bad_files=False), outputs, Streams().artefact, **options)
+        predict(replace(request, skip_bad_files=False), outputs, Streams().artefact, Run())
     alone = {str(tmp_path / "alone" / "out.root"): [broken]}
     (tmp_path / "alone").mkdir()
-    for share in in_threads(2, lambda ranked: predict(request, alone, Streams().artefact, **options, processes=ranked)):
+    for share in in_threads(2, lambda ranked: predict(request, alone, Streams().artefact, Run(processes=ranked))):
         assert (share.outputs, [*share.tally.files]) == ([], ["broken.root"])
     assert not list((tmp_path / "alone").iterdir())
 

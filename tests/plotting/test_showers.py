@@ -13,7 +13,6 @@ from calomlp.data.sources import Source
 from calomlp.errors import ArtefactError
 from calomlp.evaluation.hits import hit_spectrum, shower_event
 from calomlp.evaluation.showers import RADII, ShowerProfiles, shower_profiles
-from calomlp.interrupt import Interrupt
 from calomlp.plotting import terminal
 from calomlp.plotting.chart import Cells, Steps
 from calomlp.plotting.charts.showers import density, event, hits, longitudinal, radial
@@ -22,7 +21,7 @@ from calomlp.plotting.names import FORMATS, SHOWER_KINDS
 from calomlp.plotting.paper import draw
 from calomlp.plotting.save import write_figures
 from calomlp.plotting.subjects import SHOWER_CHARTS, of_showers
-from calomlp.progress import Progress
+from calomlp.run import Run
 from tests.plotting.test_figures import check_layout, drawn, texts
 from tests.plotting.toy_showers import toy_profiles, toy_showers, write_showers
 
@@ -62,9 +61,9 @@ def source(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def test_spectra_and_events_are_not_cut_either(source: Source) -> None:
-    spectrum = hit_spectrum([source], progress=Progress(), interrupt=Interrupt())
+    spectrum = hit_spectrum([source], Run())
     shower = shower_event([source], 3)
-    profiles = shower_profiles([source], radial=True, progress=Progress(), interrupt=Interrupt())
+    profiles = shower_profiles([source], Run(), radial=True)
     for shown in (hits(spectrum), event(shower), density(profiles)):
         check_layout(draw(shown))
         lines = terminal.draw([shown], 80, 40, colour=False).split("\n")
@@ -72,7 +71,7 @@ def test_spectra_and_events_are_not_cut_either(source: Source) -> None:
 
 
 def test_what_is_drawn_of_hits_is_what_was_read(source: Source) -> None:
-    spectrum = hit_spectrum([source], progress=Progress(), interrupt=Interrupt())
+    spectrum = hit_spectrum([source], Run())
     steps = [item for item in hits(spectrum).panels[0].items if isinstance(item, Steps)]
     assert [item.y.sum() for item in steps] == pytest.approx(spectrum.spectrum.mean.sum(axis=1))
     shower = shower_event([source], 3)
