@@ -8,8 +8,6 @@ calomlp train 'run*.root' -t beam_energy --also track_p --exclude 'veto_*' -o m.
 
 calomlp simulate siw-ecal -o s.root | calomlp train - -o model.safetensors
 
-calomlp train --from model.safetensors --seed 2 -o again.safetensors
-
 calomlp train showers.root --find-lr
 
 calomlp train showers.root --dry-run
@@ -24,23 +22,22 @@ keeps its share of the events in memory. With --dropout, each draws its own mask
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, dataclass, fields, replace
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from calomlp.cli.console import print_charts
-from calomlp.cli.together import together
 from calomlp.data.settings import DATA
 from calomlp.errors import UsageError
-from calomlp.processes import Processes
+from calomlp.processes import find_meeting
 from calomlp.settings import setting
-from calomlp.streams import STDIN, Record, discard, ensure_folder
+from calomlp.streams import Record, discard, ensure_folder
 from calomlp.training.settings import OPTIMISATION, TrainingSettings
 from calomlp.units import format_duration, parse_duration, parse_size
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from calomlp.cli.session import Session
     from calomlp.data.sources import Source
@@ -48,35 +45,6 @@ if TYPE_CHECKING:
 
 STOPPING = "Stopping and going on"
 _DRAWING_LINES = 20
-
-
-def recorded(path: str) -> dict[str, Any]:
-    """Return the settings that a model was trained with, and its files.
-
-    Raises:
-        InputError: If it cannot be opened.
-        ArtefactError: If this is no model.
-        UsageError: If it records a setting that this version does not have.
-    """
-    from calomlp.model.file import read_header
-
-    document = read_header(path, path)
-    known = {item.name for item in fields(TrainingSettings)}
-    strange = sorted(document["settings"].keys() - known)
-    if strange:
-        raise UsageError(f"{path}: records settings that this version does not know: {', '.join(strange)}")
-    files = (file for file in document["files"] if file["path"] != STDIN)
-    settings = dict(document["settings"])
-    if "left_out" not in document and not settings["features"]:  # chosen by the rules of an older version
-        settings["features"] = [item["expression"] for item in document["features"]]
-        settings["energies"] = [item["expression"] for item in document["features"] if item["energy"]]
-    return {**settings, "data": [_as_named(file) for file in files]}
-
-
-def _as_named(file: Mapping[str, Any]) -> str:
-    """Return a file as users name it: ``10GeV=run7.root:events``."""
-    energy = "" if file["true_energy"] is None else f"{file['true_energy']}GeV="
-    return f"{energy}{file['path']}:{file['tree']}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,13 +58,6 @@ class TrainSettings(TrainingSettings):
         metavar="FILE...",
     )
     output: str = setting("-", "Model file; - is standard output.", "-o", metavar="FILE")
-    from_model: str | None = setting(
-        None,
-        "Train as this model was trained: with its settings and on its files, where nothing else is asked for.",
-        "--from",
-        recorded=recorded,
-        metavar="MODEL",
-    )
     memory: int | None = setting(
         None,
         "Memory for the events of a process: 2GB; what does not fit is kept on disk. Default: a quarter of the job's.",
@@ -143,11 +104,23 @@ SETTINGS = TrainSettings
 def run(session: Session, settings: TrainSettings) -> None:
     """Meet the other processes, if there are any, and train."""
     single = settings.find_lr or settings.dry_run or "-" in (*settings.data, *settings.friend)
-    alone = "--find-lr, --dry-run and standard input are" if single else ""
-    together(session, settings.device, partial(_train, session, settings), alone)
+    meeting = find_meeting(os.environ)
+    if meeting is None:
+        _train(session, settings)
+        return
+    if meeting.rank:
+        session.mute()
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # it would describe at length how another process vanished
+    from calomlp import group
+
+    with group.together(meeting, settings.device) as processes:
+        if single:
+            raise UsageError("--find-lr, --dry-run and standard input are for one process, and this is one of several")
+        session.run = replace(session.run, processes=processes, memory=session.run.memory // processes.local_size)
+        _train(session, settings)
 
 
-def _train(session: Session, settings: TrainSettings, processes: Processes) -> None:
+def _train(session: Session, settings: TrainSettings) -> None:
     """Find the files, train, write, report."""
     if not settings.data:
         raise UsageError("no data were named: give ROOT files, or - for standard input")
@@ -167,22 +140,22 @@ def _train(session: Session, settings: TrainSettings, processes: Processes) -> N
     sources = befriend(resolve(settings.data, session.streams, tree=settings.tree), settings.friend, session.streams)
     if settings.target_from_name is not None:
         sources = energies_from_names(sources, settings.target_from_name)
-    memory = settings.memory or session.run.memory // processes.local_size
+    memory = settings.memory or session.run.memory
     folder = Path(settings.cache) if settings.cache else session.run.folder
-    session.run = replace(session.run, processes=processes, memory=memory, folder=folder)
+    session.run = replace(session.run, memory=memory, folder=folder)
+    first = not session.run.processes.rank
     init = read_model(settings.init, settings.init) if settings.init else None
     if settings.find_lr or settings.dry_run:
         (_find_rate if settings.find_lr else _rehearse)(session, sources, hyperparameters, init)
         return
     files = [place.path for source in sources for place in (source, *source.friends)]
     outputs = (settings.output, settings.history)
-    inputs = [*files, *(name for name in (settings.init, settings.from_model) if name)]
-    session.check_files(Record("train", "model", settings.output), outputs, inputs)
+    session.streams.check_distinct(outputs, filter(None, (*files, settings.init)))
     watch = Watch(session.run.interrupt, checkpoint, settings.checkpoint_every, settings.max_time, last_good)
-    told = (Path(name) if name and not processes.rank else None for name in (settings.history, settings.tensorboard))
+    told = (Path(name) if name and first else None for name in (settings.history, settings.tensorboard))
     with reporter(*told) as tell:
         model = train(sources, hyperparameters, session.run, watch=watch, init=init, tell=tell)
-    if processes.rank:
+    if not first:
         return
     with session.streams.artefact(settings.output) as path:
         write_model(path, model)

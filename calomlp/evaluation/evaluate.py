@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import reduce
-from operator import add, and_
+from operator import and_
 from typing import Any
 
 import numpy as np
@@ -136,7 +136,7 @@ def evaluate(
         recipe: How events are made; that of the model that stands beside its baselines, if there is one.
         sources: The files.
         wishes: What is asked for.
-        run: Its processes evaluate together, each its share of the files; all return the same.
+        run: Told of every chunk.
         keep: Called with the number of the file, events, and their energies.
 
     Raises:
@@ -152,26 +152,20 @@ def evaluate(
     envelope = whole.main.model.envelope if whole.main else None
     whole.bins = choose_bins(wishes.bins, recipe, good, envelope)
     whole.slicings = _slicings(whole, good)
-    processes, progress = run.processes, run.progress
-    own = processes.own(len(good))
-    statistics = whole.empty() if processes.rank else replace(whole.empty(), tally=tally)
-    progress.start("evaluating", sum(records[number].events for number in own), "events")
-    used: dict[int, FileRecord] = {}
-    for number in own:
+    statistics = replace(whole.empty(), tally=tally)
+    run.progress.start("evaluating", sum(record.events for record in records), "events")
+    used: list[int] = []
+    for number in range(len(good)):
         try:
             of_file = _of_file(whole, good[number], number, run)
         except InputError as error:
             statistics.tally.skip(good[number], error, allowed=wishes.skip_bad_files)
             continue
         statistics = statistics + of_file
-        used[number] = records[number]
-    progress.finish()
-    shares = processes.gather((statistics, used))
-    statistics = reduce(add, (share for share, _ in shares))
-    everyone = {number: record for _, of_process in shares for number, record in of_process.items()}
-    used_records = [everyone[number] for number in sorted(everyone)]
-    settings = settings_of(whole.main.model if whole.main else None, good[min(everyone, default=0)])
-    report = summarise(statistics, _context(whole, used_records, settings), wishes.options)
+        used.append(number)
+    run.progress.finish()
+    settings = settings_of(whole.main.model if whole.main else None, good[min(used, default=0)])
+    report = summarise(statistics, _context(whole, [records[number] for number in used], settings), wishes.options)
     for alarm in alarms(report):
         logger.warning("%s", alarm)
     return report
