@@ -30,8 +30,6 @@ class Setting:
         parse: Turns text into the value, where the type alone does not.
         metavar: Placeholder of the value in ``--help``.
         positional: Whether it is an argument and not a flag.
-        recorded: Reads the file that the value names, and returns other settings from it: below those of flags,
-            environment and configuration file, above what is built in.
     """
 
     help: str
@@ -41,7 +39,6 @@ class Setting:
     parse: Callable[[str], Any] | None = None
     metavar: str | None = None
     positional: bool = False
-    recorded: Callable[[str], Mapping[str, Any]] | None = None
 
 
 def setting(default: Any, help: str, *flags: str, **details: Any) -> Any:  # noqa: A002 - the word that typer uses too

@@ -6,24 +6,22 @@ import sys
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import uproot
 
-from calomlp.data.load import Data, Reading, load
+from calomlp.data.load import Data, load
 from calomlp.data.sample import Recipe, Sample
-from calomlp.data.settings import SKIP
 from calomlp.data.sources import Source
-from calomlp.data.store import Room
 from calomlp.evaluation.evaluate import Wishes, evaluate
 from calomlp.evaluation.report import REGRESSOR, Report
 from calomlp.evaluation.subjects import Subject, Trained
-from calomlp.interrupt import Interrupt
 from calomlp.model.file import Model
 from calomlp.processes import ALONE, Processes
-from calomlp.progress import Progress
+from calomlp.run import Interrupt
+from calomlp.run import Run as OneRun
 from calomlp.training.checkpoint import Watch
 from calomlp.training.settings import TrainingSettings
 from calomlp.training.train import train
@@ -80,19 +78,21 @@ def make_root(tmp_path: Path) -> Callable[..., Source]:
     return make
 
 
+class Room(NamedTuple):
+    """Memory for events [byte], and the folder for those that do not fit."""
+
+    memory: int
+    folder: Path
+
+
 ROOM = Room(1 << 30, Path("/nonexistent"))
 """Enough memory for any test, and no disk."""
 
 
-def quietly(
-    room: Room = ROOM,
-    interrupt: Interrupt | None = None,
-    processes: Processes = ALONE,
-    *,
-    skip_bad_files: bool = False,
-) -> Reading:
-    """Read without a word."""
-    return Reading(room, skip_bad_files, Progress(), interrupt or Interrupt(), processes)
+def quietly(room: Room = ROOM, interrupt: Interrupt | None = None, processes: Processes = ALONE) -> OneRun:
+    """A run without a word."""
+    memory, folder = room
+    return OneRun(interrupt=interrupt or Interrupt(), processes=processes, memory=memory, folder=folder)
 
 
 def fitted(
@@ -101,19 +101,18 @@ def fitted(
     """Train without a word."""
     sources = [sources] if isinstance(sources, Source) else sources
     watch = watch or Watch(Interrupt())
-    reading = quietly(room, watch.interrupt, skip_bad_files=settings.on_bad_file == SKIP)
-    return train(sources, settings, reading, watch=watch)
+    return train(sources, settings, quietly(room, watch.interrupt), watch=watch)
 
 
 def read(sources: list[Source], recipe: Recipe, *, room: Room = ROOM, skip_bad_files: bool = False) -> Data:
     """Read files without a word."""
-    return load(sources, recipe, quietly(room, skip_bad_files=skip_bad_files))
+    return load(sources, recipe, quietly(room), skip_bad_files=skip_bad_files)
 
 
 def evaluated(model: Model, sources: list[Source], *subjects: Subject, **wishes: Any) -> Report:
     """Evaluate a model beside its baselines, and other subjects, without a word."""
     everything = (Trained(REGRESSOR, model), *subjects)
-    return evaluate(everything, model.recipe, sources, Wishes(**wishes), progress=Progress(), interrupt=Interrupt())
+    return evaluate(everything, model.recipe, sources, Wishes(**wishes), quietly())
 
 
 def together(data: Data) -> Sample:

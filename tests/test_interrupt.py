@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from calomlp.errors import Interrupted
-from calomlp.interrupt import SIGNALS, Interrupt
+from calomlp.run import SIGNALS, Interrupt
 
 
 @pytest.mark.parametrize("signum", SIGNALS)

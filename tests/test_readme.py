@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,12 +16,12 @@ from calomlp.data.expressions import _FUNCTIONS, Expression
 from calomlp.errors import ExitCode
 from calomlp.settings import declared
 from calomlp.training.settings import LOSSES, OPTIMISERS, SCHEDULES
-from tests.conftest import ROOT
+from tests.conftest import ROOT, SAMPLE_DATA
 
 LANGUAGE = (ROOT / "calomlp/data/README.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text()
 BATCH = (ROOT / "calomlp/cli/BATCH.md").read_text()
-COMMON = {"if_needed", "force", "json", "quiet", "config", "dump_config", "debug", "help"}
+COMMON = {"force", "json", "quiet", "config", "dump_config", "debug", "help"}
 ELSEWHERE = {"quiet", "upgrade", "editable", "group", "array", "cpus_per_task", "mem", "time", "requeue", "signal"}
 ELSEWHERE |= {"nodes", "ntasks_per_node", "nproc_per_node", "partition", "open_mode", "parsable", "dependency"}
 
@@ -68,3 +73,19 @@ def test_every_command_is_shown(command: str) -> None:
 def test_the_script_of_the_readme_is_one_of_those_that_are_run() -> None:
     (script,) = re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)
     assert script in BATCH
+
+
+def test_the_makefile_runs_on_the_sample_data(tmp_path: Path) -> None:
+    found = re.search(r"```make\n(.*?)```", README, flags=re.DOTALL)
+    assert found
+    if shutil.which("make") is None:
+        pytest.skip("no make")
+    (tmp_path / "Makefile").write_text(found[1])
+    shutil.copytree(SAMPLE_DATA, tmp_path / "sample_data")
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    command = ["make", "-C", str(tmp_path)]
+    for expected in ("calomlp train", "up to date"):
+        done = subprocess.run(command, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert expected in done.stdout
+    assert (tmp_path / "report.html").exists()

@@ -13,7 +13,7 @@ import typer
 from calomlp import __version__
 from calomlp.cli import evaluate, export, inspect, plot, predict, simulate, train
 from calomlp.cli.console import wrapped
-from calomlp.cli.flags import TABLES, register
+from calomlp.cli.flags import TABLES, check_gone, register
 from calomlp.errors import CalomlpError, CheckpointWritten, ExitCode, PeerFailed, ReaderGone
 
 _EXIT_CODES = "\n".join(f"* **{int(code)}**  {code.meaning}" for code in ExitCode)
@@ -76,6 +76,7 @@ def run(arguments: Sequence[str]) -> int:
     debug = "--debug" in arguments
     name = next((f"calomlp {word}" for word in arguments if word in TABLES), "calomlp")
     try:
+        check_gone(arguments)
         code = typer.main.get_command(app).main(list(arguments), prog_name="calomlp", standalone_mode=False)
         sys.stdout.flush()
     except (ReaderGone, PeerFailed) as error:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, TextIO
 
-from calomlp.progress import Progress
+from calomlp.run import Progress
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Display

@@ -12,22 +12,18 @@ calomlp evaluate model.safetensors --require 'resolution[10] < 0.06' --require '
 
 calomlp evaluate --merge part-*.json -o report.json
 
-srun -n 4 calomlp evaluate model.safetensors 'testbeam/*.root' -o report.json
-
-Processes that torchrun or srun starts evaluate together, each its share of the files.
+Several jobs can evaluate a part of the files each, and --merge adds their reports up.
 """
 
 from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import Field, dataclass, fields, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from calomlp.cli.forms import AUTO, FORMATS, HEPDATA, JSON, form_of, write
-from calomlp.cli.session import Session, UpToDate
-from calomlp.cli.together import together
+from calomlp.cli.session import Session
 from calomlp.data.settings import DATA, ON_BAD, SKIP, DataSettings
 from calomlp.errors import UsageError
 from calomlp.evaluation.options import QUADRATURE, RELATIVE_TO, SUMS, WIDTHS
@@ -44,7 +40,6 @@ if TYPE_CHECKING:
     from calomlp.evaluation.report import Report
     from calomlp.evaluation.subjects import Subject
     from calomlp.model.file import Model
-    from calomlp.processes import Processes
 
 CURVES, NUMBERS, DETAILS = "What is evaluated", "How numbers are derived", "What else is looked at"
 
@@ -162,32 +157,17 @@ SETTINGS = EvaluateSettings
 
 
 def run(session: Session, settings: EvaluateSettings) -> None:
-    """Meet the other processes, if there are any, and evaluate."""
-    single = settings.predictions or settings.merge or "-" in (settings.model, *settings.data)
-    alone = "--predictions, --merge and standard input are" if single else ""
-    together(session, "cpu", partial(_run, session, settings), alone)
-
-
-def _run(session: Session, settings: EvaluateSettings, processes: Processes) -> None:
     """Evaluate or merge, write, report, and check what was required."""
+    session.refuse_processes("give each job of an array some of the files, and add the reports up with --merge")
     form = form_of(settings.output, settings.format)
     on_screen = settings.output == "-" and not session.json and form == JSON
     session.streams.check_output(settings.output, binary=form == HEPDATA, force=session.force)
 
     from calomlp.evaluation.gates import Gate, check_gates
-    from calomlp.evaluation.report import read_report
 
     gates = [Gate.parse(text) for text in settings.require]
     options = _options(settings)
-    try:
-        given = (session, settings, options, gates)
-        report = _merged(*given) if settings.merge else _evaluated(*given, processes)
-    except UpToDate:
-        if gates:
-            check_gates(gates, read_report(settings.output, settings.output))
-        raise
-    if processes.rank:
-        return
+    report = (_merged if settings.merge else _evaluated)(session, settings, options, gates)
     if on_screen:
         _show(report, session.streams)
     else:
@@ -196,14 +176,10 @@ def _run(session: Session, settings: EvaluateSettings, processes: Processes) -> 
         if settings.output != "-" and not session.json:
             _show(report, session.streams)
         session.finish(
-            _record(settings, **_summary(report, session)),
+            Record("evaluate", "report", settings.output, _summary(report, session)),
             f"{settings.output}: {report.events} events in {len(report.curves[0].bins)} bins of energy",
         )
     check_gates(gates, report)
-
-
-def _record(settings: EvaluateSettings, **details: Any) -> Record:
-    return Record("evaluate", "report", settings.output, details)
 
 
 def _options(settings: EvaluateSettings) -> Options:
@@ -240,7 +216,7 @@ def _merged(session: Session, settings: EvaluateSettings, options: Options, gate
     if twice := [name for name in names if names.count(name) > 1]:
         raise UsageError(f"{twice[0]} is named twice: its events would count twice")
     sources = resolve(names, session.streams)
-    session.check_files(_record(settings), (settings.output,), (source.path for source in sources))
+    session.streams.check_distinct((settings.output,), (source.path for source in sources))
     reports = [read_report(item.path, item.label) for item in sources]
     check_curves(gates, [curve.name for curve in reports[0].curves])
     return merge(reports, options)
@@ -250,9 +226,7 @@ def _is_given(settings: EvaluateSettings, item: Field[Any]) -> bool:
     return bool(getattr(settings, item.name) != item.default)
 
 
-def _evaluated(
-    session: Session, settings: EvaluateSettings, options: Options, gates: Sequence[Gate], processes: Processes
-) -> Report:
+def _evaluated(session: Session, settings: EvaluateSettings, options: Options, gates: Sequence[Gate]) -> Report:
     """Read the models, find the files, evaluate."""
     if settings.predictions is not None:
         session.streams.check_output(settings.predictions, binary=True, force=session.force)
@@ -289,16 +263,14 @@ def _evaluated(
     recipe = _recipe(model, settings, names=names, sources=sources)
     models = [settings.model, *(text.rpartition("=")[2] for text in settings.compare)]
     files = [place.path for source in sources for place in (source, *source.friends)]
-    session.check_files(_record(settings), (settings.output, settings.predictions), filter(None, (*models, *files)))
+    session.streams.check_distinct((settings.output, settings.predictions), filter(None, (*models, *files)))
     with ExitStack() as stack:
-        more: dict[str, Any] = {"processes": processes}
+        more: dict[str, Any] = {}
         if settings.predictions is not None:
             path = stack.enter_context(session.streams.artefact(settings.predictions))
             marks = [str(subject.labels) for subject in subjects]
             more["keep"] = stack.enter_context(predictions(path, sources, marks))
-        return evaluate(
-            subjects, recipe, sources, wishes, progress=session.progress, interrupt=session.interrupt, **more
-        )
+        return evaluate(subjects, recipe, sources, wishes, session.run, **more)
 
 
 def _model(session: Session, settings: EvaluateSettings) -> tuple[Model | None, Path, tuple[str, ...]]:

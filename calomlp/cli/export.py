@@ -65,7 +65,7 @@ def run(session: Session, settings: ExportSettings) -> None:
     from calomlp.model.file import read_model
 
     path, label = session.one_path(settings.model, "model")
-    session.check_files(Record("export", "onnx", settings.output), (settings.output,), (path, *settings.data))
+    session.streams.check_distinct((settings.output,), (path, *settings.data))
     model = read_model(path, label)
     features, origin = _events(session, settings, model, Path(path).parent)
     made = export(model, features, origin, settings.tolerance)

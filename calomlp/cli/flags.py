@@ -5,13 +5,14 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import fields
+from itertools import pairwise
 from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
 
-from calomlp.cli.session import Session, UpToDate
+from calomlp.cli.session import Session
 from calomlp.errors import UsageError, did_you_mean
 from calomlp.settings import Setting, declared, dump_config, dumped, load_config
 
@@ -19,6 +20,30 @@ TABLES: dict[str, type[Any]] = {}
 """The settings of every command by its name, which is also that of its table in a configuration file."""
 
 RUN_PANEL = "Running"
+
+GONE = {
+    "--if-needed": "a rule of make or Snakemake, with --force, does what is needed only",
+    "--from": "keep the settings with --dump-config > train.toml, and train again with --config train.toml",
+    "--optimiser lbfgs": "adamw with more epochs comes to the same, and gd takes the whole set in one step",
+    "--precision bfloat16": "matrix products are in single precision; --compile makes wide networks faster",
+    "--kind density": "--kind radial shows how the energy is spread around the axis",
+    "--kind hits": "--kind event shows the hits of one event; draw the branch hit_energy for their spectrum",
+}
+"""What earlier versions knew, a flag or one of its values, and what to do instead."""
+
+
+def check_gone(arguments: Sequence[str]) -> None:
+    """Refuse what earlier versions knew.
+
+    Raises:
+        UsageError: With what to do instead.
+    """
+    short = {"-k": "--kind"}
+    words = [word for argument in arguments for word in argument.split("=", 1)]
+    pairs = [f"{short.get(flag, flag)} {value}" for flag, value in pairwise(words)]
+    for text in (*words, *pairs):
+        if text in GONE:
+            raise UsageError(f"{text} is gone: {GONE[text]}")
 
 
 def register(app: typer.Typer, settings: type[Any], run: Callable[[Session, Any], None]) -> None:
@@ -37,12 +62,8 @@ def register(app: typer.Typer, settings: type[Any], run: Callable[[Session, Any]
         if common.pop("dump_config"):
             typer.echo(dump_config(name, filled), nl=False)
             return
-        common.pop("debug")
-        with Session(context.command_path, **common) as session:
-            try:
-                run(session, filled)
-            except UpToDate as made:
-                session.finish(made.record, f"{made.record.path} is up to date")
+        with Session(context.command_path, **{key: common[key] for key in ("force", "json", "quiet")}) as session:
+            run(session, filled)
 
     parameters = [inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)]
     parameters += [*_from_settings(settings), *_COMMON.values()]
@@ -90,8 +111,6 @@ def _parameter(name: str, kind: Any, default: Any, setting: Setting) -> inspect.
         option = typer.Argument(**details)
     else:
         flag = f"--{name.replace('_', '-')}"
-        if setting.recorded is not None:
-            details |= {"is_eager": True, "callback": _load_recorded(setting.recorded)}
         option = typer.Option(flag, *setting.flags, **details)
     return inspect.Parameter(
         name,
@@ -133,17 +152,6 @@ def _load_config(context: typer.Context, path: str | None) -> str | None:
     return path
 
 
-def _load_recorded(read: Callable[[str], Mapping[str, Any]]) -> Callable[[typer.Context, str | None], str | None]:
-    """Return what makes an artefact the source of defaults: below a configuration file, above what is built in."""
-
-    def load(context: typer.Context, path: str | None) -> str | None:
-        if path is not None:
-            context.default_map = {**read(path), **(context.default_map or {})}
-        return path
-
-    return load
-
-
 def _check_value(context: typer.Context, parameter: Any, value: Any, place: str) -> None:
     """Refuse a value that a setting cannot have.
 
@@ -172,12 +180,6 @@ _COMMON = {
     parameter.name: parameter
     for parameter in (
         _common("force", bool, False, "Replace an output that exists."),
-        _common(
-            "if_needed",
-            bool,
-            False,
-            "Do nothing if the output is newer than all inputs, as make would; otherwise replace it.",
-        ),
         _common("json", bool, False, "Report as one line of JSON, on a terminal too."),
         _common("quiet", bool, False, "Say nothing on standard error but warnings and errors.", "-q"),
         _common(

@@ -103,7 +103,7 @@ def _inspect_data(session: Session, source: Source) -> None:
     from calomlp.plotting.pages import data_sections
 
     with open_file(source) as file:
-        trees = summarise(file, session.interrupt)
+        trees = summarise(file, session.run.interrupt)
     suggestions = suggest(trees, source, _argument(source))
     summary = {
         "trees": [tree.as_dict() for tree in trees],

@@ -168,7 +168,7 @@ def run(session: Session, settings: PlotSettings) -> None:
     _check_outputs(session, settings, subject, _files(settings, _possible(subject, settings)), sources)
     charts = subject.charts(settings.kind)
     files = _files(settings, [chart.name for chart in charts])
-    session.check_files(_record(settings, files), files, (source.path for source in sources))
+    session.streams.check_distinct(files, (source.path for source in sources))
     _write(session, settings, subject, charts, files)
     session.finish(_record(settings, files, seconds=round(session.seconds, 3)), "\n".join(files))
 
@@ -258,7 +258,7 @@ def _model(sources: Sequence[Source]) -> Subject:
 
 
 def _data_set(session: Session, settings: PlotSettings, sources: Sequence[Source]) -> Subject:
-    from calomlp.evaluation.hits import HitSpectrum, ShowerEvent, hit_spectrum, shower_event
+    from calomlp.evaluation.hits import ShowerEvent, shower_event
     from calomlp.evaluation.showers import ShowerProfiles, has_hits, shower_profiles
     from calomlp.plotting.subjects import of_showers
 
@@ -267,17 +267,14 @@ def _data_set(session: Session, settings: PlotSettings, sources: Sequence[Source
     @cache
     def profiles() -> ShowerProfiles:
         radial = hits and (not settings.kind or bool({"radial", "density"} & set(settings.kind)))
-        return shower_profiles(sources, radial=radial, progress=session.progress, interrupt=session.interrupt)
-
-    def spectrum() -> HitSpectrum:
-        return hit_spectrum(sources, progress=session.progress, interrupt=session.interrupt)
+        return shower_profiles(sources, session.run, radial=radial)
 
     def shower() -> ShowerEvent:
         return shower_event(sources, settings.event)
 
     if not hits:
         logger.info("no hits in the data set, so there is no figure of them")
-    return of_showers(profiles, spectrum, shower, __version__, hit_kinds=hits)
+    return of_showers(profiles, shower, __version__, hit_kinds=hits)
 
 
 def _possible(subject: Subject, settings: PlotSettings) -> tuple[str, ...]:
@@ -319,7 +316,7 @@ def _check_outputs(
         raise UsageError(f"{settings.output}: a page is made of one report, and this is a {subject.what}")
     for file in files:
         session.streams.check_output(file, binary=not settings.dump_data, force=session.force)
-    session.check_files(_record(settings, files), files, (source.path for source in sources))
+    session.streams.check_distinct(files, (source.path for source in sources))
 
 
 def _write(
@@ -350,4 +347,4 @@ def _write(
                 path.write_text(subject.page([picture(chart, look) for chart in drawn]), encoding="utf-8")
             else:
                 write(drawn, path, form, look, subject.metadata)
-            session.interrupt.check()
+            session.run.interrupt.check()

@@ -19,19 +19,15 @@ Several files: into a folder, one file for each, with the same name; or into one
 file as a TChain does, with calo_file and calo_entry to tell where an entry is from. A model that was trained with
 --explode makes lists, one energy for each object; one that was trained with --group-by makes one entry for each run of
 entries with the same number, which is kept. More models in the place of data: their branches end in _NAME.
-
-Processes that torchrun or srun starts predict together, each its share of the files.
 """
 
 from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from calomlp.cli.together import together
 from calomlp.data.settings import DATA, ON_BAD, SKIP, FileSettings
 from calomlp.errors import ArtefactError, UsageError
 from calomlp.settings import setting
@@ -46,7 +42,6 @@ if TYPE_CHECKING:
     from calomlp.data.sources import Source
     from calomlp.evaluation.predicted import Predicted
     from calomlp.model.file import Model
-    from calomlp.processes import Processes
 
 logger = logging.getLogger(__name__)
 
@@ -96,13 +91,8 @@ SETTINGS = PredictSettings
 
 
 def run(session: Session, settings: PredictSettings) -> None:
-    """Predict, together with other processes if there are any."""
-    streams = "-" in (settings.output, settings.model, *settings.data)
-    together(session, "cpu", partial(_run, session, settings), "standard input and output are" if streams else "")
-
-
-def _run(session: Session, settings: PredictSettings, processes: Processes) -> None:
     """Read the models, find the files, predict, report."""
+    session.refuse_processes("give each job of an array some of the files")
     in_folder = settings.output.endswith("/") or Path(settings.output).is_dir()
     if not in_folder:
         session.streams.check_output(settings.output, binary=True, force=session.force)
@@ -123,20 +113,11 @@ def _run(session: Session, settings: PredictSettings, processes: Processes) -> N
         session.streams.check_output(output, binary=True, force=session.force)
     given = [settings.model, *(name.rpartition("=")[2] for name in settings.data if _is_model(name))]
     files = [place.path for source in sources for place in (source, *source.friends)]
-    session.check_files(Record("predict", "dataset", settings.output), outputs, [*given, *files])
+    session.streams.check_distinct(outputs, [*given, *files])
     keep = tuple(name.strip() for text in settings.keep for name in text.split(",") if name.strip())
     recipe = _recipe(models[""], settings)
     request = Request(models, recipe, keep, settings.container, settings.on_bad_file == SKIP)
-    found = predict(
-        request,
-        outputs,
-        session.streams.artefact,
-        progress=session.progress,
-        interrupt=session.interrupt,
-        processes=processes,
-    )
-    if processes.rank:
-        return
+    found = predict(request, outputs, session.streams.artefact, session.run)
     _report(session, settings, found, recipe.cut.text if recipe.cut else "", in_folder=in_folder)
 
 

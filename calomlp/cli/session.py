@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
 from calomlp.cli.console import PlainProgress, TerminalProgress, wrapped
-from calomlp.errors import InputError, UsageError
-from calomlp.interrupt import Interrupt
-from calomlp.progress import Progress
+from calomlp.errors import ExitCode, InputError, PeerFailed, UsageError
+from calomlp.processes import find_meeting
+from calomlp.run import Progress, Run
 from calomlp.streams import STDIN, Record, Streams
-
-
-class UpToDate(Exception):
-    """There is nothing to do: the outputs are newer than the inputs.
-
-    Attributes:
-        record: What to say.
-    """
-
-    def __init__(self, record: Record) -> None:
-        super().__init__(record.path)
-        self.record = replace(record, status="notneeded")
 
 
 class Session:
@@ -37,21 +25,15 @@ class Session:
         force: Replace existing outputs.
         json: Report in JSON on a terminal too.
         quiet: Say nothing but warnings and errors.
-        if_needed: Do nothing if the outputs are newer than the inputs, and replace them otherwise.
-        config: The configuration file, which is one of the inputs.
     """
 
-    def __init__(
-        self, name: str, *, force: bool, json: bool, quiet: bool, if_needed: bool = False, config: str | None = None
-    ) -> None:
-        self.force = force or if_needed
-        self._if_needed, self._config = if_needed, config
+    def __init__(self, name: str, *, force: bool, json: bool, quiet: bool) -> None:
+        self.force = force
         self.streams = Streams()
-        self.interrupt = Interrupt()
         self.json = json or not self.streams.stdout.isatty()
         drawn = self.streams.stderr.isatty() and not quiet
         display = TerminalProgress() if drawn else PlainProgress(name, quiet=quiet)
-        self.progress: Progress = display
+        self.run = Run(display)
         self._handler = _Handler(name, display)
         self._logger = logging.getLogger("calomlp")
         self._level = logging.WARNING if quiet else logging.INFO
@@ -61,12 +43,12 @@ class Session:
         self._logger.addHandler(self._handler)
         self._logger.setLevel(self._level)
         self._logger.propagate = False
-        self.interrupt.__enter__()
+        self.run.interrupt.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.progress.finish()
-        self.interrupt.__exit__(*error)
+        self.run.progress.finish()
+        self.run.interrupt.__exit__(*error)
         self._logger.removeHandler(self._handler)
         self._logger.propagate = True
         self._logger.setLevel(self._level_before)
@@ -74,7 +56,7 @@ class Session:
 
     def mute(self) -> None:
         """Leave all reporting to another process."""
-        self.progress = Progress()
+        self.run = replace(self.run, progress=Progress())
         self._logger.setLevel(logging.CRITICAL)
 
     @property
@@ -106,32 +88,18 @@ class Session:
             raise InputError(f"{label}: no such file (a {what} is wanted)")
         return name, label
 
-    def check_files(self, record: Record, outputs: Iterable[str | None], inputs: Iterable[str]) -> None:
-        """Refuse outputs that the command reads or writes twice, and find out whether it has anything to do.
-
-        Args:
-            record: What would be said of the main output.
-            outputs: All files that are written; ``None`` for those that are not asked for.
-            inputs: All files that are read.
+    def refuse_processes(self, instead: str) -> None:
+        """Refuse to be one of several processes that torchrun or srun has started; the first one says why.
 
         Raises:
-            UsageError: Naming such an output.
-            UpToDate: If nothing is to be done, and that was asked for.
+            UsageError: With what to do instead.
         """
-        written, read = [name for name in outputs if name is not None], list(inputs)
-        self.streams.check_distinct(written, read)
-        if not self._if_needed:
+        meeting = find_meeting(os.environ)
+        if meeting is None:
             return
-        if "-" in written:
-            raise UsageError("--if-needed looks at the time of the output: name a file with -o")
-        read += [self._config] if self._config else []
-        try:
-            newest = max((Path(name).stat().st_mtime_ns for name in read), default=0)
-            oldest = min(Path(name).stat().st_mtime_ns for name in written)
-        except OSError:  # an output is not there yet, or an input is far away
-            return
-        if newest <= oldest:
-            raise UpToDate(record)
+        if meeting.rank:
+            raise PeerFailed(ExitCode.USAGE)
+        raise UsageError(f"this is one of {meeting.size} processes, which only train can be: {instead}")
 
     def finish(self, record: Record, summary: str) -> None:
         """Report what was made, unless the artefact itself went to standard output.

@@ -93,7 +93,7 @@ def run(session: Session, settings: SimulateSettings) -> None:
     )
     session.streams.check_output(settings.output, binary=True, force=session.force)
     described = () if settings.detector in PRESETS else (settings.detector,)
-    session.check_files(Record("simulate", "dataset", settings.output), (settings.output,), described)
+    session.streams.check_distinct((settings.output,), described)
 
     from calomlp.simulation.dataset import write_dataset
 
@@ -105,10 +105,9 @@ def run(session: Session, settings: SimulateSettings) -> None:
             path,
             settings.container,
             recorded,
+            session.run,
             jobs=settings.jobs,
             device=settings.device,
-            progress=session.progress,
-            interrupt=session.interrupt,
         )
         size = path.stat().st_size
     n_events, n_layers = len(request.event_range), request.detector.n_layers

@@ -8,8 +8,6 @@ calomlp train 'run*.root' -t beam_energy --also track_p --exclude 'veto_*' -o m.
 
 calomlp simulate siw-ecal -o s.root | calomlp train - -o model.safetensors
 
-calomlp train --from model.safetensors --seed 2 -o again.safetensors
-
 calomlp train showers.root --find-lr
 
 calomlp train showers.root --dry-run
@@ -25,61 +23,28 @@ keeps its share of the events in memory. With --dropout, each draws its own mask
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass, fields
-from functools import partial
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from calomlp.cli.console import print_charts
-from calomlp.cli.together import together
-from calomlp.data.settings import DATA, SKIP
+from calomlp.data.settings import DATA
 from calomlp.errors import UsageError
-from calomlp.memory import default_memory
-from calomlp.processes import Processes
+from calomlp.processes import find_meeting
 from calomlp.settings import setting
-from calomlp.streams import STDIN, Record, discard, ensure_folder
+from calomlp.streams import Record, discard, ensure_folder
 from calomlp.training.settings import OPTIMISATION, TrainingSettings
 from calomlp.units import format_duration, parse_duration, parse_size
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from calomlp.cli.session import Session
-    from calomlp.data.load import Reading
     from calomlp.data.sources import Source
     from calomlp.model.file import Model
 
 STOPPING = "Stopping and going on"
 _DRAWING_LINES = 20
-
-
-def recorded(path: str) -> dict[str, Any]:
-    """Return the settings that a model was trained with, and its files.
-
-    Raises:
-        InputError: If it cannot be opened.
-        ArtefactError: If this is no model.
-        UsageError: If it records a setting that this version does not have.
-    """
-    from calomlp.model.file import read_header
-
-    document = read_header(path, path)
-    known = {item.name for item in fields(TrainingSettings)}
-    strange = sorted(document["settings"].keys() - known)
-    if strange:
-        raise UsageError(f"{path}: records settings that this version does not know: {', '.join(strange)}")
-    files = (file for file in document["files"] if file["path"] != STDIN)
-    settings = dict(document["settings"])
-    if "left_out" not in document and not settings["features"]:  # chosen by the rules of an older version
-        settings["features"] = [item["expression"] for item in document["features"]]
-        settings["energies"] = [item["expression"] for item in document["features"] if item["energy"]]
-    return {**settings, "data": [_as_named(file) for file in files]}
-
-
-def _as_named(file: Mapping[str, Any]) -> str:
-    """Return a file as users name it: ``10GeV=run7.root:events``."""
-    energy = "" if file["true_energy"] is None else f"{file['true_energy']}GeV="
-    return f"{energy}{file['path']}:{file['tree']}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,13 +58,6 @@ class TrainSettings(TrainingSettings):
         metavar="FILE...",
     )
     output: str = setting("-", "Model file; - is standard output.", "-o", metavar="FILE")
-    from_model: str | None = setting(
-        None,
-        "Train as this model was trained: with its settings and on its files, where nothing else is asked for.",
-        "--from",
-        recorded=recorded,
-        metavar="MODEL",
-    )
     memory: int | None = setting(
         None,
         "Memory for the events of a process: 2GB; what does not fit is kept on disk. Default: a quarter of the job's.",
@@ -146,11 +104,23 @@ SETTINGS = TrainSettings
 def run(session: Session, settings: TrainSettings) -> None:
     """Meet the other processes, if there are any, and train."""
     single = settings.find_lr or settings.dry_run or "-" in (*settings.data, *settings.friend)
-    alone = "--find-lr, --dry-run and standard input are" if single else ""
-    together(session, settings.device, partial(_train, session, settings), alone)
+    meeting = find_meeting(os.environ)
+    if meeting is None:
+        _train(session, settings)
+        return
+    if meeting.rank:
+        session.mute()
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # it would describe at length how another process vanished
+    from calomlp import group
+
+    with group.together(meeting, settings.device) as processes:
+        if single:
+            raise UsageError("--find-lr, --dry-run and standard input are for one process, and this is one of several")
+        session.run = replace(session.run, processes=processes, memory=session.run.memory // processes.local_size)
+        _train(session, settings)
 
 
-def _train(session: Session, settings: TrainSettings, processes: Processes) -> None:
+def _train(session: Session, settings: TrainSettings) -> None:
     """Find the files, train, write, report."""
     if not settings.data:
         raise UsageError("no data were named: give ROOT files, or - for standard input")
@@ -160,9 +130,7 @@ def _train(session: Session, settings: TrainSettings, processes: Processes) -> N
     if not (settings.find_lr or settings.dry_run):
         _check_outputs(session, settings, checkpoint, last_good)
 
-    from calomlp.data.load import Reading
     from calomlp.data.sources import befriend, energies_from_names, resolve
-    from calomlp.data.store import Room
     from calomlp.model.file import read_model, write_model
     from calomlp.training.checkpoint import Watch
     from calomlp.training.reporter import reporter
@@ -172,22 +140,22 @@ def _train(session: Session, settings: TrainSettings, processes: Processes) -> N
     sources = befriend(resolve(settings.data, session.streams, tree=settings.tree), settings.friend, session.streams)
     if settings.target_from_name is not None:
         sources = energies_from_names(sources, settings.target_from_name)
-    memory = settings.memory or default_memory() // processes.local_size
-    room = Room(memory, Path(settings.cache) if settings.cache else _default_cache())
-    reading = Reading(room, settings.on_bad_file == SKIP, session.progress, session.interrupt, processes)
+    memory = settings.memory or session.run.memory
+    folder = Path(settings.cache) if settings.cache else session.run.folder
+    session.run = replace(session.run, memory=memory, folder=folder)
+    first = not session.run.processes.rank
     init = read_model(settings.init, settings.init) if settings.init else None
     if settings.find_lr or settings.dry_run:
-        (_find_rate if settings.find_lr else _rehearse)(session, sources, hyperparameters, reading, init)
+        (_find_rate if settings.find_lr else _rehearse)(session, sources, hyperparameters, init)
         return
     files = [place.path for source in sources for place in (source, *source.friends)]
     outputs = (settings.output, settings.history)
-    inputs = [*files, *(name for name in (settings.init, settings.from_model) if name)]
-    session.check_files(Record("train", "model", settings.output), outputs, inputs)
-    watch = Watch(session.interrupt, checkpoint, settings.checkpoint_every, settings.max_time, last_good)
-    told = (Path(name) if name and not processes.rank else None for name in (settings.history, settings.tensorboard))
+    session.streams.check_distinct(outputs, filter(None, (*files, settings.init)))
+    watch = Watch(session.run.interrupt, checkpoint, settings.checkpoint_every, settings.max_time, last_good)
+    told = (Path(name) if name and first else None for name in (settings.history, settings.tensorboard))
     with reporter(*told) as tell:
-        model = train(sources, hyperparameters, reading, watch=watch, init=init, tell=tell)
-    if processes.rank:
+        model = train(sources, hyperparameters, session.run, watch=watch, init=init, tell=tell)
+    if not first:
         return
     with session.streams.artefact(settings.output) as path:
         write_model(path, model)
@@ -229,13 +197,11 @@ def _check_outputs(session: Session, settings: TrainSettings, checkpoint: Path |
         raise UsageError("--max-time needs a place for the checkpoint: name a file with -o or --checkpoint")
 
 
-def _find_rate(
-    session: Session, sources: Sequence[Source], settings: TrainingSettings, reading: Reading, init: Model | None
-) -> None:
+def _find_rate(session: Session, sources: Sequence[Source], settings: TrainingSettings, init: Model | None) -> None:
     """Try learning rates, and show what the loss says to them."""
     from calomlp.training.finder import find_rate
 
-    found = find_rate(sources, settings, reading, init)
+    found = find_rate(sources, settings, session.run, init)
     if session.json:
         details = {**asdict(found), "seconds": round(session.seconds, 3)}
         session.streams.print_line(Record("train", "learning-rate", "", details).to_json())
@@ -249,13 +215,11 @@ def _find_rate(
     )
 
 
-def _rehearse(
-    session: Session, sources: Sequence[Source], settings: TrainingSettings, reading: Reading, init: Model | None
-) -> None:
+def _rehearse(session: Session, sources: Sequence[Source], settings: TrainingSettings, init: Model | None) -> None:
     """Say what the training would do."""
     from calomlp.training.rehearsal import rehearse
 
-    found = rehearse(sources, settings, reading, init)
+    found = rehearse(sources, settings, session.run, init)
     if session.json:
         session.streams.print_line(Record("train", "plan", "", asdict(found)).to_json())
         return
@@ -263,11 +227,6 @@ def _rehearse(
     from calomlp.plotting.pages import rehearsal_sections
 
     print_sections(rehearsal_sections(found), session.streams)
-
-
-def _default_cache() -> Path:
-    """Where programs keep what they can make again."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "calomlp")
 
 
 def _checkpoint(settings: TrainSettings) -> Path | None:

@@ -15,13 +15,12 @@ from calomlp.data.layouts import open_rows
 from calomlp.data.rows import Rows
 from calomlp.data.sample import BY_ENERGY, MAX_BEAM_ENERGIES, Recipe, Sample, describe, read_events, remember
 from calomlp.data.sources import FileRecord, Source, stamp
-from calomlp.data.store import Cache, InMemory, Kept, OnDisk, Room, writing
+from calomlp.data.store import Cache, InMemory, Kept, OnDisk, writing
 from calomlp.data.tally import Tally
 from calomlp.errors import InputError, OutputError
-from calomlp.interrupt import Interrupt
 from calomlp.processes import ALONE, Processes
-from calomlp.progress import Progress
 from calomlp.provenance import fingerprint
+from calomlp.run import Run
 from calomlp.units import format_size
 
 logger = logging.getLogger(__name__)
@@ -49,58 +48,48 @@ class Data:
             yield self.processes.places(rows), part
 
 
-@dataclass(frozen=True)
-class Reading:
-    """How files are read, whatever is in them."""
-
-    room: Room  # what may be used to keep events
-    skip_bad_files: bool  # whether to go on without a file that cannot be read
-    progress: Progress  # told of every chunk, and of what is done with the events
-    interrupt: Interrupt  # looked at after every chunk
-    processes: Processes = ALONE  # all of them read everything, and each keeps its share
-
-
-def load(sources: Sequence[Source], recipe: Recipe, reading: Reading) -> Data:
+def load(sources: Sequence[Source], recipe: Recipe, run: Run, *, skip_bad_files: bool = False) -> Data:
     """Read files.
 
     Args:
         sources: The files.
         recipe: What to read from them.
-        reading: How.
+        run: Its processes all read everything, and each keeps its share.
+        skip_bad_files: Whether to go on without a file that cannot be read.
 
     Raises:
         InputError: If a file cannot be used, or no event is left.
         OutputError: If events do not fit into memory, and there is no place for them on the disk.
     """
     tally = Tally()
-    files = _check(sources, recipe, reading, tally)
+    files = _check(sources, recipe, run, tally, skip_bad_files=skip_bad_files)
     total = sum(record.events for _, record in files)
     if not total:
         raise InputError(f"{', '.join(record.path for _, record in files)}: no events")
     columns = len(recipe.features.columns)
-    most = len(reading.processes.own(total))
+    most = len(run.processes.own(total))
     size = most * 4 * (2 * columns + 12)  # features and what the network sees of them, both with a few numbers beside
-    if size <= reading.room.memory:
+    if size <= run.memory:
         keeper = InMemory(most, columns)
-        counts = _read(files, recipe, reading, tally, keeper)
+        counts = _read(files, recipe, run, tally, keeper, skip_bad_files=skip_bad_files)
         kept = keeper.kept()
     else:
-        kept, counts, tally = _through_cache(files, recipe, reading, tally, size)
+        kept, counts, tally = _through_cache(files, recipe, run, tally, size, skip_bad_files=skip_bad_files)
     for sentence in tally.selection(recipe.cut.text if recipe.cut else ""):
         logger.info("%s", sentence)
     for sentence in tally.losses():
         logger.warning("%s", sentence)
     used = [(record, count) for (_, record), count in zip(files, counts, strict=True) if count is not None]
-    if len(set(reading.processes.gather(fingerprint([used, asdict(tally)])))) > 1:
+    if len(set(run.processes.gather(fingerprint([used, asdict(tally)])))) > 1:
         raise InputError("the processes have not read the same events: do all see the same files?")
-    if (left := sum(count for _, count in used)) < reading.processes.size:
-        few = f"{left} events are too few for {reading.processes.size} processes" if left else "no event is left"
+    if (left := sum(count for _, count in used)) < run.processes.size:
+        few = f"{left} events are too few for {run.processes.size} processes" if left else "no event is left"
         raise InputError(f"{', '.join(record.path for _, record in files)}: {few}")
-    recipe, side = _sides(recipe, kept, used, reading.processes)
-    return Data(kept, side, recipe, tuple(record for record, _ in used), tally, reading.processes)
+    recipe, side = _sides(recipe, kept, used, run.processes)
+    return Data(kept, side, recipe, tuple(record for record, _ in used), tally, run.processes)
 
 
-def _check(sources: Sequence[Source], recipe: Recipe, reading: Reading, tally: Tally) -> _Files:
+def _check(sources: Sequence[Source], recipe: Recipe, run: Run, tally: Tally, *, skip_bad_files: bool) -> _Files:
     """Open and check every file before the first is read."""
     good: list[Source] = []
     known: dict[str, FileRecord] = {}
@@ -110,20 +99,22 @@ def _check(sources: Sequence[Source], recipe: Recipe, reading: Reading, tally: T
                 rows.require(recipe.branches)
                 record = describe(rows)
         except InputError as error:
-            tally.skip(source, error, allowed=reading.skip_bad_files)
+            tally.skip(source, error, allowed=skip_bad_files)
             continue
         remember(known, record)
         good.append(source)
-        reading.interrupt.check()
+        run.interrupt.check()
     if not good:
         raise InputError(f"none of {len(sources)} files can be read: {next(iter(tally.files.values()))}")
     return list(zip(good, known.values(), strict=True))
 
 
-def _read(files: _Files, recipe: Recipe, reading: Reading, tally: Tally, keeper: InMemory | OnDisk) -> list[int | None]:
+def _read(
+    files: _Files, recipe: Recipe, run: Run, tally: Tally, keeper: InMemory | OnDisk, *, skip_bad_files: bool
+) -> list[int | None]:
     """Read files one after the other; return how many events were kept of each, ``None`` if it could not be read."""
-    processes = reading.processes
-    reading.progress.start("reading", sum(record.events for _, record in files), "events")
+    processes = run.processes
+    run.progress.start("reading", sum(record.events for _, record in files), "events")
     counts: list[int | None] = []
     seen = 0  # events of all processes
     for source, record in files:
@@ -134,17 +125,17 @@ def _read(files: _Files, recipe: Recipe, reading: Reading, tally: Tally, keeper:
                 for chunk in read_events(rows, recipe, of_file):
                     keeper.add(chunk.sample[(processes.rank - seen) % processes.size :: processes.size])
                     seen += len(chunk)
-                    reading.progress.advance(chunk.read)
-                    reading.interrupt.check()
+                    run.progress.advance(chunk.read)
+                    run.interrupt.check()
         except InputError as error:
-            tally.skip(source, error, allowed=reading.skip_bad_files)
+            tally.skip(source, error, allowed=skip_bad_files)
             seen = before
             keeper.shorten(len(processes.own(seen)))
             counts.append(None)
             continue
         tally.add(of_file)
         counts.append(seen - before)
-    reading.progress.finish()
+    run.progress.finish()
     return counts
 
 
@@ -154,23 +145,28 @@ def _check_unchanged(rows: Rows, record: FileRecord) -> None:
 
 
 def _through_cache(
-    files: _Files, recipe: Recipe, reading: Reading, tally: Tally, size: int
+    files: _Files, recipe: Recipe, run: Run, tally: Tally, size: int, *, skip_bad_files: bool
 ) -> tuple[Kept, list[int | None], Tally]:
     """Take events from the cache, or put them there."""
-    share = (reading.processes.rank, reading.processes.size)
-    cache = Cache(reading.room.folder, [_identity(files, recipe, tally), share])
+    share = (run.processes.rank, run.processes.size)
+    cache = Cache(run.folder, [_identity(files, recipe, tally), share])
     if (found := cache.read()) is None:
         logger.info(
             "%s do not fit into %s of memory: they are kept in %s",
             format_size(size),
-            format_size(reading.room.memory),
+            format_size(run.memory),
             cache.entry,
         )
         with writing(cache.folder):
             keeper = OnDisk(cache, len(recipe.features.columns))
             try:
                 cache.check_space(size)
-                keeper.keep({"counts": _read(files, recipe, reading, tally, keeper), "tally": asdict(tally)})
+                keeper.keep(
+                    {
+                        "counts": _read(files, recipe, run, tally, keeper, skip_bad_files=skip_bad_files),
+                        "tally": asdict(tally),
+                    }
+                )
             finally:
                 keeper.discard()
         found = cache.read()

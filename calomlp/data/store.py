@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -39,14 +39,6 @@ _TYPES = {"features": np.float32, "true_energy": np.float32, "weight": np.float3
 _MANIFEST = "manifest.json"
 _COPY_SIZE = 1 << 24
 _UNUSED_AFTER = 30 * 86400.0  # seconds
-
-
-@dataclass(frozen=True)
-class Room:
-    """What may be used to keep events."""
-
-    memory: int  # bytes that events may take in memory
-    folder: Path  # where those go that do not fit
 
 
 class Kept:

@@ -12,7 +12,7 @@ from calomlp.data.columns import Column
 from calomlp.data.names import energy_in
 from calomlp.data.reader import RootFile, Table
 from calomlp.errors import InputError
-from calomlp.interrupt import Interrupt
+from calomlp.run import Interrupt
 
 MAX_EVENTS = 100_000
 """At most so many events are read, from the beginning of a tree; fewer if they are large."""

@@ -17,7 +17,7 @@ from calomlp.data.sample import describe, remember
 from calomlp.data.sources import FileRecord, Source
 from calomlp.errors import InputError, UsageError
 from calomlp.evaluation.options import SIMULATION
-from calomlp.interrupt import Interrupt
+from calomlp.run import Run
 from calomlp.units import parse_quantity
 
 ENERGY, NOMINAL, LAYERS, PARTICLE = "true_energy", "true_nominal_energy", "layer_energy", "pdg_id"
@@ -88,13 +88,8 @@ def stack_of(source: Source, n_layers: int) -> Stack | None:
     return Stack(layers) if layers else None
 
 
-def make_plan(sources: Sequence[Source], *, hits: bool, interrupt: Interrupt) -> Plan:
+def make_plan(sources: Sequence[Source], *, hits: bool, run: Run) -> Plan:
     """Open and check every file, and find the groups of energies.
-
-    Args:
-        sources: The files.
-        hits: Whether they must have hits.
-        interrupt: Looked at after every chunk.
 
     Raises:
         InputError: If a file lacks a branch, cannot be read, or does not go with the others.
@@ -116,7 +111,7 @@ def make_plan(sources: Sequence[Source], *, hits: bool, interrupt: Interrupt) ->
                 distinct = np.unique(np.concatenate([distinct, branches[nominal]]))
                 if len(distinct) > MAX_ENERGIES:  # the range is all that matters then
                     distinct = np.concatenate([distinct[:MAX_ENERGIES], distinct[-1:]])
-                interrupt.check()
+                run.interrupt.check()
     if not len(distinct):
         raise InputError(f"{', '.join(record.path for record in known.values())}: no events")
     n_layers, layers = layouts[0]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import reduce
-from operator import add, and_
+from operator import and_
 from typing import Any
 
 import numpy as np
@@ -37,11 +37,9 @@ from calomlp.evaluation.statistics import IN_DOMAIN, Statistics, Worst
 from calomlp.evaluation.subjects import Measured, Subject, Trained, check_names, one_number
 from calomlp.evaluation.summary import alarms, summarise
 from calomlp.evaluation.uncertainty import UncertaintyStatistics
-from calomlp.interrupt import Interrupt
 from calomlp.model.spread import Spread
-from calomlp.processes import ALONE, Processes
-from calomlp.progress import Progress
 from calomlp.provenance import provenance
+from calomlp.run import Run
 from calomlp.training.suspicions import line_residual
 
 logger = logging.getLogger(__name__)
@@ -123,11 +121,9 @@ def evaluate(
     recipe: Recipe,
     sources: Sequence[Source],
     wishes: Wishes,
+    run: Run,
     *,
-    progress: Progress,
-    interrupt: Interrupt,
     keep: Keep = lambda *_: None,
-    processes: Processes = ALONE,
 ) -> Report:
     """Evaluate models and other energies on files.
 
@@ -139,10 +135,8 @@ def evaluate(
         recipe: How events are made; that of the model that stands beside its baselines, if there is one.
         sources: The files.
         wishes: What is asked for.
-        progress: Told of every chunk.
-        interrupt: Looked at after every chunk.
+        run: Told of every chunk.
         keep: Called with the number of the file, events, and their energies.
-        processes: Those that evaluate together, each its share of the files; all return the same.
 
     Raises:
         InputError: If a file cannot be used, or no event is left.
@@ -157,31 +151,26 @@ def evaluate(
     envelope = whole.main.model.envelope if whole.main else None
     whole.bins = choose_bins(wishes.bins, recipe, good, envelope)
     whole.slicings = _slicings(whole, good)
-    own = processes.own(len(good))
-    statistics = whole.empty() if processes.rank else replace(whole.empty(), tally=tally)
-    progress.start("evaluating", sum(records[number].events for number in own), "events")
-    used: dict[int, FileRecord] = {}
-    for number in own:
+    statistics = replace(whole.empty(), tally=tally)
+    run.progress.start("evaluating", sum(record.events for record in records), "events")
+    used: list[int] = []
+    for number in range(len(good)):
         try:
-            of_file = _of_file(whole, good[number], number, progress, interrupt)
+            of_file = _of_file(whole, good[number], number, run)
         except InputError as error:
             statistics.tally.skip(good[number], error, allowed=wishes.skip_bad_files)
             continue
         statistics = statistics + of_file
-        used[number] = records[number]
-    progress.finish()
-    shares = processes.gather((statistics, used))
-    statistics = reduce(add, (share for share, _ in shares))
-    everyone = {number: record for _, of_process in shares for number, record in of_process.items()}
-    used_records = [everyone[number] for number in sorted(everyone)]
-    settings = settings_of(whole.main.model if whole.main else None, good[min(everyone, default=0)])
-    report = summarise(statistics, _context(whole, used_records, settings), wishes.options)
+        used.append(number)
+    run.progress.finish()
+    settings = settings_of(whole.main.model if whole.main else None, good[min(used, default=0)])
+    report = summarise(statistics, _context(whole, [records[number] for number in used], settings), wishes.options)
     for alarm in alarms(report):
         logger.warning("%s", alarm)
     return report
 
 
-def _of_file(whole: _Pass, source: Source, number: int, progress: Progress, interrupt: Interrupt) -> Statistics:
+def _of_file(whole: _Pass, source: Source, number: int, run: Run) -> Statistics:
     """Return what one file adds."""
     found, tally = whole.empty(), Tally()
     with open_rows(source, whole.recipe.layout, whole.recipe.branches) as rows:
@@ -195,8 +184,8 @@ def _of_file(whole: _Pass, source: Source, number: int, progress: Progress, inte
             found = replace(found, **{name: getattr(found, name) + value for name, value in lost.items()})
             if len(kept):
                 found = found + _of_events(whole, source, number, kept, keys, first=not (found.events or number))
-            progress.advance(chunk.read)
-            interrupt.check()
+            run.progress.advance(chunk.read)
+            run.interrupt.check()
     return replace(found, tally=tally)
 
 

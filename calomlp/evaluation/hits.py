@@ -1,4 +1,4 @@
-"""Hits of a data set: how many there are of which energy, and those of one event."""
+"""One event of a data set, for its display: layers and hits."""
 
 from __future__ import annotations
 
@@ -25,54 +25,14 @@ from calomlp.evaluation.dataset import (
     check_table,
     depth_of,
     flat,
-    make_plan,
-    nominal_branch,
-    read_chunks,
     scalar_branches,
     stack_of,
 )
-from calomlp.evaluation.showers import Moments, Profile
-from calomlp.interrupt import Interrupt
-from calomlp.progress import Progress
 
-HIT_EDGES: Array = np.geomspace(1e-6, 1e3, 181)
-"""Boundaries of the bins of hit energy [GeV], twenty for each decade."""
-
-_BLOCK = 8192  # events whose bins are in memory at a time
 _LOOK = 1000  # events among which one is chosen
 _CELL = 1.0  # cm, where there are no cells
 _MAX_CELLS = 2000
 _TOLERANCE = 1e-4  # cm, to which places of hits are equal
-
-
-@dataclass(frozen=True)
-class HitSpectrum:
-    """How many hits there are of which energy, for the groups of energies of a data set.
-
-    Attributes:
-        energy_low: Lower edges of the groups of true energies [GeV], shape [energies], in ascending order.
-        energy_high: Upper edges [GeV], shape [energies]; equal to the lower ones for single energies.
-        pdg_ids: The particles that are in the data set; empty if it does not say.
-        events: Number of events.
-        edges: Boundaries of the bins of hit energy [GeV], shape [bins + 1].
-        spectrum: Number of hits in an event, places are the bins; errors are those of the mean over events, which hits
-            of the same event make larger than those of a Poisson distribution.
-        number: Number of all hits in an event, one place.
-        below: Number of hits above zero and below all bins, shape [energies].
-        above: Number of hits above all bins, shape [energies].
-        not_positive: Number of hits whose energy is zero or negative, shape [energies].
-    """
-
-    energy_low: Array
-    energy_high: Array
-    pdg_ids: tuple[int, ...]
-    events: int
-    edges: Array
-    spectrum: Profile
-    number: Profile
-    below: NDArray[np.int64]
-    above: NDArray[np.int64]
-    not_positive: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -91,64 +51,6 @@ class ShowerEvent:
     x: Array  # energy of the hits [GeV], shape [cells in x, layers]
     y_edges: Array  # boundaries of the cells in y [cm], shape [cells in y + 1]
     y: Array  # energy of the hits [GeV], shape [cells in y, layers]
-
-
-def hit_spectrum(sources: Sequence[Source], *, progress: Progress, interrupt: Interrupt) -> HitSpectrum:
-    """Count the hits of files by their energy, chunk by chunk.
-
-    Args:
-        sources: The files.
-        progress: Told of every chunk.
-        interrupt: Looked at after every chunk.
-
-    Raises:
-        InputError: If a file lacks a branch, has no hits, cannot be read, or does not go with the others.
-    """
-    plan = make_plan(sources, hits=True, interrupt=interrupt)
-    counts = Moments(len(plan.low), len(HIT_EDGES) + 3)
-    pdg_ids: set[int] = set()
-    progress.start("reading hits", plan.events, "events")
-    for source in sources:
-        with open_table(source) as table:
-            nominal = nominal_branch(table)
-            for branches in read_chunks(table, {nominal, *HITS} | ({PARTICLE} & scalar_branches(table))):
-                check_hits(table, branches, plan.n_layers)
-                group = plan.group(branches[nominal].astype(np.float64))
-                for first in range(0, len(group), _BLOCK):
-                    rows = slice(first, first + _BLOCK)
-                    counts.fill(group[rows], _counts(branches[HITS[0]][rows]))
-                pdg_ids.update(np.unique(branches.get(PARTICLE, ())).astype(int).tolist())
-                progress.advance(len(group))
-                interrupt.check()
-    progress.finish()
-    not_positive, below, *_, above, _ = np.rint(counts.total).astype(np.int64).T
-    found = counts.profile()
-    spectrum, number = (
-        Profile(found.events, found.mean[:, places], found.rms[:, places]) for places in (slice(2, -2), slice(-1, None))
-    )
-    return HitSpectrum(
-        plan.low,
-        plan.high,
-        tuple(sorted(pdg_ids)),
-        plan.events,
-        HIT_EDGES,
-        spectrum,
-        number,
-        below,
-        above,
-        not_positive,
-    )
-
-
-def _counts(energy: ak.Array) -> Array:
-    """Return the hits of every event that are not positive, below the bins, in them, above them, and all of them."""
-    hits = ak.to_numpy(ak.num(energy))
-    values = flat(energy)
-    place = np.where(values > 0, 1 + np.searchsorted(HIT_EDGES, values, side="right"), 0)
-    width = len(HIT_EDGES) + 2
-    event = np.repeat(np.arange(len(hits)), hits)
-    placed = np.bincount(event * width + place, minlength=len(hits) * width).reshape(len(hits), width)
-    return np.column_stack([placed, hits]).astype(np.float64)
 
 
 def shower_event(sources: Sequence[Source], number: int | None = None) -> ShowerEvent:

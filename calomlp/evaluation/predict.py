@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,10 @@ from calomlp.data.writer import DatasetWriter
 from calomlp.errors import InputError, UsageError
 from calomlp.evaluation.predicted import Predicted
 from calomlp.evaluation.predictions import branch_of
-from calomlp.evaluation.spool import read_spool, spooled
-from calomlp.interrupt import Interrupt
 from calomlp.model.file import Model
 from calomlp.model.losses import QUANTILES
-from calomlp.processes import ALONE, Processes
-from calomlp.progress import Progress
 from calomlp.provenance import fingerprint, provenance
+from calomlp.run import Run
 
 ENERGIES_SCHEMA = "calomlp.energies/1"
 
@@ -80,10 +77,7 @@ def predict(
     request: Request,
     outputs: Mapping[str, Sequence[Source]],
     artefact: Artefact,
-    *,
-    progress: Progress,
-    interrupt: Interrupt,
-    processes: Processes = ALONE,
+    run: Run,
 ) -> Predicted:
     """Write the energies of files: a tree ``events`` with an entry for each of theirs, in the same order.
 
@@ -96,41 +90,27 @@ def predict(
         request: What is to be predicted.
         outputs: By the name of the output, the files whose entries follow each other in it.
         artefact: Where outputs are written.
-        progress: Told of every chunk.
-        interrupt: Looked at after every chunk.
-        processes: Those that predict together: each writes its share of the outputs, or reads its share of the files of
-            a single one. All return the same.
+        run: Told of every chunk.
 
     Raises:
         InputError: If a file cannot be used.
         ArtefactError: If a file lacks a branch of a model.
         UsageError: If a branch that is to be kept is not one number in each entry.
     """
-    work = _Work(request, outputs, artefact, progress, interrupt, processes)
+    work = _Work(request, outputs, artefact, run)
     found = _check(work)
-    processes.gather(None)  # nobody writes before all have looked at what is there
-    if processes.rank:
-        found = Predicted.by(request.models)  # the first one counts the files that cannot be read
     good = {output: sources for output, sources in outputs.items() if all(source in work.known for source in sources)}
-    if processes.size > 1 and [len(sources) > 1 for sources in good.values()] == [True]:
-        _write_together(work, *good.popitem(), found)
-    else:
-        own = list(good.items())[processes.rank :: processes.size]
-        progress.start("predicting", work.entries([source for _, sources in own for source in sources]), "entries")
-        for output, sources in own:
-            one = Predicted.by(request.models)
-            try:
-                _write(work, output, sources, one)
-            except InputError as error:
-                found.tally.skip(sources[0], error, allowed=request.skip_bad_files)
-            else:
-                found.add(one)
-    progress.finish()
-    whole = Predicted.by(request.models)
-    for share in processes.gather(found):
-        whole.add(share)
-    written = set(whole.outputs)
-    return replace(whole, outputs=[output for output in outputs if output in written])
+    run.progress.start("predicting", work.entries(source for sources in good.values() for source in sources), "entries")
+    for output, sources in good.items():
+        one = Predicted.by(request.models)
+        try:
+            _write(work, output, sources, one)
+        except InputError as error:
+            found.tally.skip(sources[0], error, allowed=request.skip_bad_files)
+        else:
+            found.add(one)
+    run.progress.finish()
+    return found
 
 
 @dataclass(frozen=True)
@@ -140,9 +120,7 @@ class _Work:
     request: Request
     outputs: Mapping[str, Sequence[Source]]
     artefact: Artefact
-    progress: Progress
-    interrupt: Interrupt
-    processes: Processes
+    run: Run
     known: dict[Source, tuple[str, int]] = field(default_factory=dict)  # identity and entries of those that can be read
 
     def entries(self, sources: Iterable[Source]) -> int:
@@ -169,34 +147,8 @@ def _check(work: _Work) -> Predicted:
 def _write(work: _Work, output: str, sources: Sequence[Source], found: Predicted) -> None:
     """Write an output."""
     with work.artefact(output) as path, _writer(work, path, sources) as writer:
-        for block in _blocks(work, sources, range(len(sources)), found):
+        for block in _blocks(work, sources, found):
             writer.extend(block)
-    found.outputs.append(output)
-
-
-def _write_together(work: _Work, output: str, sources: Sequence[Source], found: Predicted) -> None:
-    """Write one output with all processes: each reads a run of the files, the first one writes what all say of them.
-
-    What the others say lies beside the output until it is written, so that its bytes are those of a single process.
-    """
-    processes = work.processes
-    ends = [len(sources) * rank // processes.size for rank in range(processes.size + 1)]
-    own = range(ends[processes.rank], ends[processes.rank + 1])
-    work.progress.start("predicting", work.entries(sources[number] for number in own), "entries")
-    blocks = _blocks(work, sources, own, found)
-    if processes.rank:
-        with spooled(f"{output}.{processes.rank}", blocks) as spool:
-            processes.gather(spool)
-            processes.gather(None)  # it is read
-        return
-    with work.artefact(output) as path, _writer(work, path, sources) as writer:
-        for block in blocks:
-            writer.extend(block)
-        for spool in processes.gather(None)[1:]:
-            for block in read_spool(spool):
-                writer.extend(block)
-                work.interrupt.check()
-    processes.gather(None)
     found.outputs.append(output)
 
 
@@ -238,22 +190,21 @@ def _writer(work: _Work, path: Path, sources: Sequence[Source]) -> DatasetWriter
     )
 
 
-def _blocks(work: _Work, sources: Sequence[Source], own: range, found: Predicted) -> Iterator[dict[str, Any]]:
+def _blocks(work: _Work, sources: Sequence[Source], found: Predicted) -> Iterator[dict[str, Any]]:
     """Yield what is written of some of the files of an output.
 
     Args:
         work: What is to be done.
         sources: All files of the output.
-        own: Numbers of the files that are read.
         found: Counts what becomes of the events.
     """
-    for number in own:
+    for number, source in enumerate(sources):
         origin = number if len(sources) > 1 else None
-        with open_rows(sources[number], work.request.recipe.layout, work.request.branches) as rows:
+        with open_rows(source, work.request.recipe.layout, work.request.branches) as rows:
             for piece in _pieces(work.request, rows):
                 yield _block(work.request, rows, piece, origin, found)
-                work.progress.advance(len(piece.entries))
-                work.interrupt.check()
+                work.run.progress.advance(len(piece.entries))
+                work.run.interrupt.check()
 
 
 def _pieces(request: Request, rows: Rows) -> Iterator[Piece]:

@@ -28,8 +28,7 @@ from calomlp.evaluation.dataset import (
     read_chunks,
     scalar_branches,
 )
-from calomlp.interrupt import Interrupt
-from calomlp.progress import Progress
+from calomlp.run import Run
 
 RADII: NDArray[np.float64] = np.geomspace(0.01, 100, 121)
 """Radii at which containment is measured, in Moliere radii or in cm."""
@@ -153,28 +152,20 @@ def has_hits(sources: Sequence[Source]) -> bool:
     return True
 
 
-def shower_profiles(
-    sources: Sequence[Source], *, radial: bool, progress: Progress, interrupt: Interrupt
-) -> ShowerProfiles:
+def shower_profiles(sources: Sequence[Source], run: Run, *, radial: bool) -> ShowerProfiles:
     """Average the showers of files, chunk by chunk.
 
     The true energies are read before, to find out into which groups they fall: the nominal ones of a beam with a
     momentum spread.
 
-    Args:
-        sources: The files.
-        radial: Whether to read the hits.
-        progress: Told of every chunk.
-        interrupt: Looked at after every chunk.
-
     Raises:
         InputError: If a file lacks a branch, cannot be read, or does not go with the others.
     """
-    plan = make_plan(sources, hits=radial, interrupt=interrupt)
+    plan = make_plan(sources, hits=radial, run=run)
     energies = len(plan.low)
     along, within, rings = (Moments(energies, places) for places in (plan.n_layers, len(RADII), len(RINGS) - 1))
     pdg_ids: set[int] = set()
-    progress.start("reading showers", plan.events, "events")
+    run.progress.start("reading showers", plan.events, "events")
     names = {ENERGY, LAYERS} | ({*HITS, *(AXIS if plan.true_axis else ())} if radial else set())
     for source in sources:
         with open_table(source) as table:
@@ -187,9 +178,9 @@ def shower_profiles(
                     check_hits(table, branches, plan.n_layers)
                     _fill_containment(within, rings, group, branches, plan)
                 pdg_ids.update(np.unique(branches.get(PARTICLE, ())).astype(int).tolist())
-                progress.advance(len(energy))
-                interrupt.check()
-    progress.finish()
+                run.progress.advance(len(energy))
+                run.interrupt.check()
+    run.progress.finish()
     depth, depth_unit = depth_of(plan.stack, plan.n_layers, pdg_ids)
     return ShowerProfiles(
         plan.low,

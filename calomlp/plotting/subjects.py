@@ -15,14 +15,14 @@ from calomlp.plotting.charts.quantities import dependence, domain, importance
 from calomlp.plotting.charts.resolution import linearity, resolution, resolution_root
 from calomlp.plotting.charts.response import energy, response, response_linear, tails
 from calomlp.plotting.charts.scan import scan
-from calomlp.plotting.charts.showers import density, event, hits, longitudinal, radial
+from calomlp.plotting.charts.showers import density, event, longitudinal, radial
 from calomlp.plotting.charts.uncertainty import uncertainty
 from calomlp.plotting.names import OF_HITS, ON_REQUEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from calomlp.evaluation.hits import HitSpectrum, ShowerEvent
+    from calomlp.evaluation.hits import ShowerEvent
     from calomlp.evaluation.report import Report
     from calomlp.evaluation.showers import ShowerProfiles
     from calomlp.plotting.chart import Chart
@@ -51,7 +51,7 @@ SHOWER_CHARTS: dict[str, Callable[[ShowerProfiles], Chart]] = {
     "radial": radial,
     "density": density,
 }
-"""Charts of mean showers; ``hits`` and ``event`` are of other data, and follow them."""
+"""Charts of mean showers; ``event`` is of other data, and follows them."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,6 @@ def of_search(record: Mapping[str, Any], version: str) -> Subject:
 
 def of_showers(
     profiles: Callable[[], ShowerProfiles],
-    spectrum: Callable[[], HitSpectrum],
     shower: Callable[[], ShowerEvent],
     version: str,
     *,
@@ -181,7 +180,6 @@ def of_showers(
 
     Args:
         profiles: Reads its mean showers, once.
-        spectrum: Reads the energies of its hits.
         shower: Reads one of its events.
         version: Of this program.
         hit_kinds: Whether it has hits.
@@ -189,7 +187,7 @@ def of_showers(
     builders: dict[str, Callable[[], Chart]] = {
         name: partial(_of_profiles, builder, profiles) for name, builder in SHOWER_CHARTS.items()
     }
-    builders |= {"hits": lambda: hits(spectrum()), "event": lambda: event(shower())}
+    builders |= {"event": lambda: event(shower())}
     on_request = () if hit_kinds else OF_HITS
     return Subject(
         "data set", builders, _metadata("data set", {"calomlp": version}), ("longitudinal", "radial"), on_request

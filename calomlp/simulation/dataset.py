@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from calomlp.errors import CalomlpError
-from calomlp.interrupt import Interrupt
-from calomlp.progress import Progress
 from calomlp.provenance import fingerprint
 from calomlp.provenance import provenance as software
+from calomlp.run import Interrupt, Run
 from calomlp.simulation.request import Request, provenance
 from calomlp.simulation.workers import choose_jobs, generate_in_processes
 
@@ -20,11 +19,10 @@ def write_dataset(
     path: Path,
     container: str,
     settings: Mapping[str, Any],
+    run: Run,
     *,
     jobs: int = 0,
     device: str = "cpu",
-    progress: Progress,
-    interrupt: Interrupt,
 ) -> None:
     """Generate a request block by block and write it.
 
@@ -33,10 +31,9 @@ def write_dataset(
         path: The file to write.
         container: ``ttree`` or ``rntuple``.
         settings: The resolved settings that the events depend on, for the provenance.
+        run: Told of every block.
         jobs: Number of processes, 0 to choose it.
         device: Where to compute; on a GPU this process does.
-        progress: Told of every block.
-        interrupt: Looked at after every block.
 
     Raises:
         UsageError: If there is no such device.
@@ -47,14 +44,14 @@ def write_dataset(
 
     physics = provenance(request)
     details = software(simulation=physics, settings=dict(settings))
-    progress.start("simulating", len(request.event_range), "events")
+    run.progress.start("simulating", len(request.event_range), "events")
     where = device.partition(":")[0]
     identity = fingerprint(physics if where == "cpu" else {**physics, "device": where})
     with DatasetWriter(path, container=container, identity=identity, provenance=details) as writer:
-        for block in _until_signalled(blocks, interrupt):
+        for block in _until_signalled(blocks, run.interrupt):
             writer.extend(block)
-            progress.advance(len(block["event_id"]))
-    progress.finish()
+            run.progress.advance(len(block["event_id"]))
+    run.progress.finish()
 
 
 def _until_signalled(blocks: Iterator[dict[str, Any]], interrupt: Interrupt) -> Iterator[dict[str, Any]]:

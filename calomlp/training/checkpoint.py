@@ -15,9 +15,9 @@ import safetensors.torch
 from torch import Tensor
 
 from calomlp.errors import ArtefactError, CheckpointWritten, Interrupted, OutputError
-from calomlp.interrupt import Interrupt
 from calomlp.processes import Processes
 from calomlp.provenance import canonical_json
+from calomlp.run import Interrupt
 from calomlp.streams import atomic_path
 from calomlp.training.loop import State
 

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calomlp.compute import find_device, threads
-from calomlp.data.load import Reading
 from calomlp.data.sources import Source
 from calomlp.errors import TrainingError, UsageError
 from calomlp.model.file import Model
+from calomlp.run import Run
 from calomlp.training.events import Table
 from calomlp.training.loop import State, summed_loss
 from calomlp.training.plan import Plan
@@ -52,15 +52,13 @@ class Curve:
     automatic: float
 
 
-def find_rate(
-    sources: Sequence[Source], settings: TrainingSettings, reading: Reading, init: Model | None = None
-) -> Curve:
+def find_rate(sources: Sequence[Source], settings: TrainingSettings, run: Run, init: Model | None = None) -> Curve:
     """Look for a learning rate; nothing is left of the network that was trained for it.
 
     Args:
         sources: The files.
         settings: The settings; learning rate, schedule and epochs do not matter.
-        reading: How to read; it is told of steps too.
+        run: Told of steps too.
         init: Model that the training would start from.
 
     Raises:
@@ -74,17 +72,17 @@ def find_rate(
             "--find-lr has nothing to find for --optimiser lbfgs, which looks for the length of every step"
         )
     device = find_device(settings.device)
-    data, sample, architecture, plan, _ = arrange(sources, replace(settings, learning_rate=None), reading, init)
+    data, sample, architecture, plan, _ = arrange(sources, replace(settings, learning_rate=None), run, init)
     with threads(plan.threads):
-        state, train, *_ = prepare(data, sample, settings, architecture, reading.room, device, init)
-        reading.progress.start("looking for a learning rate", _STEPS, "steps")
+        state, train, *_ = prepare(data, sample, settings, architecture, run.folder, device, init)
+        run.progress.start("looking for a learning rate", _STEPS, "steps")
 
         def after_step() -> None:
-            reading.progress.advance(1)
-            reading.interrupt.check()
+            run.progress.advance(1)
+            run.interrupt.check()
 
         rates, losses = curve(state, train, settings, plan, after_step)
-        reading.progress.finish()
+        run.progress.finish()
     return Curve(tuple(rates), tuple(losses), suggest(rates, losses), plan.learning_rate)
 
 

@@ -7,6 +7,7 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +18,6 @@ from torch import Tensor
 from calomlp.data.load import Data
 from calomlp.data.sample import Sample
 from calomlp.data.split import Side
-from calomlp.data.store import Room
 from calomlp.errors import InputError
 from calomlp.model.anchor import Anchor, SpectrumWeights, fit_anchor
 from calomlp.model.closure import MIN_EVENTS as MIN_BIN_EVENTS
@@ -97,7 +97,7 @@ def prepare(
     sample: Sample,
     settings: TrainingSettings,
     architecture: Architecture,
-    room: Room,
+    folder: Path,
     device: torch.device,
     init: Model | None = None,
 ) -> Prepared:
@@ -108,7 +108,7 @@ def prepare(
         sample: Those of them that anchor and scaler are determined with.
         settings: The settings.
         architecture: What the network looks like.
-        room: Where the table goes if it does not fit into memory.
+        folder: Where the table goes if the events do not fit into memory.
         device: Where the training runs.
         init: Model to start from.
     """
@@ -134,7 +134,7 @@ def prepare(
 
     def table(side: Side) -> Table:
         own = int(np.count_nonzero(data.side[processes.rank :: processes.size] == side))
-        collector = EventsInFile(room.folder) if data.events.on_disk else EventsInMemory(own, device)
+        collector = EventsInFile(folder) if data.events.on_disk else EventsInMemory(own, device)
         kept = np.zeros(len(data.side), np.uint8)
         for rows, part in data.parts():
             on_side = np.flatnonzero(data.side[rows] == side)

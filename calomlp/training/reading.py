@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from calomlp.data.expressions import Expression
 from calomlp.data.features import FeatureSet, Wanted, choose
 from calomlp.data.layouts import open_rows
-from calomlp.data.load import Data, Reading, load
+from calomlp.data.load import Data, load
 from calomlp.data.rows import Layout
 from calomlp.data.sample import BY_ENERGY, Recipe, Sample, parse_cut, parse_target
 from calomlp.data.settings import SKIP
@@ -23,6 +23,7 @@ from calomlp.data.store import PART
 from calomlp.errors import InputError, UsageError
 from calomlp.model.file import Model
 from calomlp.model.losses import LOSSES
+from calomlp.run import Run
 from calomlp.training.settings import TrainingSettings
 from calomlp.units import listed
 
@@ -112,13 +113,13 @@ def plan_recipe(sources: Sequence[Source], settings: TrainingSettings, init: Mod
     )
 
 
-def load_data(sources: Sequence[Source], recipe: Recipe, reading: Reading) -> Data:
+def load_data(sources: Sequence[Source], recipe: Recipe, run: Run, *, skip_bad_files: bool = False) -> Data:
     """Read the files.
 
     Raises:
         InputError: If a file cannot be used, or there are too few events.
     """
-    data = load(sources, recipe, reading)
+    data = load(sources, recipe, run, skip_bad_files=skip_bad_files)
     for side in (Side.TRAIN, Side.VALIDATION):
         if (count := np.count_nonzero(data.side == side)) < MIN_EVENTS:
             raise InputError(

@@ -12,11 +12,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from calomlp.compute import find_device, threads
-from calomlp.data.load import Data, Reading
+from calomlp.data.load import Data
 from calomlp.data.sources import Source
 from calomlp.data.split import Side
 from calomlp.model.file import Model
-from calomlp.training.loop import State, run, validate
+from calomlp.run import Run
+from calomlp.training.loop import State, validate
+from calomlp.training.loop import run as run_loop
 from calomlp.training.plan import Plan
 from calomlp.training.prepare import SIDES, Prepared, at_edges, prepare
 from calomlp.training.settings import TrainingSettings
@@ -82,15 +84,13 @@ class Rehearsal:
     training_seconds: float
 
 
-def rehearse(
-    sources: Sequence[Source], settings: TrainingSettings, reading: Reading, init: Model | None = None
-) -> Rehearsal:
+def rehearse(sources: Sequence[Source], settings: TrainingSettings, run: Run, init: Model | None = None) -> Rehearsal:
     """Find out what a training would do; nothing is left of it.
 
     Args:
         sources: The files.
         settings: The settings.
-        reading: How to read; it is told of steps too.
+        run: Told of steps too.
         init: Model that the training would start from.
 
     Raises:
@@ -101,11 +101,11 @@ def rehearse(
     """
     began = time.monotonic()
     device = find_device(settings.device)
-    data, sample, architecture, plan, _ = arrange(sources, settings, reading, init)
+    data, sample, architecture, plan, _ = arrange(sources, settings, run, init)
     with threads(plan.threads):
-        prepared = prepare(data, sample, settings, architecture, reading.room, device, init)
+        prepared = prepare(data, sample, settings, architecture, run.folder, device, init)
         reading_seconds = time.monotonic() - began
-        step, validation = _seconds(prepared, settings, plan, reading)
+        step, validation = _seconds(prepared, settings, plan, run)
     steps_per_epoch = math.ceil(len(prepared.train) / plan.batch_size)
     edges = (at_edges(data, prepared.train, Side.TRAIN), at_edges(data, prepared.validation, Side.VALIDATION))
     return Rehearsal(
@@ -147,7 +147,7 @@ class _Enough(Exception):
     """Enough steps were timed."""
 
 
-def _seconds(prepared: Prepared, settings: TrainingSettings, plan: Plan, reading: Reading) -> tuple[float, float]:
+def _seconds(prepared: Prepared, settings: TrainingSettings, plan: Plan, run: Run) -> tuple[float, float]:
     """Return what a step takes, and a look at the validation side."""
     state, train, validation, *_ = prepared
     began = time.monotonic()
@@ -160,8 +160,8 @@ def _seconds(prepared: Prepared, settings: TrainingSettings, plan: Plan, reading
         now = time.monotonic()
         steps.append(now - last)
         last = now
-        reading.progress.advance(1)
-        reading.interrupt.check()
+        run.progress.advance(1)
+        run.interrupt.check()
         if len(steps) == _WARM_UP + _TIMED or now - start > _LONGEST:
             raise _Enough
 
@@ -169,9 +169,9 @@ def _seconds(prepared: Prepared, settings: TrainingSettings, plan: Plan, reading
         nonlocal last
         last = time.monotonic()
 
-    reading.progress.start("timing some steps", _WARM_UP + _TIMED, "steps")
+    run.progress.start("timing some steps", _WARM_UP + _TIMED, "steps")
     forever = replace(settings, stop_after=None, epsilon=0.0)
     with suppress(_Enough):
-        run(state, train, validation, forever, plan, after_step=after_step, after_epoch=after_epoch)
-    reading.progress.finish()
+        run_loop(state, train, validation, forever, plan, after_step=after_step, after_epoch=after_epoch)
+    run.progress.finish()
     return statistics.median(steps[_WARM_UP:] or steps), start - began

@@ -15,23 +15,24 @@ import torch
 
 from calomlp import __version__
 from calomlp.compute import find_device, threads
-from calomlp.data.load import Data, Reading
+from calomlp.data.load import Data
 from calomlp.data.sample import Sample
+from calomlp.data.settings import SKIP
 from calomlp.data.sources import Source
 from calomlp.data.split import Side
-from calomlp.data.store import Room
 from calomlp.errors import ArtefactError, CheckpointWritten, Interrupted, TrainingError, UsageError
 from calomlp.model.envelope import Envelope, feature_ranges
 from calomlp.model.file import Model, write_model
 from calomlp.model.regressor import Architecture
 from calomlp.processes import Processes
-from calomlp.progress import Progress
 from calomlp.provenance import provenance
+from calomlp.run import Progress, Run
 from calomlp.streams import atomic_path, discard
 from calomlp.training.blame import explain
 from calomlp.training.checkpoint import Watch, load_checkpoint
 from calomlp.training.diagnosis import CURVE, more_data, overtraining, worse
-from calomlp.training.loop import State, run, validate
+from calomlp.training.loop import State, validate
+from calomlp.training.loop import run as run_loop
 from calomlp.training.plan import WHOLE_SET, Plan, check_settings, make_plan
 from calomlp.training.prepare import Prepared, close, design, prepare, resolutions
 from calomlp.training.reading import (
@@ -61,7 +62,7 @@ FINE_TUNING = 0.3
 def train(
     sources: Sequence[Source],
     settings: TrainingSettings,
-    reading: Reading,
+    run: Run,
     *,
     watch: Watch,
     init: Model | None = None,
@@ -75,8 +76,7 @@ def train(
     Args:
         sources: The files.
         settings: The settings.
-        reading: How to read; the result does not depend on the room for events. Its processes train together, and all
-            return the same.
+        run: The result does not depend on its memory; its processes train together, and all return the same.
         watch: When to save and when to stop; a checkpoint that is there is gone on from.
         init: Model to start from.
         tell: Called with all epochs so far after each of them.
@@ -88,10 +88,10 @@ def train(
         TrainingError: If the loss becomes non-finite.
         CheckpointWritten: If the run was stopped and can go on.
     """
-    processes = reading.processes
+    processes = run.processes
     device = find_device(settings.device, processes.local_rank)
     try:
-        data, sample, architecture, plan, warnings = arrange(sources, settings, reading, init)
+        data, sample, architecture, plan, warnings = arrange(sources, settings, run, init)
     except Interrupted as error:
         if watch.checkpoint is None or not watch.checkpoint.exists():
             raise
@@ -99,7 +99,7 @@ def train(
             f"interrupted while reading; {watch.checkpoint} holds the state as it was: run the same command again"
         ) from error
     with threads(plan.threads):
-        prepared = prepare(data, sample, settings, architecture, reading.room, device, init)
+        prepared = prepare(data, sample, settings, architecture, run.folder, device, init)
         state = prepared.state
         mark = {
             "calomlp": __version__,
@@ -119,7 +119,7 @@ def train(
         def model(reason: str, *, learning_curve: bool) -> Model:
             findings = _compare(prepared, data, settings) | {"warnings": [asdict(warning) for warning in warnings]}
             if learning_curve:
-                findings |= _learning_curve(data, settings, reading.room, device, init, findings["sides"])
+                findings |= _learning_curve(data, settings, run.folder, device, init, findings["sides"])
             findings["closure"] = close(state.regressor, prepared.anchor, data, sample)
             side = Side.TEST if "test" in findings["sides"] else Side.VALIDATION
             found, events = resolutions(state.regressor, prepared.anchor, data, sample, side)
@@ -129,7 +129,7 @@ def train(
             return _model(prepared, data, sample, settings, plan, reason, findings)
 
         try:
-            reason = _run(prepared, settings, plan, watch, mark, reading.progress, tell)
+            reason = _run(prepared, settings, plan, watch, mark, run.progress, tell)
             return model(reason, learning_curve=settings.learning_curve)
         except TrainingError as error:
             if watch.checkpoint is not None and not processes.rank:
@@ -178,7 +178,7 @@ def _compare(prepared: Prepared, data: Data, settings: TrainingSettings) -> dict
 def _learning_curve(
     data: Data,
     settings: TrainingSettings,
-    room: Room,
+    folder: Path,
     device: torch.device,
     init: Model | None,
     sides: Mapping[str, Mapping[str, float]],
@@ -193,8 +193,8 @@ def _learning_curve(
         sample = calibration_sample(some)
         architecture = design(some, sample, settings, init)
         plan = plan_for(some, settings, architecture, init)
-        prepared = prepare(some, sample, settings, architecture, room, device, init)
-        run(prepared.state, prepared.train, prepared.validation, settings, plan)
+        prepared = prepare(some, sample, settings, architecture, folder, device, init)
+        run_loop(prepared.state, prepared.train, prepared.validation, settings, plan)
         found = validate(prepared.state.regressor, prepared.validation, settings.loss)
         curve.append({"events": len(prepared.train), **found._asdict()})
         logger.info(
@@ -216,16 +216,8 @@ class Arranged(NamedTuple):
     warnings: list[DataWarning]  # what looks wrong with the data
 
 
-def arrange(
-    sources: Sequence[Source], settings: TrainingSettings, reading: Reading, init: Model | None = None
-) -> Arranged:
+def arrange(sources: Sequence[Source], settings: TrainingSettings, run: Run, init: Model | None = None) -> Arranged:
     """Read the files, and decide what is trained on them, and how.
-
-    Args:
-        sources: The files.
-        settings: The settings.
-        reading: How to read.
-        init: Model to start from.
 
     Raises:
         UsageError: If the settings are not legal.
@@ -233,7 +225,7 @@ def arrange(
     """
     check_settings(settings)
     check_init(settings, init)
-    data = load_data(sources, plan_recipe(sources, settings, init), reading)
+    data = load_data(sources, plan_recipe(sources, settings, init), run, skip_bad_files=settings.on_bad_file == SKIP)
     sample = calibration_sample(data)
     if init is None:
         data, sample = without_constants(data, sample)
@@ -300,7 +292,7 @@ def _run(
         progress.report(_epoch_line(state.history[-1], plan.epochs))
         tell(state.history)
 
-    reason = run(
+    reason = run_loop(
         state, train, validation, settings, plan, after_step=after_step, after_epoch=after_epoch, asked=watch.asked
     )
     progress.finish()

@@ -16,12 +16,11 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from calomlp.compute import threads
-from calomlp.data.load import Data, Reading
+from calomlp.data.load import Data
 from calomlp.data.sample import Sample
 from calomlp.data.split import Side
-from calomlp.interrupt import Interrupt
 from calomlp.model.regressor import Regressor
-from calomlp.progress import Progress
+from calomlp.run import Run
 from calomlp.training.loop import State, run
 from calomlp.training.prepare import close, design, prepare
 from calomlp.training.settings import TrainingSettings
@@ -90,7 +89,7 @@ def _fit(
     """Do all that a training does between reading and writing."""
     architecture = design(data, sample, settings)
     plan = plan_for(data, settings, architecture, None)
-    prepared = prepare(data, sample, settings, architecture, ROOM, torch.device("cpu"))
+    prepared = prepare(data, sample, settings, architecture, ROOM.folder, torch.device("cpu"))
     run(prepared.state, prepared.train, prepared.validation, settings, plan, after_step=after_step)
     close(prepared.state.regressor, prepared.anchor, data, sample)
     return prepared.state.regressor
@@ -150,8 +149,7 @@ def _seconds_of_products(operands: Sequence[tuple[torch.Tensor, torch.Tensor, to
 def _events(beam: Beam, folder: Path, settings: TrainingSettings | None = None) -> tuple[Data, Sample, Sample]:
     """Return what a training reads, the events that its anchor is determined with, and test events."""
     source = beam.simulated(folder, EVENTS, 1)
-    reading = Reading(ROOM, skip_bad_files=False, progress=Progress(), interrupt=Interrupt())
-    data, sample, *_ = arrange([source], settings or TrainingSettings(), reading)
+    data, sample, *_ = arrange([source], settings or TrainingSettings(), Run())
     return data, sample, together(read([beam.simulated(folder, EVENTS, 2)], data.recipe))
 
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from calomlp.data.sources import Source
-from calomlp.interrupt import Interrupt
-from calomlp.progress import Progress
+from calomlp.run import Run
 from calomlp.simulation.dataset import write_dataset
 from calomlp.simulation.detector_file import load_detector
 from calomlp.simulation.request import Request, Spectrum
@@ -45,7 +44,7 @@ class Beam:
                 seed,
                 hits=self.hits,
             )
-            write_dataset(request, path, "ttree", {}, progress=Progress(), interrupt=Interrupt())
+            write_dataset(request, path, "ttree", {}, Run())
         return Source(str(path), None, path.name)
 
 

@@ -16,8 +16,7 @@ from calomlp.data.sample import plain_recipe
 from calomlp.data.sources import Source
 from calomlp.evaluation.evaluate import Wishes, evaluate
 from calomlp.evaluation.subjects import parse_estimate
-from calomlp.interrupt import Interrupt
-from calomlp.progress import Progress
+from calomlp.run import Run
 
 pytestmark = pytest.mark.benchmark
 
@@ -60,8 +59,7 @@ def ours(files: list[Path]) -> None:
         plain_recipe("true_energy"),
         [Source(str(path), None, path.name) for path in files],
         Wishes(),
-        progress=Progress(),
-        interrupt=Interrupt(),
+        Run(),
     )
     assert report.events == FILES * EVENTS
 

@@ -10,8 +10,8 @@ import pytest
 
 from calomlp.data.sources import Source
 from calomlp.evaluation.report import Report
-from calomlp.interrupt import Interrupt
 from calomlp.model.file import Model
+from calomlp.run import Interrupt
 from calomlp.training.checkpoint import Watch
 from calomlp.training.settings import TrainingSettings
 from calomlp.training.train import train

@@ -18,8 +18,7 @@ from calomlp.data.sample import Recipe, read_events
 from calomlp.data.sources import Source
 from calomlp.data.split import Split
 from calomlp.data.tally import Tally
-from calomlp.interrupt import Interrupt
-from calomlp.progress import Progress
+from calomlp.run import Run
 from calomlp.simulation.dataset import write_dataset
 from calomlp.simulation.detector_file import load_detector
 from calomlp.simulation.request import Request, Spectrum
@@ -56,7 +55,7 @@ READERS: dict[str, Callable[[Path], int]] = {"uproot": bare, "chunks": chunks, "
 def test_nearly_as_fast_as_uproot_alone(tmp_path: Path, container: str) -> None:
     path = tmp_path / f"{container}.root"
     request = Request(load_detector("siw-ecal"), (("e-", 1.0),), Spectrum.parse("1:100"), EVENTS, 1)
-    write_dataset(request, path, container, {}, progress=Progress(), interrupt=Interrupt())
+    write_dataset(request, path, container, {}, Run())
     seconds: dict[str, list[float]] = {name: [] for name in READERS}
     for _ in range(ROUNDS):
         for name, reader in READERS.items():

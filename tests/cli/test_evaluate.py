@@ -199,16 +199,11 @@ def test_what_makes_no_sense_is_one_line(
     assert not (tmp_path / "r.json").exists()
 
 
-def test_two_processes_make_the_report_of_one(calomlp: Run, clusters: list[str], tmp_path: Path) -> None:
-    command = (*ESTIMATE, *clusters, "--by", "run", "--worst", "4", "-o")
-    assert calomlp(*command, "one.json").returncode == 0
-    (first, second) = ends(srun(tmp_path, 2, *command, "two.json"))
-    assert first[0] == second[0] == 0
-    assert not second[1]
-    one, two = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("one", "two"))
-    for name in ("curves", "dependences", "notes", "bins"):
-        assert json.dumps(one[name]) == json.dumps(two[name])
-    assert one["statistics"]["worst"] == two["statistics"]["worst"]
+def test_several_processes_are_refused(clusters: list[str], tmp_path: Path) -> None:
+    first, second = ends(srun(tmp_path, 2, *ESTIMATE, *clusters, "-o", "r.json"))
+    assert first[0] == second[0] == ExitCode.USAGE
+    assert "add the reports up with --merge" in first[2]
+    assert second[1:] == ("", "")
 
 
 @pytest.mark.parametrize("output", [("-o", "run1.root"), ("-o", "a.json", "--predictions", "run2.root")])

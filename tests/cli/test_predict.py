@@ -15,8 +15,8 @@ import uproot
 from calomlp.cli import run
 from calomlp.data.sources import Source
 from calomlp.errors import ExitCode
-from calomlp.interrupt import Interrupt
 from calomlp.model.file import read_model, write_model
+from calomlp.run import Interrupt
 from calomlp.training.settings import TrainingSettings
 from tests.conftest import Run, fitted, linear_showers
 from tests.processes import ends, srun
@@ -231,16 +231,10 @@ def test_a_signal_leaves_nothing_half_written(
     assert not [*folder.glob("*e.root*")]
 
 
-def test_two_processes_share_the_files(folder: Path) -> None:
-    for output in ("e.root", "out/"):
-        first, second = ends(srun(folder, 2, "predict", MODEL, "[ab].root", "-o", output))
-        assert (first[0], second[0]) == (0, 0), first[2] + second[2]
-        assert json.loads(first[1])["entries"] == 500
-        assert not second[1]
-    assert json.loads(first[1])["files"] == ["out/a.root", "out/b.root"]
-    assert energies(folder / "e.root") == pytest.approx(np.concatenate([expected(name) for name in FILES]), rel=1e-5)
-    for name in FILES:
-        assert energies(folder / "out" / name) == pytest.approx(expected(name), rel=1e-5)
-    first, second = ends(srun(folder, 2, "predict", MODEL, "[ab].root", "-o", "-"))
-    assert (first[0], second[0]) == (ExitCode.USAGE, ExitCode.USAGE)
-    assert "standard input and output are for one process" in first[2] + second[2]
+def test_several_processes_are_refused(folder: Path) -> None:
+    first, second = ends(srun(folder, 2, "predict", MODEL, "a.root", "-o", "e.root"))
+    assert first[0] == second[0] == ExitCode.USAGE
+    assert "only train can be: give each job of an array some of the files" in first[2]
+    assert second[1:] == ("", "")
+    ((code, _, said),) = ends(srun(folder, 1, "predict", MODEL, "a.root", "-o", "e.root"))
+    assert code == 0, said

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from calomlp.interrupt import SIGNALS
+from calomlp.run import SIGNALS
 from tests.conftest import Run
 
 TRAIN = ["train", "electrons.root", "--epochs", "200", "-o", "m.safetensors"]

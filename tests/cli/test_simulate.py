@@ -18,7 +18,7 @@ import pytest
 import uproot
 
 from calomlp.cli import run
-from calomlp.interrupt import SIGNALS
+from calomlp.run import SIGNALS
 from calomlp.simulation.request import BLOCK
 from tests.conftest import Run
 

@@ -14,8 +14,7 @@ from calomlp.data.layouts import open_rows
 from calomlp.data.rows import Layout
 from calomlp.data.sources import Source
 from calomlp.errors import InputError
-from calomlp.interrupt import Interrupt
-from calomlp.progress import Progress
+from calomlp.run import Run
 from calomlp.simulation.dataset import write_dataset
 from calomlp.simulation.detector_file import load_detector
 from calomlp.simulation.request import Request, Spectrum
@@ -281,7 +280,7 @@ def test_the_mip_is_that_of_the_simulation(
     path = tmp_path / "s.root"
     described = load_detector(detector, (f"readout.threshold={threshold}MIP", f"readout.noise={threshold / 5}MIP"))
     request = Request(described, ((particle, 1.0),), Spectrum.parse("4:100"), 500, 1, hits=True)
-    write_dataset(request, path, "ttree", {}, progress=Progress(), interrupt=Interrupt())
+    write_dataset(request, path, "ttree", {}, Run())
     with open_rows(Source(str(path), None, "s.root"), Layout()) as table:
         features, _ = choose(table, Expression.parse("true_energy"), Wanted())
     assert energies(features) == ["layer_energy"]

@@ -22,7 +22,7 @@ from calomlp.data.origin import read_origin
 from calomlp.data.reader import open_table
 from calomlp.data.sources import Source, resolve
 from calomlp.errors import ExitCode, InputError, Interrupted
-from calomlp.interrupt import Interrupt
+from calomlp.run import Interrupt
 from calomlp.streams import Streams
 from tests.conftest import Run
 

@@ -20,9 +20,9 @@ from calomlp.data.load import Data
 from calomlp.data.sample import Recipe, Sample
 from calomlp.data.sources import Source
 from calomlp.data.split import Split
-from calomlp.data.store import Cache, OnDisk, Room
+from calomlp.data.store import Cache, OnDisk
 from calomlp.errors import InputError, OutputError
-from tests.conftest import damage, linear_showers, read, together
+from tests.conftest import Room, damage, linear_showers, read, together
 
 Make = Callable[..., Source]
 RECIPE = Recipe(FeatureSet([Feature("layer_energy", (6,), energy=True)]), Expression.parse("true_energy"), Split())

@@ -17,7 +17,7 @@ from calomlp.data.sources import Source, energies_from_names
 from calomlp.data.suggestions import PLACEHOLDER, Suggestions, suggest
 from calomlp.data.summary import BranchSummary, TreeSummary, summarise
 from calomlp.errors import InputError
-from calomlp.interrupt import Interrupt
+from calomlp.run import Interrupt
 
 Make = Callable[..., Source]
 

@@ -19,9 +19,8 @@ from calomlp.evaluation.predictions import predictions
 from calomlp.evaluation.report import REGRESSOR
 from calomlp.evaluation.subjects import Trained
 from calomlp.evaluation.widths import crystal_ball
-from calomlp.interrupt import Interrupt
 from calomlp.model.file import Model
-from calomlp.progress import Progress
+from calomlp.run import Run
 from calomlp.training.settings import TrainingSettings
 from tests.conftest import evaluated, fitted, linear_showers
 
@@ -64,9 +63,7 @@ def test_energies_of_single_events_are_written(model: Model, make_root: Make, tm
     path = tmp_path / "energies.root"
     subjects = (Trained(REGRESSOR, model),)
     with predictions(path, sources, ["x"]) as keep:
-        report = evaluate(
-            subjects, model.recipe, sources, Wishes(), progress=Progress(), interrupt=Interrupt(), keep=keep
-        )
+        report = evaluate(subjects, model.recipe, sources, Wishes(), Run(), keep=keep)
     with uproot.open(path) as file:
         written = file["events"].arrays(library="np")
         assert json.loads(file["provenance"])["files"] == ["1500.root", "700.root"]

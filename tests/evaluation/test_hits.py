@@ -1,4 +1,4 @@
-"""Hits of a data set: every number is that of a loop over events and hits."""
+"""One event of a data set."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ import pytest
 
 from calomlp.data.sources import Source, resolve
 from calomlp.errors import InputError, UsageError
-from calomlp.evaluation.hits import HIT_EDGES, HitSpectrum, ShowerEvent, hit_spectrum, shower_event
-from calomlp.interrupt import Interrupt
-from calomlp.progress import Progress
+from calomlp.evaluation.hits import ShowerEvent, shower_event
 from calomlp.streams import Streams
 from tests.plotting.toy_showers import LAMBDA_EDGES, N_LAYERS, PROVENANCE, X0_EDGES, toy_showers, write_showers
 
@@ -23,10 +21,6 @@ EVENTS = 90
 
 def sources_of(*paths: Path) -> list[Source]:
     return [Source(str(path), None, path.name) for path in paths]
-
-
-def spectrum_of(*paths: Path) -> HitSpectrum:
-    return hit_spectrum(sources_of(*paths), progress=Progress(), interrupt=Interrupt())
 
 
 def one_event(hits: list[tuple[float, int, float, float]], **others: Any) -> dict[str, Any]:
@@ -48,49 +42,10 @@ def with_cells(*sizes: str) -> dict[str, Any]:
     return {"simulation": {**simulation, "detector": {"layers": [{**own, "cell_size": size} for own, size in groups]}}}
 
 
-@pytest.mark.parametrize("tree", [True, False])
-def test_a_spectrum_is_that_of_a_loop_over_events(tmp_path: Path, tree: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    columns = toy_showers(ENERGIES, EVENTS)
-    odd = ak.to_numpy(ak.flatten(columns["hit_energy"])).copy()
-    odd[:7] = [0, -1, -2, 1e-7, 5e-7, 2e3, 1e3]
-    columns["hit_energy"] = ak.unflatten(odd, ak.num(columns["hit_energy"]))
-    parts = [{name: values[rows] for name, values in columns.items()} for rows in (slice(40), slice(40, None))]
-    monkeypatch.setattr("calomlp.evaluation.hits._BLOCK", 3)
-    found = spectrum_of(*(write_showers(tmp_path / f"{i}.root", part, tree=tree) for i, part in enumerate(parts)))
-    assert (found.events, found.pdg_ids) == (EVENTS, (11,))
-    assert found.energy_low.tolist() == found.energy_high.tolist() == list(ENERGIES)
-    assert found.edges is HIT_EDGES
-    assert len(np.flatnonzero(np.isclose(HIT_EDGES, 1))) == 1
-    for i, energy in enumerate(ENERGIES):
-        rows = np.flatnonzero(columns["true_energy"] == energy)
-        hits = [np.array(columns["hit_energy"][row], dtype=float) for row in rows.tolist()]
-        binned = np.array([np.histogram(values[values < 1e3], HIT_EDGES)[0] for values in hits])
-        number = np.array([len(values) for values in hits])
-        assert found.spectrum.events[i] == len(rows)
-        assert found.spectrum.mean[i] == pytest.approx(binned.mean(axis=0))
-        assert found.spectrum.error[i] == pytest.approx(binned.std(axis=0, ddof=1) / len(rows) ** 0.5, abs=1e-9)
-        assert found.number.mean[i, 0] == pytest.approx(number.mean())
-        assert found.number.error[i, 0] == pytest.approx(number.std(ddof=1) / len(rows) ** 0.5)
-        every = np.concatenate(hits)
-        assert found.not_positive[i] == np.count_nonzero(every <= 0)
-        assert found.below[i] == np.count_nonzero((every > 0) & (every < 1e-6))
-        assert found.above[i] == np.count_nonzero(every >= 1e3)
-    outside = [found.not_positive.sum(), found.below.sum(), found.above.sum()]
-    assert outside == [3, 2, 2]
-    inside = (found.spectrum.mean.sum(axis=1) * found.spectrum.events).sum()
-    assert inside + sum(outside) == pytest.approx(len(odd))  # no hit is lost
-
-
-def test_events_without_any_hit_have_a_spectrum(tmp_path: Path) -> None:
-    found = spectrum_of(write_showers(tmp_path / "s.root", one_event([])))
-    assert found.number.mean.tolist() == [[0]]
-    assert not found.spectrum.mean.any()
-
-
 def test_a_data_set_without_hits_is_refused(tmp_path: Path) -> None:
     columns = {name: values for name, values in toy_showers(ENERGIES, 5).items() if not name.startswith("hit_")}
     path = write_showers(tmp_path / "s.root", columns)
-    for call in (lambda: spectrum_of(path), lambda: shower_event(sources_of(path)), lambda: event_of(path, 3)):
+    for call in (lambda: shower_event(sources_of(path)), lambda: event_of(path, 3)):
         with pytest.raises(InputError, match=r"s\.root:events: branch 'hit_energy' is not there") as error:
             call()
         assert "\n" not in str(error.value)

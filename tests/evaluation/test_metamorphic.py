@@ -23,9 +23,8 @@ from calomlp.evaluation.numbers import to_tsv
 from calomlp.evaluation.report import Bin, Report, read_report
 from calomlp.evaluation.subjects import parse_estimate
 from calomlp.evaluation.summary import merge
-from calomlp.interrupt import Interrupt
 from calomlp.plotting.render import to_markdown
-from calomlp.progress import Progress
+from calomlp.run import Run
 from calomlp.training.settings import TrainingSettings
 from tests.conftest import evaluated, fitted, linear_showers
 from tests.evaluation.test_merge import differences
@@ -67,7 +66,7 @@ def judged(
     subjects = [parse_estimate(first), parse_estimate(f"other={other}")]
     sources = [sources] if isinstance(sources, Source) else sources
     wishes = Wishes(bins=("edges", edges) if edges else ("auto", ()))
-    return evaluate(subjects, recipe, sources, wishes, progress=Progress(), interrupt=Interrupt())
+    return evaluate(subjects, recipe, sources, wishes, Run())
 
 
 def document(report: Report) -> dict[str, Any]:

@@ -26,13 +26,11 @@ from calomlp.evaluation.predicted import Predicted
 from calomlp.evaluation.predictions import predictions
 from calomlp.evaluation.report import REGRESSOR
 from calomlp.evaluation.subjects import Trained
-from calomlp.interrupt import Interrupt
 from calomlp.model.file import Model
-from calomlp.progress import Progress
+from calomlp.run import Run
 from calomlp.streams import Streams
 from calomlp.training.settings import TrainingSettings
 from tests.conftest import damage, fitted, linear_showers
-from tests.processes import in_threads
 
 Make = Callable[..., Source]
 QUICK: Mapping[str, Any] = {"epochs": 2, "ensemble": 1, "features": ("layer_energy",)}
@@ -70,8 +68,7 @@ def predicted(
         Request(models, recipe, **request),
         {str(output): sources},
         Streams().artefact,
-        progress=Progress(),
-        interrupt=Interrupt(),
+        Run(),
     )
     with uproot.open(output) as file:
         return found, {name: file["events"][name].array(library="np") for name in file["events"].keys()}  # noqa: SIM118
@@ -98,9 +95,8 @@ def test_the_energies_are_those_that_an_evaluation_measures(
 ) -> None:
     source = make_root(linear_showers(2000, seed=3))
     subjects = (Trained(REGRESSOR, models["huber"]),)
-    told: dict[str, Any] = {"progress": Progress(), "interrupt": Interrupt()}
     with predictions(tmp_path / "p.root", [source], ["x"]) as keep:
-        evaluate(subjects, models["huber"].recipe, [source], Wishes(), keep=keep, **told)
+        evaluate(subjects, models["huber"].recipe, [source], Wishes(), Run(), keep=keep)
     _, energies = predicted(models["huber"], source, tmp_path / "e.root", keep=("true_energy",))
     with uproot.open(tmp_path / "p.root") as file:
         measured = file["events"].arrays(library="np")
@@ -241,41 +237,6 @@ def test_objects_of_a_collection_have_lists_of_energies(make_root: Make, tmp_pat
         predicted(model, source, tmp_path / "f.root", keep=("Photon_raw",))
 
 
-@pytest.mark.parametrize("size", [2, 3, 5])
-def test_processes_write_one_output_together_with_the_bytes_of_one(
-    models: dict[str, Model], make_root: Make, tmp_path: Path, size: int
-) -> None:
-    sources = [make_root(of_data(n, n), name=f"{n}.root") for n in (300, 0, 200, 50)]
-    request = Request({"": models["quantiles"]}, models["quantiles"].recipe, ("event",))
-    one, together = ({str(tmp_path / name): sources} for name in ("one.root", "e.root"))
-    quiet: dict[str, Any] = {"progress": Progress(), "interrupt": Interrupt()}
-    whole = predict(request, one, Streams().artefact, **quiet)
-    shares = in_threads(size, lambda ranked: predict(request, together, Streams().artefact, **quiet, processes=ranked))
-    assert (tmp_path / "e.root").read_bytes() == (tmp_path / "one.root").read_bytes()
-    assert all(replace(share, outputs=whole.outputs) == whole for share in shares)
-    assert not list(tmp_path.glob(".*"))
-
-
-def test_objects_that_another_process_has_read(make_root: Make, tmp_path: Path) -> None:
-    photons = ak.Array([[{"raw": 1.0}, {"raw": 2.0}], [], [{"raw": 3.0}]] * 100)
-    data = {"Photon": ak.zip({"raw": photons.raw, "true": 2 * photons.raw})}
-    settings = TrainingSettings(
-        explode="Photon", target="Photon_true", features=("Photon_raw",), energies=("Photon_raw",), epochs=1, ensemble=1
-    )
-    sources = [make_root(data, name=f"{number}.root") for number in range(3)]
-    model = fitted(sources[0], settings)
-    output = {str(tmp_path / "e.root"): sources}
-    quiet: dict[str, Any] = {"progress": Progress(), "interrupt": Interrupt()}
-    request = Request({"": model}, model.recipe)
-    in_threads(3, lambda ranked: predict(request, output, Streams().artefact, **quiet, processes=ranked))
-    with uproot.open(tmp_path / "e.root") as file:
-        found = file["events"].arrays()
-    assert ak.num(found.calo_energy).tolist() == 3 * ak.num(photons).tolist()
-    assert found.calo_file.tolist() == [0] * 300 + [1] * 300 + [2] * 300
-    energies = model.regressor.energies(ak.to_numpy(ak.flatten(photons.raw)).astype(np.float32)[:, None])
-    assert ak.flatten(found.calo_energy).to_numpy() == pytest.approx(np.tile(energies, 3), rel=1e-5)
-
-
 def test_a_group_of_entries_has_one_energy_and_its_number(make_root: Make, tmp_path: Path) -> None:
     showers = linear_showers(1500)
     numbers = 10 * np.arange(1500) + 3
@@ -313,18 +274,12 @@ def test_a_file_that_breaks_off_leaves_its_output_out(
     damage(broken)
     request = Request({"": models["huber"]}, models["huber"].recipe, skip_bad_files=True)
     outputs = {str(tmp_path / "out-a.root"): [broken], str(tmp_path / "out-b.root"): [whole]}
-    options: dict[str, Any] = {"progress": Progress(), "interrupt": Interrupt()}
-    found = predict(request, outputs, Streams().artefact, **options)
+    found = predict(request, outputs, Streams().artefact, Run())
     assert (found.entries, found.tally.events) == (500, 500)
     assert [*found.tally.files] == ["broken.root"]
     assert [path.name for path in tmp_path.glob("*out-*")] == ["out-b.root"]
     with pytest.raises(InputError, match=r"broken\.root"):
-        predict(replace(request, skip_bad_files=False), outputs, Streams().artefact, **options)
-    alone = {str(tmp_path / "alone" / "out.root"): [broken]}
-    (tmp_path / "alone").mkdir()
-    for share in in_threads(2, lambda ranked: predict(request, alone, Streams().artefact, **options, processes=ranked)):
-        assert (share.outputs, [*share.tally.files]) == ([], ["broken.root"])
-    assert not list((tmp_path / "alone").iterdir())
+        predict(replace(request, skip_bad_files=False), outputs, Streams().artefact, Run())
 
 
 def test_files_that_do_not_fit(models: dict[str, Model], make_root: Make, tmp_path: Path) -> None:

@@ -15,8 +15,7 @@ from calomlp.data.sources import Source
 from calomlp.errors import InputError
 from calomlp.evaluation.dataset import ENERGY_BINS
 from calomlp.evaluation.showers import RADII, RINGS, ShowerProfiles, has_hits, shower_profiles
-from calomlp.interrupt import Interrupt
-from calomlp.progress import Progress
+from calomlp.run import Run
 from tests.plotting.toy_showers import (
     CENTRES,
     LAMBDA_EDGES,
@@ -34,7 +33,7 @@ ENERGIES = (2.0, 10.0, 50.0)
 
 def profiles_of(*paths: Path, radial: bool = True) -> ShowerProfiles:
     sources = [Source(str(path), None, path.name) for path in paths]
-    return shower_profiles(sources, radial=radial, progress=Progress(), interrupt=Interrupt())
+    return shower_profiles(sources, Run(), radial=radial)
 
 
 def contained(columns: dict[str, Any], i: int, *, known: bool) -> np.ndarray:

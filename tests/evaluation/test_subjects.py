@@ -13,8 +13,7 @@ from calomlp.errors import InputError, UsageError
 from calomlp.evaluation.evaluate import Wishes, evaluate
 from calomlp.evaluation.report import Report
 from calomlp.evaluation.subjects import Trained, parse_comparison, parse_estimate
-from calomlp.interrupt import Interrupt
-from calomlp.progress import Progress
+from calomlp.run import Run
 from calomlp.training.settings import TrainingSettings
 from tests.conftest import evaluated, fitted, linear_showers
 
@@ -27,7 +26,7 @@ def judged(source: Source, *texts: str, sigma: str | None = None, **wishes: obje
     subjects = [parse_estimate(first, sigma), *(parse_estimate(text) for text in others)]
     chosen = Wishes(**wishes)  # type: ignore[arg-type]
     recipe = plain_recipe("true_energy")
-    return evaluate(subjects, recipe, [source], chosen, progress=Progress(), interrupt=Interrupt())
+    return evaluate(subjects, recipe, [source], chosen, Run())
 
 
 def test_an_expression_needs_no_model(make_root: Make) -> None:

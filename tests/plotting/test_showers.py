@@ -11,17 +11,16 @@ from matplotlib.collections import FillBetweenPolyCollection
 
 from calomlp.data.sources import Source
 from calomlp.errors import ArtefactError
-from calomlp.evaluation.hits import hit_spectrum, shower_event
+from calomlp.evaluation.hits import shower_event
 from calomlp.evaluation.showers import RADII, ShowerProfiles, shower_profiles
-from calomlp.interrupt import Interrupt
 from calomlp.plotting import terminal
 from calomlp.plotting.chart import Cells, Steps, sequence
-from calomlp.plotting.charts.showers import density, event, hits, longitudinal, radial
+from calomlp.plotting.charts.showers import density, event, longitudinal, radial
 from calomlp.plotting.names import FORMATS, SHOWER_KINDS
 from calomlp.plotting.paper import draw
 from calomlp.plotting.save import write_figures
 from calomlp.plotting.subjects import SHOWER_CHARTS, of_showers
-from calomlp.progress import Progress
+from calomlp.run import Run
 from tests.plotting.test_figures import check_layout, drawn, texts
 from tests.plotting.toy_showers import toy_profiles, toy_showers, write_showers
 
@@ -50,7 +49,7 @@ def test_large_numbers_of_events_find_room(number: int) -> None:
 
 
 def test_every_figure_is_named_in_order() -> None:
-    subject = of_showers(toy_profiles, hit_spectrum, shower_event, "0", hit_kinds=True)  # type: ignore[arg-type]
+    subject = of_showers(toy_profiles, shower_event, "0", hit_kinds=True)  # type: ignore[arg-type]
     assert list(subject.builders) == list(SHOWER_KINDS)
 
 
@@ -60,20 +59,16 @@ def source(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return Source(str(path), None, "toys.root")
 
 
-def test_spectra_and_events_are_not_cut_either(source: Source) -> None:
-    spectrum = hit_spectrum([source], progress=Progress(), interrupt=Interrupt())
+def test_densities_and_events_are_not_cut_either(source: Source) -> None:
     shower = shower_event([source], 3)
-    profiles = shower_profiles([source], radial=True, progress=Progress(), interrupt=Interrupt())
-    for shown in (hits(spectrum), event(shower), density(profiles)):
+    profiles = shower_profiles([source], Run(), radial=True)
+    for shown in (event(shower), density(profiles)):
         check_layout(draw(shown))
         lines = terminal.draw([shown], 80, 40, colour=False).split("\n")
         assert max(map(len, lines)) <= 80
 
 
 def test_what_is_drawn_of_hits_is_what_was_read(source: Source) -> None:
-    spectrum = hit_spectrum([source], progress=Progress(), interrupt=Interrupt())
-    steps = [item for item in hits(spectrum).panels[0].items if isinstance(item, Steps)]
-    assert [item.y.sum() for item in steps] == pytest.approx(spectrum.spectrum.mean.sum(axis=1))
     shower = shower_event([source], 3)
     layers, x, y = event(shower).panels
     assert isinstance(layers.items[0], Steps)

@@ -13,7 +13,7 @@ import pytest
 from calomlp.data.sources import Source
 from calomlp.data.split import Side
 from calomlp.errors import TrainingError
-from calomlp.interrupt import Interrupt
+from calomlp.run import Interrupt
 from calomlp.training import loop
 from calomlp.training.checkpoint import Watch
 from calomlp.training.events import Events

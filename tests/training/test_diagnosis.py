@@ -13,7 +13,7 @@ import pytest
 
 from calomlp.data.sources import Source
 from calomlp.errors import CheckpointWritten
-from calomlp.interrupt import Interrupt
+from calomlp.run import Interrupt
 from calomlp.training import loop
 from calomlp.training.checkpoint import Watch
 from calomlp.training.diagnosis import more_data, overtraining, worse

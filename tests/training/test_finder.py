@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from calomlp.errors import Interrupted, TrainingError, UsageError
-from calomlp.interrupt import Interrupt
 from calomlp.plotting.charts.learning import rates
 from calomlp.plotting.terminal import draw
+from calomlp.run import Interrupt
 from calomlp.training.finder import Curve, curve, find_rate, risen, suggest
 from calomlp.training.plan import make_plan
 from calomlp.training.settings import TrainingSettings

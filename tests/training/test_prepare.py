@@ -44,7 +44,7 @@ def test_with_few_events_the_network_sees_shapes_instead_of_layers(
     settings = TrainingSettings(features=wanted)
     architecture = design(data, sample, settings)
     assert architecture.shares is seen
-    _, train, *_ = prepare(data, sample, settings, architecture, ROOM, torch.device("cpu"))
+    _, train, *_ = prepare(data, sample, settings, architecture, ROOM.folder, torch.device("cpu"))
     assert train.n_inputs == architecture.n_inputs == len(recipe.features.columns) + 1 - (0 if seen else 6)
 
 

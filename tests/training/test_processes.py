@@ -15,16 +15,15 @@ import torch
 
 from calomlp import group
 from calomlp.data.sources import Source
-from calomlp.data.store import Room
 from calomlp.errors import ArtefactError, CheckpointWritten, InputError, UsageError
-from calomlp.interrupt import Interrupt
 from calomlp.model.file import Model, read_model, write_model
 from calomlp.processes import Meeting, Processes, find_meeting
+from calomlp.run import Interrupt
 from calomlp.training import events, reading
 from calomlp.training.checkpoint import Watch
 from calomlp.training.settings import TrainingSettings
 from calomlp.training.train import train
-from tests.conftest import ROOM, fitted, linear_showers, quietly, read
+from tests.conftest import ROOM, Room, fitted, linear_showers, quietly, read
 from tests.conftest import together as in_one_piece
 from tests.processes import SRUN, ends, in_threads, srun, torchrun
 

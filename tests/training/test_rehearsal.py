@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from calomlp.data.store import Room
 from calomlp.errors import InputError, Interrupted, TrainingError, UsageError
-from calomlp.interrupt import Interrupt
 from calomlp.plotting.pages import rehearsal_sections
 from calomlp.plotting.render import text_blocks
+from calomlp.run import Interrupt
 from calomlp.training.rehearsal import Rehearsal, rehearse
 from calomlp.training.settings import TrainingSettings
-from tests.conftest import ROOM, Run, fitted, linear_showers, quietly
+from tests.conftest import ROOM, Room, Run, fitted, linear_showers, quietly
 from tests.training.test_train import Make
 
 QUICK = TrainingSettings(hidden="16", epochs=4)

@@ -12,7 +12,7 @@ import pytest
 
 from calomlp.cli import run
 from calomlp.errors import CheckpointWritten, OutputError
-from calomlp.interrupt import Interrupt
+from calomlp.run import Interrupt
 from calomlp.training.checkpoint import Watch
 from calomlp.training.reporter import reporter
 from calomlp.training.settings import TrainingSettings

@@ -14,11 +14,10 @@ import torch
 
 from calomlp.data.sources import Source
 from calomlp.data.split import Side
-from calomlp.data.store import Room
 from calomlp.errors import InputError, UsageError
 from calomlp.training import events
 from calomlp.training.settings import TrainingSettings
-from tests.conftest import fitted, linear_showers
+from tests.conftest import Room, fitted, linear_showers
 
 Make = Callable[..., Source]
 QUICK = TrainingSettings(hidden="8", epochs=1)

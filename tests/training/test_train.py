@@ -14,8 +14,8 @@ import torch
 
 from calomlp.data.sources import Source
 from calomlp.errors import ArtefactError, CheckpointWritten, InputError, TrainingError, UsageError
-from calomlp.interrupt import Interrupt
 from calomlp.model.file import Model, read_model, write_model
+from calomlp.run import Interrupt
 from calomlp.training import loop
 from calomlp.training.checkpoint import Watch
 from calomlp.training.settings import TrainingSettings

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from calomlp.evaluation.measurement import PERCENT, Measurement, count, energy_range, with_error
+from calomlp.evaluation.measurement import PERCENT, count, energy_range
 from calomlp.plotting.chart import (
     Axis,
     Band,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from calomlp.evaluation.hits import HitSpectrum, ShowerEvent
+    from calomlp.evaluation.hits import ShowerEvent
     from calomlp.evaluation.showers import Profile, ShowerProfiles
     from calomlp.plotting.chart import Array, Item
 
@@ -141,41 +141,6 @@ def density(profiles: ShowerProfiles) -> Chart:
     notes = [f"axis: {_AXES[profiles.true_axis]}; E: energy of all hits"]
     head = Heading("radial profile", _sample(profiles.events, profiles.pdg_ids), rows, notes)
     return Chart("density", head, (panel,), 2.6)
-
-
-def hits(spectrum: HitSpectrum) -> Chart:
-    """Show how many hits of which energy a shower has."""
-    mean = spectrum.spectrum.mean
-    filled = np.flatnonzero((np.nan_to_num(mean) > 0).any(axis=0))
-    if not len(filled):
-        raise NothingToDraw("the showers have no hit with an energy above zero, so there is no spectrum to draw")
-    first, last = int(filled[0]), int(filled[-1]) + 1
-    looks = sequence(len(mean))
-    labels = _ranges(spectrum.energy_low, spectrum.energy_high)
-    edges = spectrum.edges[first : last + 1]
-    items = [
-        Steps(label, look, edges, np.nan_to_num(row[first:last]))
-        for label, look, row in zip(labels, looks, mean, strict=True)
-    ]
-    inside = mean[:, first:last]
-    low, top = float(inside[np.nan_to_num(inside) > 0].min()), float(np.nanmax(inside))
-    rows = [Row(("E [GeV]", "events", "hits in an event"))]
-    number = spectrum.number
-    for label, look, n, value, error in zip(
-        labels, looks, number.events.tolist(), number.mean[:, 0], number.error[:, 0], strict=True
-    ):
-        told = with_error(Measurement(float(value), float(error))) if np.isfinite(value) else NONE
-        rows.append(Row((label.removesuffix(" GeV"), count(n), told), Look(look.colour)))
-    lost = int(spectrum.not_positive.sum())
-    notes = [f"{count(lost)} hits with no energy above zero are not shown"] if lost else []
-    panel = Panel(
-        Axis("energy of a hit [GeV]", float(edges[0]), float(edges[-1]), log=True),
-        Axis("hits in an event, 20 bins a decade", low / 1.5, 2 * top, log=True),
-        tuple(items),
-    )
-    return Chart(
-        "hits", _in_blocks("spectrum of hits", _sample(spectrum.events, spectrum.pdg_ids), rows, notes), (panel,), 2.6
-    )
 
 
 def event(shower: ShowerEvent) -> Chart:
