@@ -20,7 +20,7 @@ CHAIN = (
     ("simulate", "siw-ecal", "-n", "3000", "-E", "1:50", "-o", "s.root"),
     ("train", "s.root", "--epochs", "1", "--hidden", "4", "-o", "m.safetensors"),
     ("evaluate", "m.safetensors", "--all", "-o", "r.json"),
-    ("plot", "r.json", "-o", "f/", "--format", "png"),
+    ("plot", "r.json", "-o", "f/", "--format", "png", "--kind", "linearity"),
 )
 SOURCES = {"train": "s.root", "evaluate": "m.safetensors", "plot": "r.json"}
 
@@ -77,7 +77,8 @@ def test_a_pipe_has_no_time(calomlp: Run) -> None:
     assert b"--if-needed looks at the time of the output" in done.stderr
 
 
-def test_the_makefile_of_the_readme_runs_on_the_sample_data(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dry", [True, pytest.param(False, marks=pytest.mark.landing)], ids=["read", "run"])
+def test_the_makefile_of_the_readme_runs_on_the_sample_data(tmp_path: Path, dry: bool) -> None:
     found = re.search(r"```make\n(.*?)```", README, flags=re.DOTALL)
     assert found
     if shutil.which("make") is None:
@@ -85,9 +86,9 @@ def test_the_makefile_of_the_readme_runs_on_the_sample_data(tmp_path: Path) -> N
     (tmp_path / "Makefile").write_text(found[1])
     shutil.copytree(SAMPLE_DATA, tmp_path / "sample_data")
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    command = ["make", "-C", str(tmp_path)]
-    for expected in ("calomlp train", "up to date"):
+    command = ["make", "-C", str(tmp_path), *(["--dry-run"] if dry else [])]
+    for expected in ("calomlp train", "calomlp train" if dry else "up to date"):
         done = subprocess.run(command, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         assert expected in done.stdout
-    assert (tmp_path / "report.html").exists()
+    assert (tmp_path / "report.html").exists() != dry

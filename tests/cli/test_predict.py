@@ -231,16 +231,24 @@ def test_a_signal_leaves_nothing_half_written(
     assert not [*folder.glob("*e.root*")]
 
 
-def test_two_processes_share_the_files(folder: Path) -> None:
-    for output in ("e.root", "out/"):
-        first, second = ends(srun(folder, 2, "predict", MODEL, "[ab].root", "-o", output))
-        assert (first[0], second[0]) == (0, 0), first[2] + second[2]
-        assert json.loads(first[1])["entries"] == 500
-        assert not second[1]
-    assert json.loads(first[1])["files"] == ["out/a.root", "out/b.root"]
-    assert energies(folder / "e.root") == pytest.approx(np.concatenate([expected(name) for name in FILES]), rel=1e-5)
+@pytest.mark.parametrize("output", ["out/", pytest.param("e.root", marks=pytest.mark.landing)])
+def test_two_processes_share_the_files(folder: Path, output: str) -> None:
+    first, second = ends(srun(folder, 2, "predict", MODEL, "[ab].root", "-o", output))
+    assert (first[0], second[0]) == (0, 0), first[2] + second[2]
+    record = json.loads(first[1])
+    assert record["entries"] == 500
+    assert not second[1]
+    if output == "e.root":
+        both = np.concatenate([expected(name) for name in FILES])
+        assert energies(folder / "e.root") == pytest.approx(both, rel=1e-5)
+        return
+    assert record["files"] == ["out/a.root", "out/b.root"]
     for name in FILES:
         assert energies(folder / "out" / name) == pytest.approx(expected(name), rel=1e-5)
+
+
+@pytest.mark.landing
+def test_two_processes_do_not_share_standard_output(folder: Path) -> None:
     first, second = ends(srun(folder, 2, "predict", MODEL, "[ab].root", "-o", "-"))
     assert (first[0], second[0]) == (ExitCode.USAGE, ExitCode.USAGE)
     assert "standard input and output are for one process" in first[2] + second[2]
