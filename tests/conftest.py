@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 import uproot
 
+from calomlp import cli
 from calomlp.data.load import Data, load
 from calomlp.data.sample import Recipe, Sample
 from calomlp.data.sources import Source
@@ -44,24 +47,56 @@ def pions() -> Path:
 
 @pytest.fixture
 def calomlp(tmp_path: Path) -> Run:
-    """Run the command line in a fresh folder, as a shell would."""
+    """Run the command line in this process, in a fresh folder."""
+    return partial(run_here, cwd=tmp_path)
 
-    def run(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[bytes]:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("CALOMLP_")}
-        options.setdefault("stdin", subprocess.DEVNULL)
-        if "input" in options:
-            options.pop("stdin")
-        return subprocess.run(
-            [sys.executable, "-m", "calomlp", *map(str, arguments)],
-            capture_output=True,
-            cwd=options.pop("cwd", tmp_path),
-            env=environment | options.pop("env", {}),
-            timeout=120,
-            check=False,
-            **options,
-        )
 
-    return run
+@pytest.fixture
+def calomlp_process(tmp_path: Path) -> Run:
+    """Run the command line in a process of its own, in a fresh folder, where it is the process that is tested."""
+    return partial(run_process, cwd=tmp_path)
+
+
+def run_here(
+    *arguments: str | Path | float,
+    input: bytes = b"",  # noqa: A002 - as in subprocess.run
+    env: Mapping[str, str] | None = None,
+    cwd: Path,
+) -> subprocess.CompletedProcess[bytes]:
+    """Run the command line in this process, with arguments, streams, a folder and an environment of its own."""
+    words = ["calomlp", *map(str, arguments)]
+    streams = {"stdin": io.BytesIO(input), "stdout": io.BytesIO(), "stderr": io.BytesIO()}
+    with pytest.MonkeyPatch.context() as patch:
+        for name in _options_in_environment():
+            patch.delenv(name)
+        for name, value in (env or {}).items():
+            patch.setenv(name, value)
+        for name, stream in streams.items():
+            patch.setattr(sys, name, io.TextIOWrapper(stream, encoding="utf-8"))
+        patch.setattr(sys, "argv", words)
+        patch.chdir(cwd)
+        code = cli.run(words[1:])
+        for text in (sys.stdout, sys.stderr):
+            text.flush()
+        written = [streams[name].getvalue() for name in ("stdout", "stderr")]
+    return subprocess.CompletedProcess(words, code, *written)
+
+
+def run_process(
+    *arguments: str | Path | float,
+    input: bytes = b"",  # noqa: A002 - as in subprocess.run
+    env: Mapping[str, str] | None = None,
+    cwd: Path,
+) -> subprocess.CompletedProcess[bytes]:
+    """Run the command line as a shell would."""
+    known = {name: value for name, value in os.environ.items() if name not in _options_in_environment()}
+    command = [sys.executable, "-m", "calomlp", *map(str, arguments)]
+    environment = {**known, **(env or {})}
+    return subprocess.run(command, input=input, env=environment, cwd=cwd, capture_output=True, timeout=120, check=False)
+
+
+def _options_in_environment() -> list[str]:
+    return [name for name in os.environ if name.startswith("CALOMLP_")]
 
 
 @pytest.fixture

@@ -266,7 +266,7 @@ def _data_set(session: Session, settings: PlotSettings, sources: Sequence[Source
 
     @cache
     def profiles() -> ShowerProfiles:
-        radial = hits and (not settings.kind or bool({"radial", "density"} & set(settings.kind)))
+        radial = hits and (not settings.kind or "radial" in settings.kind)
         return shower_profiles(sources, session.run, radial=radial)
 
     def shower() -> ShowerEvent:

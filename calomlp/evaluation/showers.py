@@ -33,9 +33,6 @@ from calomlp.run import Run
 RADII: NDArray[np.float64] = np.geomspace(0.01, 100, 121)
 """Radii at which containment is measured, in Moliere radii or in cm."""
 
-RINGS: NDArray[np.float64] = np.concatenate([[0.0], RADII[::3]])
-"""Boundaries of the rings in which the density is measured, in the same units."""
-
 _BLOCK = 8192  # events whose containment is in memory at a time
 
 
@@ -70,9 +67,6 @@ class ShowerProfiles:
         radial: Share of the energy of all hits that is within the radii; ``None`` if hits were not asked for.
         true_axis: Whether the axis is that of the particle; otherwise it goes through the centre of gravity of the
             hits.
-        density: Share of the energy of all hits per area in units of ``radius_unit``, dE/(E 2 pi r dr); places are the
-            rings between :data:`RINGS`. A hit counts in the middle of its cell, so that within a cell it says nothing.
-            ``None`` if hits were not asked for.
     """
 
     energy_low: Array
@@ -86,12 +80,6 @@ class ShowerProfiles:
     radius_unit: str
     radial: Profile | None
     true_axis: bool
-    density: Profile | None = None
-
-    @property
-    def rings(self) -> Array:
-        """Boundaries of the rings of the density in units of ``radius_unit``, shape [rings + 1]."""
-        return RINGS
 
     @property
     def layer_depth(self) -> Array:
@@ -129,11 +117,6 @@ class Moments:
             self._sum[i] += chosen.sum(axis=0)
             self._squares[i] += np.square(chosen).sum(axis=0)
 
-    @property
-    def total(self) -> Array:
-        """Sums of the values, shape [energies, places]."""
-        return self._sum
-
     def profile(self, unit: Array | float = 1.0) -> Profile:
         """Return the profile of the values over a unit, shape [places]."""
         n = self._events[:, None]
@@ -163,7 +146,7 @@ def shower_profiles(sources: Sequence[Source], run: Run, *, radial: bool) -> Sho
     """
     plan = make_plan(sources, hits=radial, run=run)
     energies = len(plan.low)
-    along, within, rings = (Moments(energies, places) for places in (plan.n_layers, len(RADII), len(RINGS) - 1))
+    along, within = Moments(energies, plan.n_layers), Moments(energies, len(RADII))
     pdg_ids: set[int] = set()
     run.progress.start("reading showers", plan.events, "events")
     names = {ENERGY, LAYERS} | ({*HITS, *(AXIS if plan.true_axis else ())} if radial else set())
@@ -176,7 +159,7 @@ def shower_profiles(sources: Sequence[Source], run: Run, *, radial: bool) -> Sho
                 along.fill(group, branches[LAYERS] / energy[:, None])
                 if radial:
                     check_hits(table, branches, plan.n_layers)
-                    _fill_containment(within, rings, group, branches, plan)
+                    _fill_containment(within, group, branches, plan)
                 pdg_ids.update(np.unique(branches.get(PARTICLE, ())).astype(int).tolist())
                 run.progress.advance(len(energy))
                 run.interrupt.check()
@@ -194,20 +177,16 @@ def shower_profiles(sources: Sequence[Source], run: Run, *, radial: bool) -> Sho
         "R_M" if plan.stack else "cm",
         within.profile() if radial else None,
         plan.true_axis,
-        rings.profile(np.pi * np.diff(RINGS**2)) if radial else None,
     )
 
 
-def _fill_containment(
-    within: Moments, rings: Moments, group: NDArray[np.intp], branches: Mapping[str, Any], plan: Plan
-) -> None:
+def _fill_containment(within: Moments, group: NDArray[np.intp], branches: Mapping[str, Any], plan: Plan) -> None:
     """Add a chunk in blocks, because the radii of an event may take more memory than the event."""
     for first in range(0, len(group), _BLOCK):
         rows = slice(first, first + _BLOCK)
         block = {name: branches[name][rows] for name in (*HITS, *AXIS) if name in branches}
         filled, contained = _containment(block, plan)
         within.fill(group[rows][filled], contained[filled])
-        rings.fill(group[rows][filled], np.diff(contained[filled][:, ::3], prepend=0.0))
 
 
 def _containment(block: Mapping[str, Any], plan: Plan) -> tuple[NDArray[np.bool_], Array]:

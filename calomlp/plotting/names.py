@@ -11,10 +11,10 @@ REPORT_KINDS = (
 ON_REQUEST = ("resolution-root", "response-linear")
 """Figures that show the same as others, and are drawn if they are asked for."""
 
-SHOWER_KINDS = ("longitudinal", "radial", "density", "event")
+SHOWER_KINDS = ("longitudinal", "radial", "event")
 """Figures of a data set."""
 
-OF_HITS = ("radial", "density", "event")
+OF_HITS = ("radial", "event")
 """Those that need hits."""
 
 FORMATS = ("pdf", "svg", "png")

@@ -15,7 +15,7 @@ from calomlp.plotting.charts.quantities import dependence, domain, importance
 from calomlp.plotting.charts.resolution import linearity, resolution, resolution_root
 from calomlp.plotting.charts.response import energy, response, response_linear, tails
 from calomlp.plotting.charts.scan import scan
-from calomlp.plotting.charts.showers import density, event, longitudinal, radial
+from calomlp.plotting.charts.showers import event, longitudinal, radial
 from calomlp.plotting.charts.uncertainty import uncertainty
 from calomlp.plotting.names import OF_HITS, ON_REQUEST
 
@@ -49,7 +49,6 @@ REPORT_CHARTS: dict[str, Callable[[View], Chart]] = {
 SHOWER_CHARTS: dict[str, Callable[[ShowerProfiles], Chart]] = {
     "longitudinal": longitudinal,
     "radial": radial,
-    "density": density,
 }
 """Charts of mean showers; ``event`` is of other data, and follows them."""
 

@@ -106,6 +106,7 @@ def test_a_report_is_no_model_and_no_data(calomlp: Run, clusters: list[str]) -> 
     assert b"<stdin> is a report" in piped.stderr
 
 
+@pytest.mark.filterwarnings("ignore:jsonschema.*is deprecated:DeprecationWarning")  # in hepdata_lib
 def test_every_form(calomlp: Run, clusters: list[str], tmp_path: Path) -> None:
     page = calomlp(*ESTIMATE, *clusters, "--format", "md").stdout.decode()
     assert page.startswith("# Energy resolution of ‘cluster’")

@@ -214,8 +214,9 @@ def _hear_signals() -> None:
         signal.signal(signum, signal.SIG_DFL)
 
 
-@pytest.mark.parametrize("everyone", [False, True], ids=["one", "all"])
-@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("signum", "code", "everyone"), [(signal.SIGTERM, 143, False), (signal.SIGINT, 130, True)], ids=["one", "all"]
+)
 def test_a_signal_leaves_neither_file_nor_process_behind(
     tmp_path: Path, signum: signal.Signals, code: int, everyone: bool
 ) -> None:

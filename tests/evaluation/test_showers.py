@@ -14,7 +14,7 @@ import pytest
 from calomlp.data.sources import Source
 from calomlp.errors import InputError
 from calomlp.evaluation.dataset import ENERGY_BINS
-from calomlp.evaluation.showers import RADII, RINGS, ShowerProfiles, has_hits, shower_profiles
+from calomlp.evaluation.showers import RADII, ShowerProfiles, has_hits, shower_profiles
 from calomlp.run import Run
 from tests.plotting.toy_showers import (
     CENTRES,
@@ -70,8 +70,6 @@ def test_numbers_are_those_of_a_loop_over_events(tmp_path: Path, known: bool, tr
     assert found.depth == pytest.approx(X0_EDGES if known else np.arange(N_LAYERS + 1) - 0.5)
     assert found.energy_low.tolist() == found.energy_high.tolist() == list(ENERGIES)
     assert found.radial is not None
-    assert found.density is not None
-    area = np.pi * (RINGS[1:] ** 2 - RINGS[:-1] ** 2)
     for i, energy in enumerate(ENERGIES):
         rows = np.flatnonzero(columns["true_energy"] == energy)
         shares = columns["layer_energy"][rows].astype(float) / energy / np.diff(found.depth)
@@ -86,10 +84,6 @@ def test_numbers_are_those_of_a_loop_over_events(tmp_path: Path, known: bool, tr
         assert found.radial.events[i] == len(held)
         assert found.radial.mean[i] == pytest.approx(held.mean(axis=0))
         assert found.radial.rms[i] == pytest.approx(held.std(axis=0, ddof=1), abs=1e-7)
-        dense = np.array([np.diff([0, *shares[::3]]) for shares in held]) / area
-        assert found.density.events[i] == len(held)
-        assert found.density.mean[i] == pytest.approx(dense.mean(axis=0))
-        assert found.density.rms[i] == pytest.approx(dense.std(axis=0, ddof=1), abs=1e-7)
 
 
 def test_numbers_do_not_depend_on_chunks_or_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,7 +108,6 @@ def test_hadrons_are_measured_in_interaction_lengths(tmp_path: Path) -> None:
     assert found.depth_unit == "lambda_I"
     assert found.depth == pytest.approx(LAMBDA_EDGES)
     assert found.radial is None
-    assert found.density is None
     assert np.isnan(found.radius_of(0.9)).all()
 
 

@@ -12,15 +12,14 @@ from matplotlib.collections import FillBetweenPolyCollection
 from calomlp.data.sources import Source
 from calomlp.errors import ArtefactError
 from calomlp.evaluation.hits import shower_event
-from calomlp.evaluation.showers import RADII, ShowerProfiles, shower_profiles
+from calomlp.evaluation.showers import RADII, ShowerProfiles
 from calomlp.plotting import terminal
 from calomlp.plotting.chart import Cells, Steps, sequence
-from calomlp.plotting.charts.showers import density, event, longitudinal, radial
+from calomlp.plotting.charts.showers import event, longitudinal, radial
 from calomlp.plotting.names import FORMATS, SHOWER_KINDS
 from calomlp.plotting.paper import draw
 from calomlp.plotting.save import write_figures
 from calomlp.plotting.subjects import SHOWER_CHARTS, of_showers
-from calomlp.run import Run
 from tests.plotting.test_figures import check_layout, drawn, texts
 from tests.plotting.toy_showers import toy_profiles, toy_showers, write_showers
 
@@ -59,13 +58,11 @@ def source(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return Source(str(path), None, "toys.root")
 
 
-def test_densities_and_events_are_not_cut_either(source: Source) -> None:
-    shower = shower_event([source], 3)
-    profiles = shower_profiles([source], Run(), radial=True)
-    for shown in (event(shower), density(profiles)):
-        check_layout(draw(shown))
-        lines = terminal.draw([shown], 80, 40, colour=False).split("\n")
-        assert max(map(len, lines)) <= 80
+def test_events_are_not_cut_either(source: Source) -> None:
+    shown = event(shower_event([source], 3))
+    check_layout(draw(shown))
+    lines = terminal.draw([shown], 80, 40, colour=False).split("\n")
+    assert max(map(len, lines)) <= 80
 
 
 def test_what_is_drawn_of_hits_is_what_was_read(source: Source) -> None:

@@ -45,9 +45,6 @@ HELD = 0.9
 _FEW = 6
 """Up to this many energies are listed in one block, more in two."""
 
-_NEAREST = 0.1
-"""Where the density begins, in Moliere radii or cm: below the size of most cells."""
-
 _ALL_BANDS = 3
 """Up to this many energies have a band each; of more, only the lowest and the highest."""
 
@@ -111,36 +108,6 @@ def radial(profiles: ShowerProfiles) -> Chart:
         (*lines, *bands, Rule(PERCENT * HELD, dotted=True)),
     )
     return Chart("radial", heading("radial containment", profiles, rows, notes), (panel,), 2.6)
-
-
-def density(profiles: ShowerProfiles) -> Chart:
-    """Show the mean energy per area around the axis of the shower."""
-    shown = profiles.density
-    if shown is None:
-        raise NothingToDraw("the showers have no hits, so there is no radial profile to draw")
-    unit = UNITS[profiles.radius_unit]
-    mean = PERCENT * shown.mean
-    seen = mean[np.isfinite(mean) & (mean > 0)]
-    if not len(seen):
-        raise NothingToDraw("no hit of the showers has an energy above zero, so there is no radial profile to draw")
-    reach = int((profiles.rings[1:] <= 2 * shown_radius(profiles)).sum())
-    edges = profiles.rings[: reach + 1]
-    items: list[Item] = []
-    for i, (label, look) in enumerate(_labels(profiles)):
-        items.append(Steps(label, look, edges, np.nan_to_num(mean[i][:reach])))
-    inside = mean[:, :reach]
-    top = float(inside[np.isfinite(inside)].max())
-    low = float(inside[np.isfinite(inside) & (inside > 1e-7 * top)].min())
-    labels = _labels(profiles)
-    rows = [Row((label,), Look(look.colour)) for label, look in labels]
-    panel = Panel(
-        Axis(f"distance from the axis $r$ [{unit}]", _NEAREST, float(edges[-1]), log=True),
-        Axis(rf"$(1/E)\ \mathrm{{d}}E/(2\pi r\,\mathrm{{d}}r)$ [% / {unit}$^2$]", low / 2, 3 * top, log=True),
-        tuple(items),
-    )
-    notes = [f"axis: {_AXES[profiles.true_axis]}; E: energy of all hits"]
-    head = Heading("radial profile", _sample(profiles.events, profiles.pdg_ids), rows, notes)
-    return Chart("density", head, (panel,), 2.6)
 
 
 def event(shower: ShowerEvent) -> Chart:
