@@ -1,13 +1,18 @@
-"""How processes that train together meet, talk, fail and part."""
+"""Processes that train together: torch.distributed carries what they tell each other, and a failure ends them all.
+
+They trust the network that they are on: whoever reaches the port of the first process before the others is one of them.
+"""
 
 from __future__ import annotations
 
+import io
+import json
 import logging
 import os
 import platform
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
-from numpy.typing import NDArray
+from torch import Tensor
 from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
@@ -30,10 +35,7 @@ _PATIENCE = timedelta(days=1)
 """One that is gone is noticed at once; one that is slow, because it reads from a slow disk, is waited for."""
 
 _FAREWELL = 2.0  # seconds
-_FAILED, _HEARD, _PORT = "failed", "heard", "port"
-_SMALL = 1 << 22
-"""Bytes in all messages together up to which the first process adds them up by itself, which takes a tenth of a
-millisecond; Gloo, which hands every message from thread to thread, took two, with tails of six, beside busy cores."""
+_FAILED, _HEARD = "failed", "heard"
 
 
 @dataclass(frozen=True)
@@ -41,14 +43,10 @@ class Group(Processes):
     """Several processes.
 
     Attributes:
-        lines: Of the first process those to all others, of each other the one to the first.
         shared_cores: CPU cores for each.
-        between_gpus: Carries tensors that are on GPUs.
     """
 
-    lines: tuple[socket.socket, ...] = ()
     shared_cores: int = 1
-    between_gpus: dist.ProcessGroup | None = None
 
     @property
     def cores(self) -> int:
@@ -56,35 +54,42 @@ class Group(Processes):
         return self.shared_cores
 
     def gather(self, value: Any) -> list[Any]:
-        """Return what every process has to say, by their numbers; tensors come from wherever they are to the CPU."""
-        said = [None] * self.size
+        """Return the value of every process, by their numbers; tensors come from wherever they are to the CPU."""
+        own = _packed(value)
         with _talking():
-            dist.all_gather_object(said, value.cpu() if isinstance(value, torch.Tensor) else value)
-        return said
+            sizes = torch.zeros(self.size, dtype=torch.int64)
+            sizes[self.rank] = len(own)
+            dist.all_reduce(sizes)
+            padded = torch.nn.functional.pad(own, (0, int(sizes.max()) - len(own)))
+            everyone = [torch.empty_like(padded) for _ in range(self.size)]
+            dist.all_gather(everyone, padded)
+        return [_unpacked(packed[:size]) for packed, size in zip(everyone, sizes.tolist(), strict=True)]
 
     def sum(self, numbers: Numbers) -> Numbers:
-        """Add up what all processes have in the place of these numbers, and return them: the same bits in all."""
-        tensor = torch.as_tensor(numbers)
+        """Add up the numbers of all processes in place, and return the sums: the same bits in all."""
         with _talking():
-            if tensor.is_cuda:
-                dist.all_reduce(tensor, group=self.between_gpus)
-            elif self.size * tensor.nbytes > _SMALL:
-                dist.all_reduce(tensor)
-            else:
-                self._sum_here(tensor.view(-1))
+            dist.all_reduce(torch.as_tensor(numbers))
         return numbers
 
-    def _sum_here(self, own: torch.Tensor) -> None:
-        if self.rank:
-            self.lines[0].sendall(own.numpy().data)
-            _receive(self.lines[0], own.numpy())
-            return
-        share = torch.empty_like(own)
-        for line in self.lines:
-            _receive(line, share.numpy())
-            own += share
-        for line in self.lines:
-            line.sendall(own.numpy().data)
+
+def _packed(value: Any) -> Tensor:
+    """Return a value as bytes: an array or a tensor as numpy writes it, anything else as JSON; never pickled."""
+    stream = io.BytesIO()
+    if isinstance(value, (np.ndarray, Tensor)):
+        np.save(stream, value.cpu().numpy() if isinstance(value, Tensor) else value, allow_pickle=False)
+        kind = b"t" if isinstance(value, Tensor) else b"a"
+    else:
+        stream.write(json.dumps(value).encode())
+        kind = b"j"
+    return torch.frombuffer(bytearray(kind + stream.getvalue()), dtype=torch.uint8)
+
+
+def _unpacked(packed: Tensor) -> Any:
+    kind, content = bytes(packed[:1].numpy()), packed[1:].numpy().tobytes()
+    if kind == b"j":
+        return json.loads(content)
+    array = np.load(io.BytesIO(content), allow_pickle=False)
+    return torch.from_numpy(array) if kind == b"t" else array
 
 
 @contextmanager
@@ -96,29 +101,28 @@ def together(meeting: Meeting, device: str) -> Iterator[Processes]:
 
     Args:
         meeting: Where they meet.
-        device: What they compute on; messages between GPUs are carried by NCCL, large ones between CPUs by Gloo.
+        device: What they compute on: NCCL carries what is on GPUs, Gloo everything else.
 
     Raises:
         UsageError: If the others do not come.
         PeerFailed: If another process has failed and said why.
     """
-    carrier = "nccl" if device.startswith("cuda") and torch.cuda.is_available() else "gloo"
-    logger.info("%d processes meet at %s:%d, %s", meeting.size, meeting.host, meeting.port, carrier)
+    backend = "cpu:gloo,cuda:nccl" if device.startswith("cuda") and torch.cuda.is_available() else "gloo"
+    logger.info("%d processes meet at %s:%d, %s", meeting.size, meeting.host, meeting.port, backend)
     store = _meet(meeting)
-    lines: list[socket.socket] = []
     try:
-        group = _found(meeting, store, lines, carrier)
+        group = _connected(meeting, store, backend)
         yield group
         group.gather(None)
     except Exception as error:
         code = error.exit_code if isinstance(error, CalomlpError) else ExitCode.INTERNAL
         told = _tell(store, meeting, code)
-        _hang_up(lines)  # whoever waits for a message notices
+        _hang_up()  # whoever waits for a message notices
         _linger(store, meeting)
         if told is not None:
             raise PeerFailed(told) from error
         raise
-    _hang_up(lines)
+    _hang_up()
 
 
 def _meet(meeting: Meeting) -> Store:
@@ -138,55 +142,21 @@ def _meet(meeting: Meeting) -> Store:
     return store
 
 
-def _found(meeting: Meeting, store: Store, lines: list[socket.socket], carrier: str) -> Group:
+def _connected(meeting: Meeting, store: Store, backend: str) -> Group:
     """Connect the processes, and find out who shares a machine and cores."""
     rank, size = meeting.rank, meeting.size
     with _talking():
         dist.init_process_group(
-            "gloo", store=PrefixStore("group", store), rank=rank, world_size=size, timeout=_PATIENCE
+            backend, store=PrefixStore("group", store), rank=rank, world_size=size, timeout=_PATIENCE
         )
-        between_gpus = dist.new_group(backend=carrier) if carrier == "nccl" else None
-        lines += _connect(meeting, store)
     here = platform.node()
-    everyone = Group(rank, size).gather((here, sorted(os.sched_getaffinity(0))))
-    shared_cores = min(max(1, len(cores) // everyone.count((node, cores))) for node, cores in everyone)
+    everyone = Group(rank, size).gather([here, sorted(os.sched_getaffinity(0))])
+    shared_cores = min(max(1, len(cores) // everyone.count([node, cores])) for node, cores in everyone)
     local_size = sum(node == here for node, _ in everyone)
-    return Group(rank, size, meeting.local_rank, local_size, tuple(lines), shared_cores, between_gpus)
+    return Group(rank, size, meeting.local_rank, local_size, shared_cores)
 
 
-def _connect(meeting: Meeting, store: Store) -> list[socket.socket]:
-    """Return the lines of this process."""
-    lines: dict[int, socket.socket] = {}
-    number = np.array([meeting.rank])
-    if meeting.rank:
-        lines[0] = socket.create_connection((meeting.host, int(store.get(_PORT))))
-        lines[0].sendall(number.data)
-    else:
-        dual = socket.has_dualstack_ipv6()
-        family = socket.AF_INET6 if dual else socket.AF_INET
-        with socket.create_server(("", 0), family=family, backlog=meeting.size, dualstack_ipv6=dual) as server:
-            store.set(_PORT, str(server.getsockname()[1]))
-            while len(lines) < meeting.size - 1:
-                line, _ = server.accept()
-                _receive(line, number)
-                lines[int(number[0])] = line
-    for line in lines.values():
-        line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    return [lines[rank] for rank in sorted(lines)]
-
-
-def _receive(line: socket.socket, array: NDArray[Any]) -> None:
-    left = array.data.cast("B")
-    while left:
-        if not (received := line.recv_into(left)):
-            raise ConnectionError
-        left = left[received:]
-
-
-def _hang_up(lines: Sequence[socket.socket]) -> None:
-    for line in lines:
-        line.close()
+def _hang_up() -> None:
     if dist.is_initialized():
         dist.destroy_process_group()
 

@@ -46,8 +46,13 @@ class Processes:
         return slice(self.rank + self.size * rows.start, self.rank + self.size * rows.stop, self.size)
 
     def gather(self, value: Any) -> list[Any]:
-        """Return what every process has to say, by their numbers."""
+        """Return the value of every process, by their numbers: an array, a tensor, or what JSON can hold."""
         return [value]
+
+    def agree(self, value: Any) -> bool:
+        """Whether all processes have the same value."""
+        values = self.gather(value)
+        return all(other == values[0] for other in values)
 
     def sum(self, numbers: Numbers) -> Numbers:
         """Add up what all processes have in the place of these numbers, there, and return them."""

@@ -25,7 +25,7 @@ GONE = {
     "--if-needed": "a rule of make or Snakemake, with --force, does what is needed only",
     "--from": "keep the settings with --dump-config > train.toml, and train again with --config train.toml",
     "--optimiser lbfgs": "adamw with more epochs comes to the same, and gd takes the whole set in one step",
-    "--precision bfloat16": "matrix products are in single precision; --compile makes wide networks faster",
+    "--precision": "matrix products are in single precision; --compile makes wide networks faster",
     "--kind density": "--kind radial shows how the energy is spread around the axis",
     "--kind hits": "--kind event shows the hits of one event; draw the branch hit_energy for their spectrum",
 }

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import chain, count
 
 import numpy as np
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 from calomlp.compute import find_device, threads
 from calomlp.data.sources import Source
-from calomlp.errors import TrainingError, UsageError
+from calomlp.errors import TrainingError
 from calomlp.model.file import Model
 from calomlp.run import Run
 from calomlp.training.events import Table
@@ -62,15 +61,11 @@ def find_rate(sources: Sequence[Source], settings: TrainingSettings, run: Run, i
         init: Model that the training would start from.
 
     Raises:
-        UsageError: If the settings are not legal, or the optimiser finds its steps itself.
+        UsageError: If the settings are not legal.
         InputError: If the files cannot be used.
         TrainingError: If the loss is not finite from the beginning.
         Interrupted: If a signal arrives.
     """
-    if settings.optimiser == "lbfgs":
-        raise UsageError(
-            "--find-lr has nothing to find for --optimiser lbfgs, which looks for the length of every step"
-        )
     device = find_device(settings.device)
     data, sample, architecture, plan, _ = arrange(sources, replace(settings, learning_rate=None), run, init)
     with threads(plan.threads):
@@ -110,8 +105,7 @@ def curve(
     batches = chain.from_iterable(train.batches(plan.batch_size, settings.seed, epoch) for epoch in count())
     for step, batch in zip(range(_STEPS), batches, strict=False):
         rate = _FIRST * (_LAST / _FIRST) ** (step / (_STEPS - 1))
-        evaluate = partial(summed_loss, state, batch, len(batch), settings.loss)
-        loss = evaluate()
+        loss = summed_loss(state, batch, len(batch), settings.loss)
         total = _SMOOTHING * total + (1 - _SMOOTHING) * float(loss.detach()) / state.regressor.architecture.members
         if not math.isfinite(total):
             break
@@ -120,7 +114,7 @@ def curve(
         if risen(losses, _DIVERGED)[-1]:
             break
         loss.backward()  # type: ignore[no-untyped-call]
-        state.optimiser.step(rate, evaluate)
+        state.optimiser.step(rate)
         after_step()
     if len(rates) <= _SUSTAINED:
         raise TrainingError("the loss is not finite at the lowest learning rates: look for outliers among the features")

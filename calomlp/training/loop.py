@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +20,6 @@ from calomlp.provenance import fingerprint
 from calomlp.training.blame import explain
 from calomlp.training.diagnosis import WIDTH_EVENTS
 from calomlp.training.events import FOLDS, Events, Table
-from calomlp.training.faster import Forward
 from calomlp.training.optimiser import Optimiser, plateau_factor, rate_factor
 from calomlp.training.plan import Plan
 from calomlp.training.settings import TrainingSettings
@@ -32,6 +30,10 @@ _WARM_UP = 0.1
 
 _PROBED = 0.1
 """Share of a correction that is asked what it gains."""
+
+
+Forward = Callable[..., Tensor]
+"""Returns the outputs of a network for inputs and a source of dropout masks, shape [members, events, outputs]."""
 
 
 @dataclass
@@ -128,13 +130,12 @@ def run(
             events = min(plan.batch_size, len(train) - state.step * plan.batch_size)  # of all processes
             if settings.dropout:
                 state.generator.manual_seed(_masks(settings.seed, state, processes.rank))
-            evaluate = partial(summed_loss, state, batch, events, settings.loss, hold_width=hold)
-            own = evaluate()
+            own = summed_loss(state, batch, events, settings.loss, hold_width=hold)
             own.backward()  # type: ignore[no-untyped-call]
             seconds = 0.0 if processes.rank else time.monotonic() - began
             loss, state.seconds, stop = state.optimiser.share(float(own.detach()), seconds, asked())
             _check(state, loss, where, [batch], settings.loss)
-            state.optimiser.step(highest * rate_factor(plan.schedule, done), evaluate)
+            state.optimiser.step(highest * rate_factor(plan.schedule, done))
             _check(state, float(state.optimiser.weights.sum()), f"after the step {where}", [batch], settings.loss)
             state.loss_sum += loss / state.regressor.architecture.members * events
             state.step += 1

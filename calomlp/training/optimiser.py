@@ -1,4 +1,6 @@
-"""Optimisers and schedules; the README has what a step of each is.
+"""Optimisers and schedules; the README has the formula of a step of each.
+
+The steps are PyTorch's own functions: making one of its optimiser objects imports a compiler, which takes 1.7 s.
 
 Two pulls keep all parameters small, biases too: a weight decay d adds d w to the gradient g, and l adds l sign(w); for
 ``adamw``, w <- w - r (d w + l sign(w)) with the learning rate r. They are what (d w^2/2 + l abs(w)), summed over the
@@ -11,18 +13,29 @@ a starts at zero (Polyak & Juditsky, SIAM J. Control Optim. 30 (1992) 838, with 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
+from torch.optim.adam import adam
+from torch.optim.sgd import sgd
 
 from calomlp.processes import ALONE, Processes
-from calomlp.training import lbfgs
 
 _MOMENTUM = 0.9
-_BETA_MEAN, _BETA_SQUARE = 0.9, 0.999
-_EPSILON = 1e-8
+_ADAM: dict[str, Any] = {
+    "beta1": 0.9,
+    "beta2": 0.999,
+    "eps": 1e-8,
+    "amsgrad": False,
+    "maximize": False,
+    "foreach": False,
+    "fused": False,
+    "capturable": False,
+    "differentiable": False,
+}
 _WARM_UP = 0.2
 _FIRST, _LAST = 0.04, 1e-3
 _BESIDE = 3
@@ -47,8 +60,8 @@ class Optimiser:
     Attributes:
         weights: All parameters, shape [parameters].
         gradient: Their gradient, shape [parameters].
-        moments: The state, shape [rows, parameters]: running mean or velocity and running mean of squares, or the
-            memory of ``lbfgs``; then the average, if there is one.
+        moments: The state, shape [rows, parameters]: running mean or velocity, running mean of squares, and the
+            average, if there is one.
         steps: Number of steps that were made.
         rate: Learning rate of the last step.
     """
@@ -69,8 +82,7 @@ class Optimiser:
         self.weights = torch.cat([parameter.detach().flatten() for parameter in parameters])
         self._message = self.weights.new_zeros(len(self.weights) + _BESIDE)
         self.gradient, self._beside = self._message[:-_BESIDE], self._message[-_BESIDE:]
-        rows = (lbfgs.ROWS if name == "lbfgs" else 2) + bool(average)
-        self.moments = torch.zeros(rows, len(self.weights), device=self.weights.device)
+        self.moments = torch.zeros(2 + bool(average), len(self.weights), device=self.weights.device)
         self.steps = 0
         self.rate = 0.0
         start = 0
@@ -90,26 +102,44 @@ class Optimiser:
         return sums
 
     @torch.no_grad()
-    def step(self, rate: float, loss: Callable[[], Tensor]) -> None:
-        """Move the weights along the gradient, and forget the gradient.
-
-        Args:
-            rate: Learning rate.
-            loss: Returns this process's part of the loss whose gradient this is, for the weights as they are; ``lbfgs``
-                asks.
-        """
-        self.steps += 1
-        self.rate = rate
-        pull = self._pull()
+    def step(self, rate: float) -> None:
+        """Move the weights along the gradient with a learning rate, and forget the gradient."""
+        mean, square = self.moments[:2]
+        pull = self.l1 * self.weights.sign() if self.l1 else None
+        if pull is not None and self.name != "adamw":
+            self.gradient.add_(pull)
+        if self.name in ("adam", "adamw"):  # Kingma & Ba, arXiv:1412.6980; Loshchilov & Hutter, arXiv:1711.05101
+            step = torch.tensor(float(self.steps))
+            adam(
+                [self.weights],
+                [self.gradient],
+                [mean],
+                [square],
+                [],
+                [step],
+                **_ADAM,
+                decoupled_weight_decay=self.name == "adamw",
+                lr=rate,
+                weight_decay=self.weight_decay,
+            )
+        else:
+            sgd(
+                [self.weights],
+                [self.gradient],
+                [mean],
+                foreach=False,
+                fused=False,
+                maximize=False,
+                dampening=0.0,
+                momentum=_MOMENTUM if self.name in ("momentum", "nesterov") else 0.0,
+                nesterov=self.name == "nesterov",
+                lr=rate,
+                weight_decay=self.weight_decay,
+            )
         if pull is not None and self.name == "adamw":
             self.weights.sub_(pull, alpha=rate)
-        elif pull is not None:
-            self.gradient.add_(pull)
-        if self.name == "lbfgs":
-            memory = self.moments[: lbfgs.ROWS]
-            self.rate = lbfgs.step(memory, self.weights, self.gradient, lambda: self._penalised(loss), rate)
-        else:
-            self.weights.sub_(self._direction(), alpha=rate)
+        self.steps += 1
+        self.rate = rate
         if self.average:
             self.moments[-1].lerp_(self.weights, 1 - self.average)
         self.gradient.zero_()
@@ -126,31 +156,6 @@ class Optimiser:
             yield
         finally:
             self.weights.copy_(kept)
-
-    def _pull(self) -> Tensor | None:
-        """Return what pulls at the weights, shape [parameters], if anything does."""
-        if not (self.weight_decay or self.l1):
-            return None
-        pull = self.weight_decay * self.weights
-        return pull.add_(self.weights.sign(), alpha=self.l1) if self.l1 else pull
-
-    def _penalised(self, loss: Callable[[], Tensor]) -> float:
-        return float(self.processes.sum(loss())) + 0.5 * self.weight_decay * float(self.weights @ self.weights)
-
-    def _direction(self) -> Tensor:
-        mean, square = self.moments[:2]
-        if self.name in ("adam", "adamw"):  # Kingma & Ba, arXiv:1412.6980; Loshchilov & Hutter, arXiv:1711.05101
-            mean.lerp_(self.gradient, 1 - _BETA_MEAN)
-            square.mul_(_BETA_SQUARE).addcmul_(self.gradient, self.gradient, value=1 - _BETA_SQUARE)
-            mean_start = 1 - _BETA_MEAN**self.steps
-            square_start = 1 - _BETA_SQUARE**self.steps
-            direction: Tensor = mean / mean_start / (square / square_start).sqrt_().add_(_EPSILON)
-            return direction
-        if self.name in ("momentum", "nesterov"):
-            mean.mul_(_MOMENTUM).add_(self.gradient)
-            look: Tensor = self.gradient + _MOMENTUM * mean
-            return look if self.name == "nesterov" else mean
-        return self.gradient
 
 
 def rate_factor(schedule: str, progress: float) -> float:

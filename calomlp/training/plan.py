@@ -15,8 +15,8 @@ from calomlp.processes import ALONE, Processes
 from calomlp.settings import check_choice, declared
 from calomlp.training.settings import TrainingSettings
 
-WHOLE_SET = ("gd", "lbfgs")
-"""Optimisers that take all events in one step."""
+WHOLE_SET = "gd"
+"""Optimiser that takes all events in one step."""
 
 _STEPS = 2000
 _MIN_EPOCHS = 5
@@ -42,7 +42,7 @@ class Plan:
     epochs: int  # passes over the training sample, at most
     learning_rate: float  # the highest of the schedule
     rule: str  # how it came about
-    schedule: str  # how it changes; not at all for lbfgs, which looks for the length of every step
+    schedule: str  # how it changes
     patience: int  # epochs without a better validation loss after which training stops
     threads: int  # CPU threads of each process
     processes: int  # how many share the events of a step
@@ -75,18 +75,19 @@ def make_plan(
     """
     check_settings(settings)
     hidden = parse_hidden(settings.hidden)
-    batch_size = n_events if settings.optimiser in WHOLE_SET else settings.batch_size or _batch_size(n_events)
+    batch_size = n_events if settings.optimiser == WHOLE_SET else settings.batch_size or _batch_size(n_events)
     epochs = settings.epochs or min(max(math.ceil(_STEPS * batch_size / n_events), _MIN_EPOCHS), _MAX_EPOCHS)
     widths = [n_inputs, *hidden, n_outputs]
     parameters = members * sum((a + 1) * b for a, b in pairwise(widths))
     small = batch_size * parameters < _ONE_THREAD_WORK * processes.size
     threads = settings.threads or (1 if small else processes.cores)
-    schedule = "constant" if settings.optimiser == "lbfgs" else settings.schedule
-    patience = settings.patience or (_PATIENCE if schedule in ("constant", "plateau") else epochs)
+    patience = settings.patience or (_PATIENCE if settings.schedule in ("constant", "plateau") else epochs)
     rate, rule = settings.learning_rate, "as asked for"
     if rate is None:
         rate, rule = automatic_rate(settings.optimiser, batch_size, parameters // members)
-    return Plan(hidden, batch_size, epochs, rate, rule, schedule, patience, threads, processes.size, parameters)
+    return Plan(
+        hidden, batch_size, epochs, rate, rule, settings.schedule, patience, threads, processes.size, parameters
+    )
 
 
 def automatic_rate(optimiser: str, batch_size: int, parameters: int) -> tuple[float, str]:
@@ -102,8 +103,6 @@ def automatic_rate(optimiser: str, batch_size: int, parameters: int) -> tuple[fl
         batch_size: Events in a step.
         parameters: Weights and biases of one network.
     """
-    if optimiser == "lbfgs":
-        return 1.0, "lbfgs tries the whole quasi-Newton step first, and halves it as needed"
     base = _LEARNING_RATE[optimiser]
     rate = base * min(1.0, math.sqrt(batch_size / _REFERENCE_BATCH))
     rule = f"{base:g} for {optimiser}"
@@ -149,14 +148,8 @@ def _check_optimisation(settings: TrainingSettings) -> None:
         value = getattr(settings, name)
         if value is not None and not 0 < value < math.inf:
             raise UsageError(f"{name} {value} is not legal: legal are {legal}")
-    if settings.optimiser in WHOLE_SET and settings.batch_size:
+    if settings.optimiser == WHOLE_SET and settings.batch_size:
         raise UsageError(f"optimiser {settings.optimiser!r} takes all events in one step: leave --batch-size out")
-    if settings.optimiser == "lbfgs" and settings.schedule not in (TrainingSettings().schedule, "constant"):
-        raise UsageError("optimiser 'lbfgs' finds the length of every step: leave --schedule out")
-    if settings.optimiser == "lbfgs" and (settings.dropout or settings.l1 or settings.precision != "float32"):
-        raise UsageError(
-            "optimiser 'lbfgs' needs a loss that is smooth and always the same: no dropout, no l1, and float32"
-        )
 
 
 def parse_hidden(text: str) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""From events to what the loop needs: calibrated regressor, table of inputs; and what is left to do after it."""
+"""Before and after the training loop: calibrated regressor, tables of inputs, closure, resolutions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,18 +18,18 @@ from torch import Tensor
 from calomlp.data.load import Data
 from calomlp.data.sample import Sample
 from calomlp.data.split import Side
-from calomlp.errors import InputError
+from calomlp.errors import InputError, MissingDependencyError
 from calomlp.model.anchor import Anchor, SpectrumWeights, fit_anchor
 from calomlp.model.closure import MIN_EVENTS as MIN_BIN_EVENTS
 from calomlp.model.closure import median_responses
 from calomlp.model.file import Model
 from calomlp.model.losses import HIGH, LOSSES, LOW
+from calomlp.model.network import MLP
 from calomlp.model.region import beam_energies, places_of
 from calomlp.model.regressor import Architecture, Regressor, picker
 from calomlp.processes import Processes
 from calomlp.training.events import FOLDS, OTHERS, Events, EventsInFile, EventsInMemory, SharedEvents, Table
-from calomlp.training.faster import forward_of
-from calomlp.training.loop import State
+from calomlp.training.loop import Forward, State
 from calomlp.training.optimiser import Optimiser
 from calomlp.training.plan import parse_hidden
 from calomlp.training.reading import MIN_EVENTS, evenly
@@ -161,7 +161,7 @@ def prepare(
     masks = torch.Generator(device).manual_seed(settings.seed)
     names = regressor.input_names(data.recipe.features.columns)
     corrects = architecture.target == "ratio" and init is None
-    forward = forward_of(regressor.network, device, precision=settings.precision, compiled=settings.compile)
+    forward = _compiled(regressor.network, device) if settings.compile else regressor.network
     train = table(Side.TRAIN)
     state = State(regressor, optimiser, masks, names, forward, corrects=corrects)
     fewest = np.count_nonzero(data.side == Side.TRAIN) < FEWEST_EVENTS
@@ -172,12 +172,27 @@ def prepare(
     return Prepared(state, train, table(Side.VALIDATION), anchor, table)
 
 
+def _compiled(network: MLP, device: torch.device) -> Forward:
+    """Return a network for which PyTorch makes code, which on a GPU records the step as a CUDA graph."""
+    mode = "reduce-overhead" if device.type == "cuda" else "default"
+    compiled: Forward = torch.compile(network, dynamic=False, mode=mode)
+
+    def call(*arguments: Any) -> Tensor:
+        try:
+            return compiled(*arguments)
+        except (torch._dynamo.exc.TorchDynamoException, ImportError) as error:  # noqa: SLF001 - nowhere else
+            reason = str(error).strip().splitlines()[0][:200]
+            raise MissingDependencyError(f"--compile does not work here; a C++ compiler is needed: {reason}") from error
+
+    return call
+
+
 def _seen(train: Table, members: int) -> Tensor:
     """Return the share of the training events, as they weigh, that each member learns from, shape [members]."""
     weights = torch.zeros(FOLDS + 1)
     for part in train.parts():
         weights.index_add_(0, part.fold.long().cpu(), part.weight.cpu())
-    total = torch.stack(train.processes.gather(weights)).sum(dim=0)
+    total = train.processes.sum(weights)
     return (1 - total / total.sum())[torch.arange(members) % FOLDS]
 
 

@@ -29,8 +29,7 @@ LOSSES = (
 WEIGHTINGS = ("auto", "none")
 CLOSURES = ("auto", "none")
 ACTIVATIONS = ("identity", "sigmoid", "tanh", "relu", "leaky-relu", "elu", "selu", "gelu", "silu", "softplus")
-OPTIMISERS = ("gd", "sgd", "momentum", "nesterov", "adam", "adamw", "lbfgs")
-PRECISIONS = ("float32", "bfloat16")
+OPTIMISERS = ("gd", "sgd", "momentum", "nesterov", "adam", "adamw")
 SCHEDULES = ("one-cycle", "cosine", "step", "plateau", "constant")
 
 
@@ -143,7 +142,7 @@ class _TrainingSettings:
     dropout: float = setting(0.0, "Probability that a hidden unit is silenced in training.", panel=NETWORK)
 
     optimiser: str = setting(
-        "adamw", "Optimiser; gd and lbfgs take the whole set in one step.", choices=OPTIMISERS, panel=OPTIMISATION
+        "adamw", "Optimiser; gd takes the whole set in one step.", choices=OPTIMISERS, panel=OPTIMISATION
     )
     learning_rate: float | None = setting(
         None,
@@ -179,12 +178,6 @@ class _TrainingSettings:
     average: float = setting(
         0.0,
         "Use the running mean of the weights, which keeps this share in a step: 0.99; 0 is off.",
-        panel=OPTIMISATION,
-    )
-    precision: str = setting(
-        "float32",
-        "Of the matrix products in training; bfloat16 pays for wide networks, where the processor knows it.",
-        choices=PRECISIONS,
         panel=OPTIMISATION,
     )
     compile: bool = setting(

@@ -113,7 +113,7 @@ def train(
         if watch.checkpoint is not None and watch.checkpoint.exists():
             load_checkpoint(watch.checkpoint, state, mark)
             logger.info("going on from %s, epoch %d", watch.checkpoint, state.epoch + 1)
-        if len(set(processes.gather((state.epoch, state.step)))) > 1:
+        if not processes.agree([state.epoch, state.step]):
             raise ArtefactError(f"{watch.checkpoint}: not all processes see this checkpoint: name one that all share")
 
         def model(reason: str, *, learning_curve: bool) -> Model:
@@ -232,7 +232,7 @@ def arrange(sources: Sequence[Source], settings: TrainingSettings, run: Run, ini
     warnings = look_at(data, sample, sources)
     architecture = design(data, sample, settings, init)
     plan = plan_for(data, settings, architecture, init)
-    if settings.optimiser in WHOLE_SET and data.events.on_disk:
+    if settings.optimiser == WHOLE_SET and data.events.on_disk:
         raise UsageError(
             f"--optimiser {settings.optimiser} takes all events in one step, and they do not fit: raise --memory"
         )
@@ -317,12 +317,11 @@ def _model(
 ) -> Model:
     state, anchor = prepared.state, prepared.anchor
     counts = np.bincount(data.side, minlength=len(Side)).tolist()
-    own = [(part.true_energy.min(), part.true_energy.max()) for _, part in data.parts()]
-    extremes = [pair for pairs in data.processes.gather(own) for pair in pairs]
-    lowest, highest = min(low for low, _ in extremes), max(high for _, high in extremes)
+    own = np.array([(part.true_energy.min(), part.true_energy.max()) for _, part in data.parts()])
+    lowest, highest = np.concatenate(data.processes.gather(own)).T
     ranges = feature_ranges(data.recipe.features.columns, sample.features)
     n_train, n_validation, n_test = counts
-    envelope = Envelope(float(lowest), float(highest), n_train, n_validation, n_test, ranges)
+    envelope = Envelope(float(lowest.min()), float(highest.max()), n_train, n_validation, n_test, ranges)
     summary = {
         "loss": settings.loss,
         "epochs": state.epoch,

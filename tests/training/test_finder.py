@@ -68,11 +68,6 @@ def test_what_is_found_fits_the_data_and_is_the_same_again(make_root: Make) -> N
     assert first.automatic == make_plan(TrainingSettings(hidden="16"), 2100, 15).learning_rate
 
 
-def test_lbfgs_has_no_rate_to_find(make_root: Make) -> None:
-    with pytest.raises(UsageError, match="looks for the length of every step"):
-        find_rate([make_root(linear_showers(300))], TrainingSettings(optimiser="lbfgs"), quietly())
-
-
 def test_a_signal_ends_the_search(make_root: Make) -> None:
     interrupt = Interrupt()
     interrupt.signum = 15

@@ -66,15 +66,6 @@ def test_identity_activations_end_at_weighted_least_squares() -> None:
     assert distance_from_least_squares(*fit(LINEAR)) < 0.01
 
 
-def test_lbfgs_is_at_least_squares_long_before_gradient_descent() -> None:
-    quick = replace(LINEAR, optimiser="lbfgs", learning_rate=None, epochs=12, batch_size=0)
-    assert distance_from_least_squares(*fit(quick)) < 1e-4
-    slow = replace(
-        LINEAR, optimiser="gd", learning_rate=0.06, epochs=36, batch_size=0
-    )  # of all rates this one is the best
-    assert distance_from_least_squares(*fit(slow)) > 1e-3
-
-
 def test_the_average_is_what_is_validated_and_kept() -> None:
     settings = replace(LINEAR, average=0.98, epochs=3, optimiser="sgd", learning_rate=0.001)
     seen: list[torch.Tensor] = []
@@ -160,7 +151,7 @@ def test_a_member_of_an_ensemble_moves_as_far_as_a_network_by_itself(optimiser: 
     for state in (alone, together):
         for _ in range(3):
             summed_loss(state, events, len(events), "mse").backward()
-            state.optimiser.step(1e-2, lambda: torch.tensor(0.0))
+            state.optimiser.step(1e-2)
     assert not torch.allclose(alone.optimiser.weights, start, atol=1e-2)
     for ours, theirs in zip(regressor.network.parameters(), alone.regressor.network.parameters(), strict=True):
         assert torch.allclose(ours[0], theirs[0], rtol=1e-4, atol=1e-5)

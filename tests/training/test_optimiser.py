@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import pytest
@@ -37,7 +36,7 @@ def test_the_steps_are_those_of_pytorch(name: str) -> None:
 
     for _ in range(20):
         loss().backward()
-        optimiser.step(0.01, loss)
+        optimiser.step(0.01)
         reference.zero_grad()
         theirs(x).square().mean().backward()
         reference.step()
@@ -60,7 +59,7 @@ def test_every_optimiser_goes_downhill(name: str) -> None:
     for _ in range(200):
         value = loss()
         value.backward()
-        optimiser.step(0.02, loss)
+        optimiser.step(0.02)
         losses.append(float(value.detach()))
     assert losses[-1] < 0.6 * losses[0]
 
@@ -99,7 +98,7 @@ def resting(name: str, **pulls: Any) -> tuple[Optimiser, torch.Tensor]:
 
 
 def step(optimiser: Optimiser, rate: float) -> None:
-    optimiser.step(rate, lambda: torch.zeros(()))
+    optimiser.step(rate)
 
 
 @pytest.mark.parametrize("name", ["sgd", "adamw"])
@@ -133,61 +132,3 @@ def test_without_a_step_there_is_no_average() -> None:
     optimiser, before = resting("sgd", average=0.9)
     with optimiser.averaged():
         assert torch.equal(optimiser.weights, before)
-
-
-def rosenbrock(steps: int) -> tuple[Optimiser, list[float]]:
-    """Minimise (1 - a)^2 + 100 (b - a^2)^2, a narrow bent valley with its minimum at (1, 1), from (-1.2, 1)."""
-    model = nn.ParameterList([torch.tensor([-1.2, 1.0])])
-    optimiser = Optimiser("lbfgs", model)
-    losses = []
-
-    def loss() -> torch.Tensor:
-        a, b = model[0].unbind()
-        value: torch.Tensor = (1 - a) ** 2 + 100 * (b - a**2) ** 2
-        return value
-
-    for _ in range(steps):
-        value = loss()
-        value.backward()
-        optimiser.step(1.0, loss)
-        losses.append(float(value.detach()))
-    return optimiser, losses
-
-
-def test_lbfgs_follows_a_bent_valley_to_its_end() -> None:
-    optimiser, losses = rosenbrock(60)
-    assert optimiser.weights.tolist() == pytest.approx([1.0, 1.0], abs=1e-3)
-    assert max(later - earlier for earlier, later in itertools.pairwise(losses)) < 1e-5  # it never climbs
-
-
-def test_lbfgs_minimises_the_loss_and_the_weight_decay_together() -> None:
-    model = nn.ParameterList([torch.tensor([0.0, 1.0])])
-    optimiser = Optimiser("lbfgs", model, weight_decay=0.5)
-
-    def loss() -> torch.Tensor:
-        value: torch.Tensor = (model[0] - 3).square().sum()
-        return value
-
-    for _ in range(10):
-        loss().backward()
-        optimiser.step(1.0, loss)
-    assert optimiser.weights.tolist() == pytest.approx(2 * [2 * 3 / (2 + 0.5)], abs=1e-4)
-
-
-def test_lbfgs_stays_where_no_step_leads_down() -> None:
-    optimiser, before = resting("lbfgs")
-    values = itertools.count()
-    optimiser.gradient.fill_(1.0)
-    optimiser.step(1.0, lambda: torch.tensor(float(next(values))))  # the loss grows with every look
-    assert torch.equal(optimiser.weights, before)
-    assert optimiser.rate == 0.0
-    assert not optimiser.moments.any()
-
-
-def test_lbfgs_takes_no_step_to_where_the_loss_is_no_number() -> None:
-    optimiser, before = resting("lbfgs")
-    values = iter([1.0, float("nan"), float("inf"), 0.0])
-    optimiser.gradient.fill_(0.01)
-    optimiser.step(1.0, lambda: torch.tensor(next(values)))
-    assert optimiser.rate == 0.25
-    assert torch.allclose(optimiser.weights, before - 0.25 * 0.01)

@@ -59,24 +59,17 @@ def test_a_rate_that_is_neither(text: str | float) -> None:
 
 def test_patience_waits_for_the_learning_rate_to_run_down() -> None:
     assert make_plan(replace(DEFAULT, epochs=300), 10_000, 31).patience == 300
-    for waiting in ({"schedule": "constant"}, {"schedule": "plateau"}, {"optimiser": "lbfgs"}):
+    for waiting in ({"schedule": "constant"}, {"schedule": "plateau"}):
         assert make_plan(replace(DEFAULT, epochs=300, **waiting), 10_000, 31).patience == 20  # type: ignore[arg-type]
     assert make_plan(replace(DEFAULT, epochs=300, patience=7), 10_000, 31).patience == 7
 
 
-@pytest.mark.parametrize("optimiser", ["gd", "lbfgs"])
+@pytest.mark.parametrize("optimiser", ["gd"])
 def test_some_optimisers_take_the_whole_set(optimiser: str) -> None:
     assert make_plan(replace(DEFAULT, optimiser=optimiser), 12_345, 31).batch_size == 12_345
 
 
-def test_lbfgs_has_no_schedule() -> None:
-    plan = make_plan(replace(DEFAULT, optimiser="lbfgs"), 12_345, 31)
-    assert (plan.learning_rate, plan.schedule) == (1.0, "constant")
-    with pytest.raises(UsageError, match="leave --schedule out"):
-        make_plan(replace(DEFAULT, optimiser="lbfgs", schedule="cosine"), 12_345, 31)
-
-
-@pytest.mark.parametrize("optimiser", ["gd", "lbfgs"])
+@pytest.mark.parametrize("optimiser", ["gd"])
 def test_the_whole_set_has_no_batches(optimiser: str) -> None:
     with pytest.raises(UsageError, match="leave --batch-size out"):
         make_plan(replace(DEFAULT, optimiser=optimiser, batch_size=64), 12_345, 31)
@@ -120,8 +113,6 @@ def test_hidden_layers() -> None:
         {"l1": -1.0},
         {"average": 1.0},
         {"stop_after": 0.0},
-        {"optimiser": "lbfgs", "dropout": 0.1},
-        {"optimiser": "lbfgs", "l1": 0.1},
         {"loss": "log", "regress": "direct"},
     ],
 )

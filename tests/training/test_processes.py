@@ -122,7 +122,6 @@ def showers(make_root: Make) -> Source:
         (2, QUICK),
         (3, replace(QUICK, ensemble=2, loss="gaussian-nll", average=0.9)),
         (2, replace(QUICK, optimiser="gd", learning_rate=0.01)),
-        (2, replace(QUICK, optimiser="lbfgs", weight_decay=1e-3)),
         (2, replace(QUICK, regress="direct", loss="mse", weighting="none", l1=1e-4, batch_size=100)),
     ],
 )

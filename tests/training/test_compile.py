@@ -1,4 +1,4 @@
-"""Half the digits and compiled networks give the same model, nearly."""
+"""Compiled networks give the same model, nearly."""
 
 from __future__ import annotations
 
@@ -10,40 +10,13 @@ import pytest
 import torch
 
 from calomlp.data.sources import Source
-from calomlp.errors import ExitCode, MissingDependencyError, UsageError
-from calomlp.model.network import MLP
-from calomlp.training.faster import forward_of
+from calomlp.errors import ExitCode, MissingDependencyError
 from calomlp.training.settings import TrainingSettings
 from tests.conftest import Run, fitted, linear_showers
 
 Make = Callable[..., Source]
 CPU = torch.device("cpu")
 SETTINGS = TrainingSettings(features=("layer_energy",), epochs=3, regress="direct", ensemble=1)
-
-
-def test_half_the_digits_give_nearly_the_same_and_whole_numbers_back() -> None:
-    network = MLP(6, (32, 32), "silu", members=2, generator=torch.Generator().manual_seed(1))
-    inputs = torch.randn(100, 6, generator=torch.Generator().manual_seed(2))
-    exact, rough = (forward_of(network, CPU, precision=name, compiled=False) for name in ("float32", "bfloat16"))
-    assert torch.equal(exact(inputs, None), network(inputs))
-    found = rough(inputs, None)
-    assert found.dtype == torch.float32
-    assert not torch.equal(found, network(inputs))
-    assert torch.allclose(found, network(inputs), atol=0.05)
-
-
-def test_a_training_with_half_the_digits_loses_next_to_nothing(make_root: Make) -> None:
-    source = make_root(linear_showers(5000))
-    exact, rough = (fitted(source, replace(SETTINGS, precision=name)) for name in ("float32", "bfloat16"))
-    assert exact.history != rough.history
-    losses = [model.summary["sides"]["validation"]["loss"] for model in (exact, rough)]
-    assert losses[1] == pytest.approx(losses[0], rel=0.05)
-    assert {value.dtype for value in rough.regressor.network.state_dict().values()} == {torch.float32}
-
-
-def test_the_search_along_a_line_needs_all_digits(make_root: Make) -> None:
-    with pytest.raises(UsageError, match="float32"):
-        fitted(make_root(linear_showers(500)), replace(SETTINGS, optimiser="lbfgs", precision="bfloat16"))
 
 
 @pytest.mark.slow
