@@ -7,6 +7,7 @@ import re
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from enum import Enum
 from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -40,13 +41,15 @@ def from_document(kind: Any, value: Any) -> Any:
         value: From JSON; what is a dataclass already stays as it is.
 
     Raises:
-        ValueError: If an array of numbers is none.
+        ValueError: If an array of numbers is none, or an enum has no such value.
     """
     if is_dataclass(kind):
         if type(value) is kind:
             return value
         hints = _hints(kind)  # type: ignore[arg-type]
         return kind(**{name: from_document(hints[name], item) for name, item in value.items()})  # type: ignore[operator]
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return kind(value)
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
         (other,) = (argument for argument in arguments if argument is not type(None))

@@ -161,20 +161,20 @@ def _train(session: Session, settings: TrainSettings) -> None:
         write_model(path, model)
     if checkpoint is not None:
         discard(checkpoint)
-    sides = model.summary["sides"]
+    outcome = model.outcome
     details = {
-        "events": sides["training"]["events"],
-        "epochs": model.summary["epochs"],
-        "best_epoch": model.summary["best_epoch"],
-        "validation_loss": model.summary["validation_loss"],
-        "validation_resolution": sides["validation"]["resolution"],
-        "ended": model.summary["ended"],
+        "events": outcome.sides["training"].events,
+        "epochs": outcome.epochs,
+        "best_epoch": outcome.best_epoch,
+        "validation_loss": outcome.validation_loss,
+        "validation_resolution": outcome.sides["validation"].resolution,
+        "ended": outcome.ended,
         "seconds": round(session.seconds, 3),
     }
     session.finish(
         Record("train", "model", settings.output, details),
-        f"{settings.output}: {model.summary['parameters']} parameters, best of {model.summary['epochs']} epochs is "
-        f"{model.summary['best_epoch']} ({model.summary['ended']}), trained on {sides['training']['events']} events of "
+        f"{settings.output}: {outcome.parameters} parameters, best of {outcome.epochs} epochs is "
+        f"{outcome.best_epoch} ({outcome.ended}), trained on {outcome.sides['training'].events} events of "
         f"{model.envelope.energy_min:.3g} to {model.envelope.energy_max:.3g} GeV, {format_duration(session.seconds)}",
     )
 

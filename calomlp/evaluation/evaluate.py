@@ -300,7 +300,7 @@ def _suspicions(main: Trained, trained: Measured, chunk: Chunk) -> Iterator[str]
 
 
 def _spread(main: Trained) -> Spread:
-    return Spread(**main.model.summary["anchor_spread"])
+    return main.model.outcome.anchor_spread
 
 
 def _context(whole: _Pass, records: Iterable[FileRecord], settings: Mapping[str, Any]) -> Context:

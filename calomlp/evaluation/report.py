@@ -29,6 +29,7 @@ from calomlp.evaluation.slices import Dependence
 from calomlp.evaluation.statistics import IN_DOMAIN, Statistics
 from calomlp.evaluation.uncertainty import Uncertainty
 from calomlp.model.envelope import Envelope
+from calomlp.model.outcome import TrainingOutcome
 from calomlp.model.spread import Spread
 
 REPORT_SCHEMA = "calomlp.report/2"
@@ -250,6 +251,11 @@ class Report:
         """The epochs of the training; none without a model."""
         found: list[dict[str, float]] = self.context.training.get("history", [])
         return found
+
+    @property
+    def outcome(self) -> TrainingOutcome:
+        """Outcome of the training of the model; that of nothing without one."""
+        return TrainingOutcome.read(self.context.training.get("summary", {}))
 
     def fitted(self, curve: Curve) -> list[Bin]:
         """Return the bins of a curve that its fits may use: with events enough, and not at an edge unless asked for."""

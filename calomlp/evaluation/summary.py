@@ -24,6 +24,7 @@ from calomlp.evaluation.response import Accumulator, Unusual, grouped
 from calomlp.evaluation.slices import dependences, describe
 from calomlp.evaluation.statistics import IN_DOMAIN, Statistics
 from calomlp.evaluation.uncertainty import judge
+from calomlp.model.outcome import WarningKind
 from calomlp.provenance import provenance
 
 ORACLE = "oracle"
@@ -123,8 +124,7 @@ def alarms(report: Report) -> Iterator[str]:
 
 def warnings_of_training(report: Report) -> list[str]:
     """Return what was wrong with the training and is so with its result: features like truth, few energies."""
-    found = report.context.training.get("summary", {}).get("warnings", [])
-    return [item["sentence"] for item in found if item["kind"] != "data"]
+    return [item.sentence for item in report.outcome.warnings if item.kind != WarningKind.DATA]
 
 
 def out_of_range(statistics: Statistics) -> list[tuple[str, int]]:
@@ -291,8 +291,7 @@ def _notes(report: Report) -> Iterator[str]:
     for dependence in report.dependences:
         if dependence.curve == report.curves[0].name and dependence.by != IN_DOMAIN:
             yield describe(dependence, report.curves[0].label)
-    summary = context.training.get("summary", {})
-    yield from (summary[name] for name in ("worse", "overtraining", "more_data") if name in summary)
+    yield from report.outcome.verdicts
 
 
 def _few(bins: Sequence[Bin]) -> Iterator[str]:

@@ -20,7 +20,7 @@ from calomlp.evaluation.resolution import TERMS, ResolutionFit
 from calomlp.evaluation.statistics import IN_DOMAIN
 from calomlp.evaluation.summary import ORACLE, USUAL_STRANGE, out_of_range, warnings_of_training
 from calomlp.model.envelope import Envelope
-from calomlp.training.diagnosis import NO_SIGN
+from calomlp.model.outcome import Overtraining
 
 SIGNIFICANT = 2.0
 """Standard errors: what differs by less is called compatible."""
@@ -119,7 +119,7 @@ def _comparison(report: Report) -> Verdict:
     best = max(means, key=lambda name: means[name].value)
     headline = f"{relation(means[best])} {report.curve(best).title}"
     details = [f"{report.curve(name).label}: {_spanned(others[name], mean)}" for name, mean in means.items()]
-    worse = report.context.training.get("summary", {}).get("worse")
+    worse = report.outcome.worse
     better = all(mean.value + SIGNIFICANT * mean.error < 1 for mean in means.values())
     details += [worse] if worse else []
     return Verdict(question, Status.GOOD if better and not worse else Status.LOOK, _capital(headline), tuple(details))
@@ -151,12 +151,12 @@ def _bias(report: Report) -> Verdict:
 
 def _overtraining(report: Report) -> Verdict:
     question = "Is it overtrained?"
-    summary = report.context.training.get("summary", {})
-    verdict, _, reason = summary.get("overtraining", "").partition(": ")
-    if not verdict:
+    outcome = report.outcome
+    if outcome.overtrained is None:
         return Verdict(question, Status.UNKNOWN, "The report does not say")
-    more = [summary["more_data"]] if "more_data" in summary else []
-    return Verdict(question, Status.GOOD if verdict == NO_SIGN else Status.LOOK, _capital(verdict), (reason, *more))
+    status = Status.GOOD if outcome.overtrained == Overtraining.NONE else Status.LOOK
+    details = (outcome.overtraining.removeprefix(f"{outcome.overtrained}: "), outcome.more_data)
+    return Verdict(question, status, _capital(outcome.overtrained), tuple(filter(None, details)))
 
 
 def _trust(report: Report) -> Verdict:

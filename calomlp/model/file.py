@@ -22,6 +22,7 @@ from calomlp.data.split import Split
 from calomlp.documents import from_document
 from calomlp.errors import ArtefactError, InputError
 from calomlp.model.envelope import Envelope
+from calomlp.model.outcome import TrainingOutcome
 from calomlp.model.regressor import Architecture, Regressor
 from calomlp.provenance import canonical_json
 
@@ -38,9 +39,14 @@ class Model:
     files: tuple[FileRecord, ...]  # the files that it was trained on
     envelope: Envelope  # the region that it was trained in
     history: tuple[dict[str, float], ...]  # one entry for each epoch
-    summary: dict[str, Any]  # what the training came to: epochs, best epoch, losses, baselines
+    summary: dict[str, Any]  # outcome of the training, as it is recorded
     settings: dict[str, Any]  # the resolved settings of the training
     provenance: dict[str, Any]  # versions and command
+
+    @property
+    def outcome(self) -> TrainingOutcome:
+        """Outcome of the training."""
+        return TrainingOutcome.read(self.summary)
 
     def weights_mark(self) -> str:
         """Return what tells its weights from all others."""

@@ -12,8 +12,8 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from calomlp.data.automatic import by_reason
-from calomlp.data.tally import Tally
 from calomlp.evaluation.measurement import PERCENT, count
+from calomlp.model.outcome import ClosureBin, TrainingOutcome
 from calomlp.plotting.render import WIDTH
 from calomlp.plotting.sections import (
     NONE,
@@ -66,14 +66,17 @@ def model_sections(document: Mapping[str, Any], label: str) -> list[Section]:
         KeyError: If something is missing that every model records; ``TypeError``, ``ValueError`` or ``AttributeError``
             if it is not of the kind that it should be.
     """
+    outcome = TrainingOutcome.read(document["summary"])
     files = file_table((file["path"], file["tree"], file["events"]) for file in document["files"])
     blocks = [
         Text(f"{label}: model, {document['schema']}"),
         *_made_by(document["provenance"]),
-        Facts([*_network(document), *_data(document), *_training(document), *_extra(document)]),
+        Facts(
+            [*_network(document, outcome), *_data(document, outcome), *_training(document, outcome), *_extra(document)]
+        ),
         _feature_table(document["features"]),
         _range_table(document["envelope"]["features"]),
-        _training_table(document["history"], document["summary"]),
+        _training_table(document["history"], outcome),
         files,
         _settings(document["settings"]),
     ]
@@ -101,8 +104,8 @@ def evaluate_command(document: Mapping[str, Any], path: str) -> str:
     return shlex.join(["calomlp", "evaluate", path, *data, "-o", "report.json"])
 
 
-def _network(document: Mapping[str, Any]) -> list[tuple[str, str]]:
-    architecture, summary = document["architecture"], document["summary"]
+def _network(document: Mapping[str, Any], outcome: TrainingOutcome) -> list[tuple[str, str]]:
+    architecture, spread = document["architecture"], outcome.anchor_spread
     target, columns, energies = architecture["target"], architecture["n_columns"], len(architecture["energy_columns"])
     inputs = f"{columns} inputs"
     if target == "ratio":
@@ -112,22 +115,21 @@ def _network(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     hidden = f"hidden layers of {widths} with {architecture['activation']}" if widths else "no hidden layer"
     members = f" in {architecture['members']} networks" if architecture["members"] > 1 else ""
     dropout = f", dropout {architecture['dropout']:g}" if architecture["dropout"] else ""
-    spread = summary["anchor_spread"]
-    terms = f"{PERCENT * spread['stochastic']:.1f} %/sqrt(E) (+) {spread['noise']:.2g} GeV/E"
+    terms = f"{PERCENT * spread.stochastic:.1f} %/sqrt(E) (+) {spread.noise:.2g} GeV/E"
     return [
         ("energy", f"{_FORMULAS.get(target, 'not known here')} [GeV] ({target})"),
-        ("network", f"{inputs}; {hidden}{dropout}; {count(summary['parameters'])} parameters{members}"),
+        ("network", f"{inputs}; {hidden}{dropout}; {count(outcome.parameters)} parameters{members}"),
         ("anchor", f"weighted sum of the columns that are energies ({energies})"),
-        ("its spread", f"sigma/E = {terms} (+) {PERCENT * spread['constant']:.1f} %"),
-        ("calibrated sum", f"{summary['sum_scale']:.5g} * the sum of these energies"),
+        ("its spread", f"sigma/E = {terms} (+) {PERCENT * spread.constant:.1f} %"),
+        ("calibrated sum", f"{outcome.sum_scale:.5g} * the sum of these energies"),
     ]
 
 
-def _data(document: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _data(document: Mapping[str, Any], outcome: TrainingOutcome) -> list[tuple[str, str]]:
     envelope, split = document["envelope"], document["split"]
     shares = f"{split['train']:g} training, {split['validation']:g} validation, {split['test']:g} test"
     together = f"; equal {document['split_by']} on one side" if document["split_by"] else ""
-    tally = Tally(**document["summary"]["data"])
+    tally = outcome.data
     return [
         ("true energy", f"{document['target']}, {envelope['energy_min']:.4g} to {envelope['energy_max']:.4g} GeV"),
         ("an event is", _event(document["layout"]["explode"], document["layout"]["group_by"])),
@@ -141,7 +143,7 @@ def _data(document: Mapping[str, Any]) -> list[tuple[str, str]]:
         ),
         ("left out", "; ".join([*tally.selection(), *tally.losses()])),
         ("no features", "; ".join(_no_features(document.get("left_out", {})))),
-        ("warnings", "; ".join(item["sentence"] for item in document["summary"].get("warnings", []))),
+        ("warnings", "; ".join(warning.sentence for warning in outcome.warnings)),
     ]
 
 
@@ -160,37 +162,29 @@ def _bad_values(on_bad: str, missing: list[float]) -> str:
     return {"refuse": "refused", "skip": "leave their event out", "zero": "count as zero"}[on_bad] + marks
 
 
-def _closure(bins: list[dict[str, float]]) -> str:
-    """Return how far the median response of validation events is from one, before and after the correction."""
+def _closure(bins: Sequence[ClosureBin]) -> str:
+    """Return the largest deviation of the median response of validation events, before and after the correction."""
     if not bins:
         return ""
-    before, after = (PERCENT * max(abs(bin_[when] - 1) for bin_ in bins) for when in ("before", "after"))
+    before, after = (PERCENT * max(abs(getattr(bin_, when) - 1) for bin_ in bins) for when in ("before", "after"))
     return f"the median response is within {before:.2f} % of one before the correction, {after:.2f} % after it"
 
 
-def _training(document: Mapping[str, Any]) -> list[tuple[str, str]]:
-    summary, settings = document["summary"], document["settings"]
-    best = f"the best is {summary['best_epoch']}" if summary["best_epoch"] else "none better than the start"
-    rate = f"learning rate up to {summary['learning_rate']:.3g}"
-    return [
-        ("loss", f"{summary['loss']}, {summary['validation_loss']:.4g} on the validation side"),
-        ("epochs", f"{summary['epochs']}, {best}; ended: {summary['ended']}"),
-        ("kept", f"{100 * summary['kept']:.0f} % of what the network adds to the start"),
-        ("resolution", "; ".join(_sides(summary["sides"]))),
-        ("closure", _closure(summary["closure"])),
-        ("verdict", "; ".join(summary[name] for name in ("worse", "overtraining", "more_data") if name in summary)),
-        (
-            "steps",
-            f"{settings['optimiser']}, {rate}, {summary['schedule']}; batches of {count(summary['batch_size'])}",
-        ),
+def _training(document: Mapping[str, Any], outcome: TrainingOutcome) -> list[tuple[str, str]]:
+    best = f"the best is {outcome.best_epoch}" if outcome.best_epoch else "none better than the start"
+    optimiser = f"{document['settings']['optimiser']}, learning rate up to {outcome.learning_rate:.3g}"
+    sides = [
+        f"{name} {PERCENT * side.resolution:.2f} % (loss {side.loss:.4g}, {count(side.events)} events)"
+        for name, side in outcome.sides.items()
     ]
-
-
-def _sides(sides: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """Return loss and sigma_68 of the response of each side."""
     return [
-        f"{name} {PERCENT * side['resolution']:.2f} % (loss {side['loss']:.4g}, {count(int(side['events']))} events)"
-        for name, side in sides.items()
+        ("loss", f"{outcome.loss}, {outcome.validation_loss:.4g} on the validation side"),
+        ("epochs", f"{outcome.epochs}, {best}; ended: {outcome.ended}"),
+        ("kept", f"{PERCENT * outcome.kept:.0f} % of what the network adds to the start"),
+        ("resolution", "; ".join(sides)),
+        ("closure", _closure(outcome.closure)),
+        ("verdict", "; ".join(outcome.verdicts)),
+        ("steps", f"{optimiser}, {outcome.schedule}; batches of {count(outcome.batch_size)}"),
     ]
 
 
@@ -216,10 +210,10 @@ def _range_table(columns: list[dict[str, Any]]) -> Table:
     return Table(header, first_rows(rows, _MAX_RANGES), "Range of their columns in training")
 
 
-def _training_table(history: list[dict[str, float]], summary: Mapping[str, Any]) -> Table:
+def _training_table(history: list[dict[str, float]], outcome: TrainingOutcome) -> Table:
     """Return the first epoch, the best and the last; the start is the best where no epoch was better."""
-    best = summary["best_epoch"]
-    start = [] if best else [("0 (best)", NONE, f"{summary['validation_loss']:.4g}", NONE, NONE)]
+    best = outcome.best_epoch
+    start = [] if best else [("0 (best)", NONE, f"{outcome.validation_loss:.4g}", NONE, NONE)]
     rows = [
         (
             f"{entry['epoch']}{' (best)' if entry['epoch'] == best else ''}",

@@ -164,7 +164,7 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
         sides = ((region.n_train, "training"), (region.n_validation, "validation"), (region.n_test, "test"))
         numbers = ", ".join(f"{count(number)} {side}" for number, side in sides)
         yield "model", f"{region.energy_min:.4g} to {region.energy_max:.4g} GeV; {numbers} events"
-    yield "loss", context.training.get("summary", {}).get("loss", "")
+    yield "loss", report.outcome.loss
     yield "versions", versions(context.provenance)
     yield "versions of the model", versions(context.provenance.get("model", {}))
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from calomlp.model.outcome import Overtraining, Performance
+
 OVERTRAINED, SIGNIFICANT, DOUBTFUL = 0.02, 3.0, 2.0
 """Residuals that are wider than in training by more than this, and by more standard errors than that, or nearly so."""
-
-NO_SIGN = "no sign of overtraining"
-"""What the verdict begins with where there is nothing to worry about."""
 
 WORTHWHILE = 0.005
 """An improvement of the resolution by less than this is not worth twice the events."""
@@ -23,27 +22,27 @@ SIGMA_68_ERROR = 1.3
 WIDTH_EVENTS = 1 << 20
 """A width is that of at most so many events, evenly taken, which leave it uncertain by a per mille."""
 
-Sides = Mapping[str, Mapping[str, float]]
 
-
-def overtraining(sides: Sides) -> tuple[bool, str]:
-    """Tell whether a network does better on the events that it was trained on, and say it in a sentence.
+def overtraining(sides: Mapping[str, Performance]) -> tuple[Overtraining, str]:
+    """Tell whether a network does better on the events that it was trained on: a status, and a sentence.
 
     Args:
-        sides: For ``training``, ``validation`` and, if there are such events, ``test``: ``events`` and ``pull``, the
-            width of the response in units of what is expected, so that the sides may differ in their energies.
+        sides: For ``training``, ``validation`` and, if there are such events, ``test``. What is compared is
+            the width of the response in units of what is expected, so that the sides may differ in their energies.
     """
     name = "test" if "test" in sides else "validation"
     seen, unseen = sides["training"], sides[name]
-    excess = unseen["pull"] / seen["pull"] - 1 if seen["pull"] else 0.0  # of events without a spread
-    measured = (min(side["events"], WIDTH_EVENTS) for side in (seen, unseen))
+    excess = unseen.pull / seen.pull - 1 if seen.pull else 0.0  # of events without a spread
+    measured = (min(side.events, WIDTH_EVENTS) for side in (seen, unseen))
     error = SIGMA_68_ERROR * math.sqrt(sum(1 / (2 * events) for events in measured))
     signs = excess / error if excess > OVERTRAINED else 0.0
-    verdict = "overtrained" if signs > SIGNIFICANT else "perhaps overtrained" if signs > DOUBTFUL else NO_SIGN
+    status = Overtraining.NONE
+    if signs > DOUBTFUL:
+        status = Overtraining.OVERTRAINED if signs > SIGNIFICANT else Overtraining.PERHAPS
     remedy = "; more events, fewer units, --weight-decay or --dropout help" if signs > SIGNIFICANT else ""
     wider = "wider" if excess >= 0 else "narrower"
     kind = f"the residuals of {name} events, in units of what is expected, are {wider} than those of training events by"
-    return signs > SIGNIFICANT, f"{verdict}: {kind} ({100 * abs(excess):.1f} +- {100 * error:.1f}) %{remedy}"
+    return status, f"{status}: {kind} ({100 * abs(excess):.1f} +- {100 * error:.1f}) %{remedy}"
 
 
 def worse(found: Mapping[str, float], events: int, regress: str) -> str:
@@ -67,14 +66,14 @@ def worse(found: Mapping[str, float], events: int, regress: str) -> str:
     )
 
 
-def more_data(curve: Sequence[Mapping[str, float]]) -> str:
+def more_data(curve: Sequence[Performance]) -> str:
     """Say whether more events would help, from the last step of a learning curve.
 
     Args:
-        curve: ``events`` and ``resolution`` (sigma_68 of the response) of trainings on more and more events.
+        curve: Of trainings on more and more events.
     """
     half, whole = curve[-2:]
-    gain = 1 - whole["resolution"] / half["resolution"]
+    gain = 1 - whole.resolution / half.resolution
     advice = "more events would still help" if gain > WORTHWHILE else "more events of this kind would bring little"
-    events = f"from {half['events']:.0f} to {whole['events']:.0f} events"
+    events = f"from {half.events} to {whole.events} events"
     return f"{events} the resolution improved by {100 * gain:.1f} %: {advice}"

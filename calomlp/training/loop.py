@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from calomlp.errors import TrainingError
 from calomlp.model.losses import HIGH, LOSSES, LOW, Prediction
+from calomlp.model.outcome import Performance
 from calomlp.model.regressor import Regressor
 from calomlp.provenance import fingerprint
 from calomlp.training.blame import explain
@@ -185,16 +185,16 @@ def _close_epoch(state: State, seen: int, validation: Table, loss: str) -> None:
         loss: Name of the loss.
     """
     with state.optimiser.averaged():
-        validation_loss, resolution, _ = validate(state.regressor, validation, loss)
-        _check(state, validation_loss, f"in epoch {state.epoch + 1}, validation", validation.parts(), loss)
+        performance = validate(state.regressor, validation, loss)
+        _check(state, performance.loss, f"in epoch {state.epoch + 1}, validation", validation.parts(), loss)
         state.epoch += 1
-        _judge(state, validation_loss)
+        _judge(state, performance.loss)
     state.history.append(
         {
             "epoch": state.epoch,
             "train_loss": state.loss_sum / seen,
-            "validation_loss": validation_loss,
-            "validation_resolution": resolution,
+            "validation_loss": performance.loss,
+            "validation_resolution": performance.resolution,
             "learning_rate": state.optimiser.rate,
         }
     )
@@ -202,26 +202,11 @@ def _close_epoch(state: State, seen: int, validation: Table, loss: str) -> None:
 
 
 def _check(state: State, value: float, where: str, parts: Iterable[Events], loss: str) -> None:
-    """Refuse a loss, or a sum of weights, that is not finite, and say whose fault it is."""
+    """Refuse a loss, or a sum of weights, that is not finite, and name the input that made it so."""
     if not math.isfinite(value):
         optimiser = state.optimiser
         reason = explain(state.regressor, state.inputs, parts, loss, optimiser.rate, optimiser.processes)
         raise TrainingError(f"the loss is not finite {where}: {reason}")
-
-
-class Performance(NamedTuple):
-    """How a network does on events.
-
-    Attributes:
-        loss: The weighted mean loss.
-        resolution: sigma_68 of the response E_reco/E_true over its median; if that is not above zero, as it is.
-        pull: sigma_68 of (E_reco - E_true) in units of the spread that is expected at the anchor, which makes events of
-            all energies alike.
-    """
-
-    loss: float
-    resolution: float
-    pull: float
 
 
 @torch.inference_mode()

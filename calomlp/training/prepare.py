@@ -25,6 +25,7 @@ from calomlp.model.closure import median_responses
 from calomlp.model.file import Model
 from calomlp.model.losses import HIGH, LOSSES, LOW
 from calomlp.model.network import MLP
+from calomlp.model.outcome import ClosureBin
 from calomlp.model.region import beam_energies, places_of
 from calomlp.model.regressor import Architecture, Regressor, picker
 from calomlp.processes import Processes
@@ -309,7 +310,7 @@ def _events(
     return events.take(learned), learned.cpu().numpy()
 
 
-def close(regressor: Regressor, anchor: Anchor, data: Data, sample: Sample) -> list[dict[str, float]]:
+def close(regressor: Regressor, anchor: Anchor, data: Data, sample: Sample) -> tuple[ClosureBin, ...]:
     """Set the closure correction, and tell what it does to the validation events.
 
     Args:
@@ -318,11 +319,9 @@ def close(regressor: Regressor, anchor: Anchor, data: Data, sample: Sample) -> l
         data: The events.
         sample: Training events, which the correction is determined with.
 
-    Returns:
-        In bins of the true energy [GeV]: its mean, the median response before, and after.
     """
     if regressor.closure is None:
-        return []
+        return ()
     low, high = _inner_range(anchor, sample)
 
     def inside(events: Sample) -> Sample:
@@ -337,7 +336,7 @@ def close(regressor: Regressor, anchor: Anchor, data: Data, sample: Sample) -> l
 
     used = inside(sample)
     if len(used) < MIN_BIN_EVENTS:
-        return []
+        return ()
     taken = evenly(data.side == Side.VALIDATION)
     validation = [inside(part[taken[rows]]) for rows, part in data.parts()]
     before, truth = responses(validation)
@@ -346,7 +345,7 @@ def close(regressor: Regressor, anchor: Anchor, data: Data, sample: Sample) -> l
     known = torch.from_numpy(before * truth).float().to(regressor.anchor_weights.device)
     _, corrected = median_responses(before * regressor.closure(known).cpu().numpy(), truth)
     if not len(energies):
-        return []
+        return ()
     low_quantile, high_quantile = np.quantile(before, [LOW, HIGH])
     error = 1.25 * (high_quantile - low_quantile) / 2 * math.sqrt(len(energies) / len(before))
     logger.info(
@@ -356,7 +355,7 @@ def close(regressor: Regressor, anchor: Anchor, data: Data, sample: Sample) -> l
         100 * error,
     )
     columns = zip(energies.tolist(), medians.tolist(), corrected.tolist(), strict=True)
-    return [{"energy": energy, "before": first, "after": second} for energy, first, second in columns]
+    return tuple(ClosureBin(*bin_) for bin_ in columns)
 
 
 def _inner_range(anchor: Anchor, sample: Sample) -> tuple[float, float]:

@@ -135,7 +135,9 @@ def calibration_sample(data: Data) -> Sample:
     if data.processes.size == 1:
         return own
     owner = np.flatnonzero(taken) % data.processes.size
-    return _in_one_piece(data.processes.gather(own))[np.argsort(np.argsort(owner, kind="stable"))]
+    columns = [data.processes.gather(column) for column in vars(own).values()]
+    everyone = _in_one_piece([Sample(*arrays) for arrays in zip(*columns, strict=True)])
+    return everyone[np.argsort(np.argsort(owner, kind="stable"))]
 
 
 def evenly(chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +15,7 @@ from calomlp.data.load import Data
 from calomlp.data.names import MISSING_MARKS, looks_like_energy, looks_like_truth
 from calomlp.data.sample import MAX_BEAM_ENERGIES, Sample
 from calomlp.data.sources import Source
+from calomlp.model.outcome import DataWarning, WarningKind
 from calomlp.training.truth import look_for_truth
 from calomlp.units import listed
 
@@ -31,22 +30,6 @@ _LOOK = 10_000
 """So many events tell what is usual."""
 
 
-class Kind(StrEnum):
-    """What a warning is about."""
-
-    DATA = "data"  # something among the values
-    FEW_ENERGIES = "few energies"  # a network can learn them by heart
-    TRUTH = "truth"  # features look like truth
-
-
-@dataclass(frozen=True)
-class DataWarning:
-    """Something that looks wrong with the training data."""
-
-    kind: Kind
-    sentence: str
-
-
 def look_at(data: Data, sample: Sample, sources: Sequence[Source]) -> list[DataWarning]:
     """Warn of what looks wrong.
 
@@ -57,10 +40,10 @@ def look_at(data: Data, sample: Sample, sources: Sequence[Source]) -> list[DataW
     """
     sources = [source for source in sources if source.label not in data.tally.files]
     truth = look_for_truth(sources, data.recipe)
-    warnings = [DataWarning(Kind.DATA, sentence) for sentence in _unit(sample)]
-    warnings += [DataWarning(Kind.FEW_ENERGIES, sentence) for sentence in _few_energies(data, sample, sources)]
-    warnings += [DataWarning(Kind.TRUTH, truth.sentence)] if truth.sentence else []
-    warnings += [DataWarning(Kind.DATA, sentence) for sentence in (*_features(data, sample), *_empty(data))]
+    warnings = [DataWarning(WarningKind.DATA, sentence) for sentence in _unit(sample)]
+    warnings += [DataWarning(WarningKind.FEW_ENERGIES, sentence) for sentence in _few_energies(data, sample, sources)]
+    warnings += [DataWarning(WarningKind.TRUTH, truth.sentence)] if truth.sentence else []
+    warnings += [DataWarning(WarningKind.DATA, sentence) for sentence in (*_features(data, sample), *_empty(data))]
     for warning in warnings:
         logger.warning("%s", warning.sentence)
     if truth.worth_adding:

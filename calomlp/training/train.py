@@ -23,6 +23,7 @@ from calomlp.data.split import Side
 from calomlp.errors import ArtefactError, CheckpointWritten, Interrupted, TrainingError, UsageError
 from calomlp.model.envelope import Envelope, feature_ranges
 from calomlp.model.file import Model, write_model
+from calomlp.model.outcome import DataWarning, Overtraining, Performance, TrainingOutcome
 from calomlp.model.regressor import Architecture
 from calomlp.processes import Processes
 from calomlp.provenance import provenance
@@ -45,7 +46,7 @@ from calomlp.training.reading import (
 )
 from calomlp.training.reporter import Tell
 from calomlp.training.settings import TrainingSettings
-from calomlp.training.suspicions import DataWarning, look_at
+from calomlp.training.suspicions import look_at
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +118,7 @@ def train(
             raise ArtefactError(f"{watch.checkpoint}: not all processes see this checkpoint: name one that all share")
 
         def model(reason: str, *, learning_curve: bool) -> Model:
-            findings = _compare(prepared, data, settings) | {"warnings": [asdict(warning) for warning in warnings]}
+            findings = _compare(prepared, data, settings) | {"warnings": tuple(warnings)}
             if learning_curve:
                 findings |= _learning_curve(data, settings, run.folder, device, init, findings["sides"])
             findings["closure"] = close(state.regressor, prepared.anchor, data, sample)
@@ -169,10 +170,10 @@ def _compare(prepared: Prepared, data: Data, settings: TrainingSettings) -> dict
             reason = explain(state.regressor, state.inputs, table.parts(), settings.loss, 0.0, table.processes)
             logger.warning("the loss of the test events is not finite, they are not compared: %s", reason)
             continue
-        sides[name] = {"events": len(table), **found._asdict()}
-    warning, verdict = overtraining(sides)
-    logger.log(logging.WARNING if warning else logging.INFO, "%s", verdict)
-    return {"sides": sides, "overtraining": verdict}
+        sides[name] = replace(found, events=len(table))
+    status, verdict = overtraining(sides)
+    logger.log(logging.WARNING if status == Overtraining.OVERTRAINED else logging.INFO, "%s", verdict)
+    return {"sides": sides, "overtraining": verdict, "overtrained": status}
 
 
 def _learning_curve(
@@ -181,7 +182,7 @@ def _learning_curve(
     folder: Path,
     device: torch.device,
     init: Model | None,
-    sides: Mapping[str, Mapping[str, float]],
+    sides: Mapping[str, Performance],
 ) -> dict[str, Any]:
     """Train on parts of the events, and compare the results on the same validation events."""
     curve = []
@@ -196,14 +197,14 @@ def _learning_curve(
         prepared = prepare(some, sample, settings, architecture, folder, device, init)
         run_loop(prepared.state, prepared.train, prepared.validation, settings, plan)
         found = validate(prepared.state.regressor, prepared.validation, settings.loss)
-        curve.append({"events": len(prepared.train), **found._asdict()})
+        curve.append(replace(found, events=len(prepared.train)))
         logger.info(
             "learning curve: %d events, resolution (sigma_68) %.2f %%", len(prepared.train), 100 * found.resolution
         )
-    whole = {**sides["validation"], "events": sides["training"]["events"]}
+    whole = replace(sides["validation"], events=sides["training"].events)
     verdict = more_data([*curve, whole])
     logger.info("%s", verdict)
-    return {"learning_curve": [*curve, whole], "more_data": verdict}
+    return {"learning_curve": (*curve, whole), "more_data": verdict}
 
 
 class Arranged(NamedTuple):
@@ -322,19 +323,19 @@ def _model(
     ranges = feature_ranges(data.recipe.features.columns, sample.features)
     n_train, n_validation, n_test = counts
     envelope = Envelope(float(lowest.min()), float(highest.max()), n_train, n_validation, n_test, ranges)
-    summary = {
-        "loss": settings.loss,
-        "epochs": state.epoch,
-        "best_epoch": state.best_epoch,
-        "kept": state.kept,
-        "validation_loss": state.best_loss,
-        "ended": reason,
+    outcome = TrainingOutcome(
+        loss=settings.loss,
+        epochs=state.epoch,
+        best_epoch=state.best_epoch,
+        kept=state.kept,
+        validation_loss=state.best_loss,
+        ended=reason,
         **{name: getattr(plan, name) for name in _PLANNED},
-        "sum_scale": anchor.sum_scale,
-        "anchor_spread": asdict(anchor.spread),
-        "data": asdict(data.tally),
+        sum_scale=anchor.sum_scale,
+        anchor_spread=anchor.spread,
+        data=data.tally,
         **findings,
-    }
+    )
     if state.corrects and state.kept >= _NOTHING:
         logger.info("%.0f %% of the correction is kept", 100 * state.kept)
     if state.best_epoch == 0 or state.kept < _NOTHING:
@@ -346,7 +347,7 @@ def _model(
         data.files,
         envelope,
         tuple(state.history),
-        summary,
+        outcome.document(),
         asdict(settings),
         provenance(),
     )

@@ -13,6 +13,7 @@ import pytest
 
 from calomlp.data.sources import Source
 from calomlp.errors import CheckpointWritten
+from calomlp.model.outcome import Overtraining, Performance
 from calomlp.run import Interrupt
 from calomlp.training import loop
 from calomlp.training.checkpoint import Watch
@@ -26,33 +27,35 @@ Make = Callable[..., Source]
 QUICK = TrainingSettings(hidden="16", epochs=3)
 
 
-def side(events: int, pull: float) -> dict[str, float]:
-    return {"events": events, "pull": pull, "resolution": pull}
+def side(events: int, pull: float) -> Performance:
+    return Performance(0.0, pull, pull, events)
 
 
 @pytest.mark.parametrize(
     ("sides", "found"),
     [
-        ({"training": side(100_000, 0.1), "validation": side(10_000, 0.13), "test": side(20_000, 0.1)}, False),
-        ({"training": side(100_000, 0.1), "validation": side(10_000, 0.1), "test": side(20_000, 0.11)}, True),
-        ({"training": side(100_000, 0.1), "validation": side(10_000, 0.13)}, True),
-        ({"training": side(20_000, 0.1), "test": side(4000, 0.1035)}, None),  # between two and three standard errors
-        ({"training": side(300, 0.1), "test": side(100, 0.11)}, False),  # which may be a fluctuation
-        ({"training": side(10_000_000, 0.1), "test": side(10_000_000, 0.101)}, False),  # which is no matter
+        (
+            {"training": side(100_000, 0.1), "validation": side(10_000, 0.13), "test": side(20_000, 0.1)},
+            Overtraining.NONE,
+        ),
+        (
+            {"training": side(100_000, 0.1), "validation": side(10_000, 0.1), "test": side(20_000, 0.11)},
+            Overtraining.OVERTRAINED,
+        ),
+        ({"training": side(100_000, 0.1), "validation": side(10_000, 0.13)}, Overtraining.OVERTRAINED),
+        (
+            {"training": side(20_000, 0.1), "test": side(4000, 0.1035)},
+            Overtraining.PERHAPS,
+        ),  # between two and three standard errors
+        ({"training": side(300, 0.1), "test": side(100, 0.11)}, Overtraining.NONE),  # which may be a fluctuation
+        ({"training": side(10_000_000, 0.1), "test": side(10_000_000, 0.101)}, Overtraining.NONE),  # which is no matter
     ],
 )
-def test_what_counts_as_overtraining(sides: dict[str, dict[str, float]], found: bool | None) -> None:
-    verdict, sentence = overtraining(sides)
-    assert verdict is bool(found)
-    assert (
-        sentence.partition(":")[0]
-        == {
-            True: "overtrained",
-            None: "perhaps overtrained",
-            False: "no sign of overtraining",
-        }[found]
-    )
-    assert ("--weight-decay or --dropout help" in sentence) is bool(found)
+def test_what_counts_as_overtraining(sides: dict[str, Performance], found: Overtraining) -> None:
+    status, sentence = overtraining(sides)
+    assert status == found
+    assert sentence.startswith(f"{found}: ")
+    assert ("--weight-decay or --dropout help" in sentence) is (found == Overtraining.OVERTRAINED)
 
 
 def test_the_verdict_counts_standard_errors_as_they_are() -> None:

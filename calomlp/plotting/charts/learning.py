@@ -12,6 +12,7 @@ import numpy as np
 
 from calomlp.evaluation.measurement import PERCENT, count
 from calomlp.evaluation.report import Report
+from calomlp.model.outcome import TrainingOutcome
 from calomlp.plotting.chart import (
     BLACK,
     GREY,
@@ -57,25 +58,26 @@ class Training:
     """Record of a training in a report or a model."""
 
     history: Sequence[Mapping[str, Any]]  # the epochs
-    summary: Mapping[str, Any]  # what came of them
+    outcome: TrainingOutcome
     events: int = 0  # number of training events; 0 if that is not known
 
     @classmethod
     def of_report(cls, report: Report) -> Training:
         """Return the training of the model of a report."""
         region = report.context.envelope
-        return cls(report.history, report.context.training.get("summary", {}), region.n_train if region else 0)
+        return cls(report.history, report.outcome, region.n_train if region else 0)
 
     @classmethod
     def of_model(cls, document: Mapping[str, Any]) -> Training:
         """Return the training of a model, from the document in its header."""
-        return cls(document["history"], document["summary"], document["envelope"]["n_train"])
+        outcome = TrainingOutcome.read(document["summary"])
+        return cls(document["history"], outcome, document["envelope"]["n_train"])
 
 
 def training(found: Training) -> Chart:
     """Show loss, resolution of the validation side and learning rate against epoch, and the chosen epoch."""
-    history, summary = found.history, found.summary
-    best = summary.get("best_epoch")
+    history, outcome = found.history, found.outcome
+    best = outcome.best_epoch
     chosen = [Rule(best, vertical=True, dotted=True)] if best is not None else []
     panels = []
     for label, share, scale, names in _PANELS:
@@ -95,28 +97,28 @@ def training(found: Training) -> Chart:
     rows = [Row((name,), look) for name, look in (_SIDES["train_loss"], _SIDES["validation_loss"])]
     if best is not None:
         rows.append(Row((f"chosen epoch: {best}",), GREY))
-        if "test" in summary.get("sides", {}):
+        if "test" in outcome.sides:
             rows.append(Row(("test side",), _TEST))
-    notes = _sentences(summary, ("worse", "overtraining"))
+    notes = _sentences(outcome.worse, outcome.overtraining)
     heading = Heading("training", _events(found), rows, notes)
     return Chart("training", heading, tuple(panels), 0.4 + 0.9 * sum(panel.share for panel in panels))
 
 
 def learning_curve(found: Training) -> Chart:
     """Show resolution and loss against the number of training events."""
-    curve = found.summary.get("learning_curve")
+    curve = found.outcome.learning_curve
     if not curve:
         raise NothingToDraw("this model was trained without --learning-curve, so there is none to draw")
-    events = np.array([entry["events"] for entry in curve], dtype=np.float64)
+    events = np.array([entry.events for entry in curve], dtype=np.float64)
     across = Axis("training events", float(events.min()) / 1.15, float(events.max()) * 1.15, log=True)
     panels = []
     for label, scale, name in ((_SIGMA_68, PERCENT, "resolution"), ("loss", 1.0, "loss")):
-        value = scale * np.array([entry[name] for entry in curve], dtype=np.float64)
+        value = scale * np.array([getattr(entry, name) for entry in curve], dtype=np.float64)
         line = Line("validation side", _VALIDATION, events, value)
         error = value * _relative_error(found, "validation") if name == "resolution" else None
         points = Marks("validation side", _VALIDATION, events, value, error)
         panels.append(Panel(across, _span(label, [points]), (points, line)))
-    notes = _sentences(found.summary, ("more_data",))
+    notes = _sentences(found.outcome.more_data)
     heading = Heading("learning curve", _events(found), [Row(("validation side",), _VALIDATION)], notes)
     return Chart("learning-curve", heading, tuple(panels), 2.8)
 
@@ -151,14 +153,14 @@ def rates(record: Mapping[str, Any]) -> Chart:
 def _sides(found: Training) -> list[Marks]:
     """Return the resolution of the training and the test side at the chosen epoch."""
     looks = {"training": _TRAINING, "test": _TEST}  # that of the validation side is the curve
-    sides = found.summary.get("sides", {})
+    sides = found.outcome.sides
     return [
         Marks(
             f"{name} side",
             look,
-            np.array([found.summary["best_epoch"]], dtype=np.float64),
-            np.array([PERCENT * sides[name]["resolution"]]),
-            np.array([PERCENT * sides[name]["resolution"] * _relative_error(found, name)]),
+            np.array([found.outcome.best_epoch], dtype=np.float64),
+            np.array([PERCENT * sides[name].resolution]),
+            np.array([PERCENT * sides[name].resolution * _relative_error(found, name)]),
         )
         for name, look in looks.items()
         if name in sides
@@ -167,7 +169,7 @@ def _sides(found: Training) -> list[Marks]:
 
 def _relative_error(found: Training, side: str) -> float:
     """Return the standard error of sigma_68 over its value, as for a Gaussian; 0 if the events are not known."""
-    events = found.summary.get("sides", {}).get(side, {}).get("events", 0)
+    events = found.outcome.sides[side].events if side in found.outcome.sides else 0
     return SIGMA_68_ERROR / math.sqrt(2 * events) if events else 0.0
 
 
@@ -175,14 +177,9 @@ def _events(found: Training) -> str:
     return f"{count(found.events)} training events" if found.events else ""
 
 
-def _sentences(summary: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+def _sentences(*verdicts: str) -> list[str]:
     """Return verdicts of the training, broken into lines that fit above the axes."""
-    return [
-        line
-        for name in names
-        if name in summary
-        for line in textwrap.wrap(summary[name].replace("+-", "±"), _NOTE_WIDTH)
-    ]
+    return [line for verdict in verdicts for line in textwrap.wrap(verdict.replace("+-", "±"), _NOTE_WIDTH)]
 
 
 def _span(label: str, drawn: Sequence[Line | Marks]) -> Axis:
