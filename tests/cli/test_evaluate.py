@@ -200,6 +200,7 @@ def test_what_makes_no_sense_is_one_line(
     assert not (tmp_path / "r.json").exists()
 
 
+@pytest.mark.landing
 def test_two_processes_make_the_report_of_one(calomlp: Run, clusters: list[str], tmp_path: Path) -> None:
     command = (*ESTIMATE, *clusters, "--by", "run", "--worst", "4", "-o")
     assert calomlp(*command, "one.json").returncode == 0
