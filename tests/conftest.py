@@ -5,7 +5,8 @@ import os
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -103,14 +104,37 @@ def _options_in_environment() -> list[str]:
 def make_root(tmp_path: Path) -> Callable[..., Source]:
     """Write a ROOT file with a tree and return it as a source."""
 
-    def make(columns: Mapping[str, Any], tree: str = "events", name: str = "data.root") -> Source:
-        path = tmp_path / name
-        identity = uuid.uuid5(uuid.NAMESPACE_URL, name)  # decides the split, which is the same in every run then
-        with uproot.recreate(path, uuid_function=lambda: identity) as file:
-            file.mktree(tree, dict(columns))
-        return Source(str(path), None, name)
+    return partial(written, tmp_path)
 
-    return make
+
+@pytest.fixture(scope="module")
+def make_root_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Source]:
+    """Write a ROOT file that all tests of a module share."""
+    return partial(written, tmp_path_factory.mktemp("shared"))
+
+
+@contextmanager
+def replicas(number: int) -> Iterator[None]:
+    """Take errors from so many bootstrap replicas, where they are not what is tested."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("calomlp.evaluation.estimators._REPLICAS", number)
+        yield
+
+
+@pytest.fixture(scope="module")
+def few_replicas() -> Iterator[None]:
+    """Take errors of a module from few bootstrap replicas."""
+    with replicas(30):
+        yield
+
+
+def written(folder: Path, columns: Mapping[str, Any], tree: str = "events", name: str = "data.root") -> Source:
+    """Write a ROOT file with a tree and return it as a source."""
+    path = folder / name
+    identity = uuid.uuid5(uuid.NAMESPACE_URL, name)  # decides the split, which is the same in every run then
+    with uproot.recreate(path, uuid_function=lambda: identity) as file:
+        file.mktree(tree, dict(columns))
+    return Source(str(path), None, name)
 
 
 class Room(NamedTuple):

@@ -114,14 +114,14 @@ CASES = (st.integers(0, 2 * len(CODECS) - 1), st.lists(DAMAGE, min_size=1, max_s
 
 
 @given(*CASES)
-@soon(max_examples=1500)
+@soon(max_examples=150)
 def test_damage_is_told_in_one_line(tmp_path: Path, originals: list[bytes], which: int, damage: Any) -> None:
     hurt(tmp_path / "f.root", originals, which, damage)
 
 
-@pytest.mark.slow
+@pytest.mark.landing
 @given(*CASES)
-@soon(max_examples=20_000)
+@soon(max_examples=8000)
 def test_much_damage_is_told_in_one_line(tmp_path: Path, originals: list[bytes], which: int, damage: Any) -> None:
     hurt(tmp_path / "f.root", originals, which, damage)
 

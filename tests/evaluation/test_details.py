@@ -26,6 +26,8 @@ from tests.conftest import evaluated, fitted, linear_showers
 
 Make = Callable[..., Source]
 
+pytestmark = pytest.mark.usefixtures("few_replicas")
+
 
 def with_useless_feature(events: int, seed: int = 1) -> dict[str, np.ndarray]:
     useless = np.random.default_rng(seed).random(events, dtype=np.float32)

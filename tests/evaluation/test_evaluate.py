@@ -21,18 +21,18 @@ from tests.conftest import evaluated, fitted, linear_showers
 Make = Callable[..., Source]
 
 
-@pytest.fixture
-def source(make_root: Make) -> Source:
-    return make_root(linear_showers(10_000), name="train.root")
+@pytest.fixture(scope="module")
+def source(make_root_once: Make) -> Source:
+    return make_root_once(linear_showers(10_000), name="train.root")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def model(source: Source) -> Model:
     settings = TrainingSettings(hidden="8", epochs=2)
     return fitted(source, settings)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def report(model: Model, source: Source) -> Report:
     return evaluated(model, [source])
 
@@ -171,10 +171,11 @@ def test_the_training_files_are_known_unless_they_came_through_a_pipe(model: Mod
         training_sources(piped, Path())
 
 
-def test_a_training_file_that_was_replaced_is_not_taken_for_it(model: Model, source: Source, make_root: Make) -> None:
-    Path(source.path).write_bytes(Path(make_root(linear_showers(100, seed=3), name="other.root").path).read_bytes())
+def test_a_training_file_that_was_replaced_is_not_taken_for_it(model: Model, make_root: Make) -> None:
+    other = Path(make_root(linear_showers(100, seed=3), name="other.root").path)
+    of_other = replace(model, files=(replace(model.files[0], path=other.name),))
     with pytest.raises(InputError, match="has been replaced by another: name the data"):
-        training_sources(model, Path(source.path).parent)
+        training_sources(of_other, other.parent)
 
 
 def test_an_array_is_no_target(model: Model, source: Source) -> None:

@@ -16,9 +16,9 @@ from tests.evaluation.test_subjects import judged
 Make = Callable[..., Source]
 
 
-@pytest.fixture
-def report(make_root: Make) -> Report:
-    return judged(make_root(linear_showers(20_000)), "sum(layer_energy)", "wide=1.1*layer_energy[0]*6")
+@pytest.fixture(scope="module")
+def report(make_root_once: Make) -> Report:
+    return judged(make_root_once(linear_showers(20_000)), "sum(layer_energy)", "wide=1.1*layer_energy[0]*6")
 
 
 @pytest.mark.parametrize(
@@ -106,14 +106,14 @@ def test_curves_that_there_will_be_pass() -> None:
     check_curves([Gate.parse(text) for text in texts], ["estimate", "wide"])
 
 
-@pytest.fixture
-def negative(make_root: Make) -> Report:
+@pytest.fixture(scope="module")
+def negative(make_root_once: Make) -> Report:
     """Of four energies, the response is negative at 10 GeV in one curve, and narrower than the fine bins in another."""
     rng = np.random.default_rng(1)
     energy = np.repeat([5.0, 10.0, 20.0, 40.0], 1000)
     good = energy * rng.normal(1, 0.05, 4000)
     columns = {"true_energy": energy, "good": good, "bad": np.where(energy == 10, -good, good), "exact": energy}
-    return judged(make_root(columns), "bad", "good=good", "exact=exact")
+    return judged(make_root_once(columns, name="negative.root"), "bad", "good=good", "exact=exact")
 
 
 @pytest.mark.parametrize(

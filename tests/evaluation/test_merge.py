@@ -23,6 +23,8 @@ from tests.conftest import evaluated, fitted, linear_showers
 
 Make = Callable[..., Source]
 
+pytestmark = pytest.mark.usefixtures("few_replicas")
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Model:

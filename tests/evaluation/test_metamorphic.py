@@ -32,6 +32,8 @@ from tests.evaluation.test_merge import differences
 Make = Callable[..., Source]
 Columns = dict[str, np.ndarray]
 
+pytestmark = pytest.mark.usefixtures("few_replicas")
+
 EVENTS = 12_000
 BEAM = (5.0, 10.0, 20.0, 50.0)
 RELATIVE = ("resolution", "resolution_per_slope", "tail_2sigma", "tail_3sigma")
@@ -117,13 +119,19 @@ def check_alike(one: Report, other: Report, part: float, slack: float = 0.0) -> 
 # Without any model: units, signs, order and files of energies that are given
 
 
+@pytest.fixture(scope="module")
+def plain(make_root_once: Make) -> Report:
+    """The report of the events as they are."""
+    return judged(make_root_once(spectrum(), name="plain.root"))
+
+
 @pytest.mark.parametrize("power", [-10, *map(slow, (-60, 1, 17, 60))])
-def test_a_power_of_two_changes_no_digit_of_what_is_relative(power: int, make_root: Make) -> None:
+def test_a_power_of_two_changes_no_digit_of_what_is_relative(power: int, make_root: Make, plain: Report) -> None:
     columns = spectrum()
     scaled = {**columns, **{name: columns[name] * 2.0**power for name in ("cluster", "other")}}
-    one, other = judged(make_root(columns)), judged(make_root(scaled, name="2.root"))
-    assert check_alike(one, other, 0.0) > 100
-    for curve, same in zip(one.curves, other.curves, strict=True):
+    other = judged(make_root(scaled, name="2.root"))
+    assert check_alike(plain, other, 0.0) > 100
+    for curve, same in zip(plain.curves, other.curves, strict=True):
         for bin_, its in zip(curve.bins, same.bins, strict=True):
             assert its.estimates["mean"].value == bin_.estimates["mean"].value * 2.0**power
             assert its.estimates["rms"].error == bin_.estimates["rms"].error * 2.0**power
@@ -131,39 +139,42 @@ def test_a_power_of_two_changes_no_digit_of_what_is_relative(power: int, make_ro
 
 
 @pytest.mark.parametrize("factor", [0.0023, 3e12, *map(slow, (1e5, 1e-3, 1.6e-10, 1000 / 7))])
-def test_a_factor_changes_numbers_by_a_small_part_of_their_errors(factor: float, make_root: Make) -> None:
+def test_a_factor_changes_numbers_by_a_small_part_of_their_errors(
+    factor: float, make_root: Make, plain: Report
+) -> None:
     columns = spectrum()
     scaled = {**columns, **{name: columns[name] * factor for name in ("cluster", "other")}}
-    check_alike(judged(make_root(columns)), judged(make_root(scaled, name="2.root")), 0.5)
+    check_alike(plain, judged(make_root(scaled, name="2.root")), 0.5)
 
 
 @pytest.mark.parametrize("factor", [1.97, *map(slow, (1.001, 0.5, 2.0**-0.5))])
-def test_where_the_response_lies_among_powers_of_two_does_not_matter(factor: float, make_root: Make) -> None:
+def test_where_the_response_lies_among_powers_of_two_does_not_matter(
+    factor: float, make_root: Make, plain: Report
+) -> None:
     columns = spectrum()
     scaled = {**columns, **{name: columns[name] * factor for name in ("cluster", "other")}}
-    check_alike(judged(make_root(columns)), judged(make_root(scaled, name="2.root")), 0.5)
+    check_alike(plain, judged(make_root(scaled, name="2.root")), 0.5)
 
 
 @pytest.mark.parametrize(("unit", "factor"), [("MeV", 1e3), slow("keV", 1e6), slow("TeV", 1e-3)])
-def test_the_unit_of_the_truth_does_not_matter(unit: str, factor: float, make_root: Make) -> None:
+def test_the_unit_of_the_truth_does_not_matter(unit: str, factor: float, make_root: Make, plain: Report) -> None:
     columns = spectrum()
     other = {name: values * factor for name, values in columns.items()}
     found = judged(make_root(other, name="2.root"), f"cluster / {factor}", f"other / {factor}", unit)
-    check_alike(judged(make_root(columns)), found, 0.02)
+    check_alike(plain, found, 0.02)
 
 
-def test_all_energies_a_thousand_times_as_large_in_bins_that_are(make_root: Make) -> None:
+def test_all_energies_a_thousand_times_as_large_in_bins_that_are(make_root: Make, plain: Report) -> None:
     columns = spectrum()
     other = {name: values * 1024 for name, values in columns.items()}
     edges = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 100.0)
     found = judged(make_root(other, name="2.root"), edges=tuple(1024 * edge for edge in edges))
-    check_alike(judged(make_root(columns), edges=edges), found, 0.0)
+    check_alike(plain, found, 0.0)
 
 
-def test_the_sign_mirrors_the_response(make_root: Make) -> None:
-    source = make_root(spectrum())
-    one, mirrored = judged(source), judged(source, "-cluster", "-other")
-    for curve, same in zip(one.curves, mirrored.curves, strict=True):
+def test_the_sign_mirrors_the_response(make_root: Make, plain: Report) -> None:
+    mirrored = judged(make_root(spectrum()), "-cluster", "-other")
+    for curve, same in zip(plain.curves, mirrored.curves, strict=True):
         assert (same.fit, same.linearity, same.line) == (None, None, None)
         for bin_, its in zip(curve.bins, same.bins, strict=True):
             assert its.estimates["bias"].value == pytest.approx(-2 - bin_.estimates["bias"].value)
@@ -173,11 +184,11 @@ def test_the_sign_mirrors_the_response(make_root: Make) -> None:
     assert mirrored.comparisons[0].ratios == ()
 
 
-def test_the_order_of_the_events_changes_no_digit(make_root: Make) -> None:
+def test_the_order_of_the_events_changes_no_digit(make_root: Make, plain: Report) -> None:
     columns = spectrum()
     order = np.random.default_rng(3).permutation(EVENTS)
     other = {name: values[order] for name, values in columns.items()}
-    one, found = (document(judged(make_root(item, name=f"{i}.root"))) for i, item in enumerate((columns, other)))
+    one, found = document(plain), document(judged(make_root(other)))
     assert differences(one, found, tolerance=1e-6) == []
     assert counts(one) == counts(found)
 
@@ -213,20 +224,20 @@ def test_beam_energies_are_merged_as_they_are_read(make_root: Make) -> None:
     assert differences(whole, document(merge([judged(part, edges=()) for part in parts])), tolerance=1e-6) == []
 
 
-def test_names_of_branches_and_branches_beside_them_do_not_matter(make_root: Make) -> None:
+def test_names_of_branches_and_branches_beside_them_do_not_matter(make_root: Make, plain: Report) -> None:
     columns = spectrum()
     renamed = {"true_energy": columns["true_energy"], "c": columns["cluster"], "o": columns["other"]}
     more = {**columns, "noise": np.random.default_rng(5).standard_normal(EVENTS)}
-    whole = document(judged(make_root(columns)))
+    whole = document(plain)
     for found in (judged(make_root(renamed, name="2.root"), "c", "o"), judged(make_root(more, name="3.root"))):
         assert differences(whole, document(found)) == []
 
 
 @pytest.mark.parametrize("kind", ["f4", "f8"])
-def test_the_precision_of_the_file_hardly_matters(kind: str, make_root: Make) -> None:
+def test_the_precision_of_the_file_hardly_matters(kind: str, make_root: Make, plain: Report) -> None:
     columns = spectrum()
     other = {name: values.astype(kind) for name, values in columns.items()}
-    check_alike(judged(make_root(columns)), judged(make_root(other, name="2.root")), 0.02)
+    check_alike(plain, judged(make_root(other, name="2.root")), 0.02)
 
 
 # Estimates that are none
@@ -330,6 +341,12 @@ def showers() -> Columns:
     return linear_showers(EVENTS)
 
 
+@pytest.fixture(scope="module")
+def of_showers(showers: Columns, make_root_once: Make) -> Report:
+    """The report of a model of the showers as they are."""
+    return chain(showers, make_root_once)
+
+
 @pytest.mark.parametrize(
     ("change", "settings", "part"),
     [
@@ -342,7 +359,7 @@ def showers() -> Columns:
     ],
 )
 def test_the_numbers_of_a_model_know_no_unit(
-    change: str, settings: dict[str, Any], part: float, showers: Columns, make_root: Make
+    change: str, settings: dict[str, Any], part: float, showers: Columns, of_showers: Report, make_root: Make
 ) -> None:
     layers = showers["layer_energy"]
     changed: Columns = {
@@ -353,6 +370,5 @@ def test_the_numbers_of_a_model_know_no_unit(
         "renamed": {"true_energy": showers["true_energy"], "signals": layers},
         "duplicate": {**showers, "layer_energy_copy": layers.copy()},
     }[change]
-    one = chain(showers, make_root)
     found = chain(changed, make_root, **settings)
-    assert check_alike(one, found, part, slack=0.01) > 50
+    assert check_alike(of_showers, found, part, slack=0.01) > 50

@@ -18,6 +18,8 @@ from tests.evaluation.test_subjects import judged
 
 Make = Callable[..., Source]
 
+pytestmark = pytest.mark.usefixtures("few_replicas")
+
 ENERGIES, EVENTS = (5.0, 10.0, 20.0, 50.0), 2000
 WIDTH = 1 / 4096
 

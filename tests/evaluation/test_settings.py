@@ -20,6 +20,8 @@ from tests.plotting.toy_showers import write_showers
 
 Make = Callable[..., Source]
 
+pytestmark = pytest.mark.usefixtures("few_replicas")
+
 SIMULATED = {
     "simulation": {
         "version": "0.1.0",

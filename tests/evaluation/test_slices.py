@@ -13,6 +13,8 @@ from tests.conftest import linear_showers
 from tests.evaluation.test_subjects import judged
 
 Make = Callable[..., Source]
+
+pytestmark = pytest.mark.usefixtures("few_replicas")
 RNG = np.random.default_rng(1)
 ENERGY = np.full(30_000, 10.0)
 VALUES = RNG.uniform(0, 10, 30_000)

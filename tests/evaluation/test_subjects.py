@@ -19,6 +19,8 @@ from tests.conftest import evaluated, fitted, linear_showers
 
 Make = Callable[..., Source]
 
+pytestmark = pytest.mark.usefixtures("few_replicas")
+
 
 def judged(source: Source, *texts: str, sigma: str | None = None, **wishes: object) -> Report:
     """Evaluate expressions, without any model."""

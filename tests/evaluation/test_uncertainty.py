@@ -15,6 +15,8 @@ from tests.conftest import linear_showers
 from tests.evaluation.test_subjects import judged
 
 Make = Callable[..., Source]
+
+pytestmark = pytest.mark.usefixtures("few_replicas")
 EVENTS = 40_000
 BINS = EnergyBins("edges", bounds=(5.0, 20.0))
 TRUTH = np.full(EVENTS, 10.0)

@@ -11,7 +11,7 @@ import torch
 from calomlp.model.losses import LOSSES, Prediction
 
 RNG = np.random.default_rng(1)
-SKEWED = torch.from_numpy(10 * RNG.gamma(4.0, 0.25, 200_001))
+SKEWED = torch.from_numpy(10 * RNG.gamma(4.0, 0.25, 20_001))
 
 
 def minimum(name: str, truth: torch.Tensor) -> float:

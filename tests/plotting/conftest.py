@@ -22,6 +22,7 @@ from calomlp.model.spread import Spread
 from calomlp.plotting import paper
 from calomlp.plotting.subjects import REPORT_CHARTS
 from calomlp.plotting.view import View
+from tests.conftest import replicas
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -160,6 +161,7 @@ def report() -> Report:
 
 
 @pytest.fixture(scope="session")
+@replicas(30)
 def reports(report: Report) -> dict[str, Report]:
     """Reports of every shape that figures must survive."""
     names = [

@@ -5,9 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
@@ -50,6 +51,15 @@ CASES = [
 TOUCH = 1.0  # pixels by which boxes, which have margins, may overlap
 
 
+def crossed(values: Sequence[str], share: int) -> list[Any]:
+    """Return every value with every chart; one in so many is fast, and all values and all charts are among these."""
+    return [
+        pytest.param(value, name, marks=() if value == "everything" or (i + j) % share == 0 else pytest.mark.landing)
+        for i, value in enumerate(values)
+        for j, name in enumerate(REPORT_CHARTS)
+    ]
+
+
 def texts(figure: Figure, look: str = "calomlp") -> list[tuple[str, Bbox]]:
     """Return all visible texts with their boxes, tick labels inside the axes' limits only."""
     with style(look):
@@ -86,8 +96,7 @@ def check_layout(figure: Figure, look: str = "calomlp") -> None:
         assert not overlap, (one, other)
 
 
-@pytest.mark.parametrize("name", REPORT_CHARTS)
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(("case", "name"), crossed(CASES, 5))
 def test_nothing_is_cut_and_no_texts_collide(reports: dict[str, Report], case: str, name: str) -> None:
     try:
         drawn_figure = figure(name, reports[case])
@@ -97,14 +106,12 @@ def test_nothing_is_cut_and_no_texts_collide(reports: dict[str, Report], case: s
     check_layout(drawn_figure)
 
 
-@pytest.mark.parametrize("name", REPORT_CHARTS)
-@pytest.mark.parametrize("look", ["atlas", "lhcb2"])  # the others have the font of atlas
+@pytest.mark.parametrize(("look", "name"), crossed(["atlas", "lhcb2"], 2))  # the others have the font of atlas
 def test_nor_in_the_styles_of_experiments(reports: dict[str, Report], look: str, name: str) -> None:
     check_layout(figure(name, reports["everything"], look=look, experiment="CALICE Preliminary"), look)
 
 
-@pytest.mark.parametrize("name", REPORT_CHARTS)
-@pytest.mark.parametrize("size", SIZES[1:])
+@pytest.mark.parametrize(("size", "name"), crossed(SIZES[1:], len(SIZES) - 1))
 def test_nor_in_other_sizes(reports: dict[str, Report], size: str, name: str) -> None:
     drawn_figure = figure(name, reports["everything"], size=size)
     check_layout(drawn_figure)

@@ -23,7 +23,9 @@ def check(beam: Beam, folder: Path, train: int, test: int) -> None:
     assert list(filter(None, failures)) == []
 
 
-@pytest.mark.parametrize("beam", QUICK, ids=str)
+@pytest.mark.parametrize(
+    "beam", [QUICK[0], *(pytest.param(beam, marks=pytest.mark.landing) for beam in QUICK[1:])], ids=str
+)
 def test_unseen_energies_are_not_worse_than_with_the_line(tmp_path: Path, beam: Beam) -> None:
     check(beam, tmp_path, 2000, 1000)
 

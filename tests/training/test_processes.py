@@ -280,6 +280,7 @@ def test_sums_are_the_same_bits_in_all(tmp_path: Path) -> None:
     assert others == [first, first]
 
 
+@pytest.mark.landing
 def test_torchrun_makes_the_model_of_one_process(folder: Path) -> None:
     ((code, output, error),) = ends([torchrun(folder, *TRAIN, "--epochs", "2", "--history", "h.jsonl")])
     assert code == 0, error
@@ -311,6 +312,7 @@ def test_three_processes_of_srun_with_little_memory(make_root: Make, tmp_path: P
     assert estimates(read_model(str(tmp_path / "m"), "m"), columns) == pytest.approx(estimates(one, columns), rel=1e-3)
 
 
+@pytest.mark.landing
 def test_a_stopped_training_goes_on_to_the_same_bytes(folder: Path) -> None:
     command = (*TRAIN, "--epochs", "20")
     assert [code for code, *_ in ends(srun(folder, 2, *command))] == [0, 0]
@@ -360,6 +362,7 @@ def test_what_is_wrong_is_said_once(folder: Path, arguments: tuple[str, ...], co
     assert wrong in line
 
 
+@pytest.mark.landing
 def test_a_process_that_is_killed_ends_the_others(folder: Path) -> None:
     processes = srun(folder, 2, *TRAIN, "--epochs", "1000")
     wait_for(processes[0], "epoch 3/")
