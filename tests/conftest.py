@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import uproot
 
-from calomlp.data.load import Data, load
+from calomlp.data.dataset import Data, load
 from calomlp.data.sample import Recipe, Sample
 from calomlp.data.sources import Source
 from calomlp.evaluation.evaluate import Wishes, evaluate

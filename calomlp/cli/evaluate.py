@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from calomlp.cli.forms import AUTO, FORMATS, HEPDATA, JSON, form_of, write
 from calomlp.cli.session import Session
-from calomlp.data.settings import DATA, ON_BAD, SKIP, DataSettings
+from calomlp.data.flags import DATA, ON_BAD, SKIP, DataSettings
 from calomlp.errors import UsageError
 from calomlp.evaluation.names import QUADRATURE, RELATIVE_TO, SUMS, WIDTHS
 from calomlp.settings import setting
@@ -235,9 +235,8 @@ def _evaluated(session: Session, settings: EvaluateSettings, options: Options, g
 
     from calomlp.evaluation.bins import parse_bins
     from calomlp.evaluation.by import Request
-    from calomlp.evaluation.evaluate import Wishes, evaluate
+    from calomlp.evaluation.evaluate import Wishes, evaluate, predictions
     from calomlp.evaluation.gates import check_curves
-    from calomlp.evaluation.predictions import predictions
     from calomlp.evaluation.subjects import check_names
 
     if reports := [name for name in (settings.model, *settings.data) if _kind(session, name) == "report"]:

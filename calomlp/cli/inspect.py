@@ -97,9 +97,8 @@ def _is_detector(name: str) -> bool:
 
 def _inspect_data(session: Session, source: Source) -> None:
     """Look into a ROOT file."""
-    from calomlp.data.reader import open_file
-    from calomlp.data.suggestions import suggest
-    from calomlp.data.summary import summarise
+    from calomlp.data.root import open_file
+    from calomlp.data.suggestions import suggest, summarise
     from calomlp.plotting.page import fill
     from calomlp.plotting.tables import branch_tables, tree_table
 

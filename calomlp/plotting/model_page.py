@@ -14,7 +14,7 @@ from dataclasses import fields
 from typing import Any
 
 from calomlp.data.automatic import by_reason
-from calomlp.data.tally import Tally
+from calomlp.data.sources import Tally
 from calomlp.plotting.page import WIDTH, Page, facts, file_table, first_rows, origin
 from calomlp.plotting.points import PERCENT
 from calomlp.plotting.quantity import count

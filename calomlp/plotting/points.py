@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from calomlp.evaluation.profiles import ShowerProfiles
     from calomlp.evaluation.report import Bin, Curve, Ratio
-    from calomlp.evaluation.showers import ShowerProfiles
 
 PERCENT = 100.0
 

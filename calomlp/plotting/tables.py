@@ -13,7 +13,7 @@ from calomlp.plotting.quantity import count
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from calomlp.data.summary import BranchSummary, TreeSummary
+    from calomlp.data.suggestions import BranchSummary, TreeSummary
 
 NONE = "\N{EN DASH}"
 """What stands where there is no number."""

@@ -13,9 +13,8 @@ import uproot
 from calomlp.data.sources import Source
 from calomlp.evaluation.crystal_ball import crystal_ball
 from calomlp.evaluation.estimators import Options, estimate_all
-from calomlp.evaluation.evaluate import Wishes, evaluate
+from calomlp.evaluation.evaluate import Wishes, evaluate, predictions
 from calomlp.evaluation.histogram import Histogram
-from calomlp.evaluation.predictions import predictions
 from calomlp.evaluation.subjects import Trained
 from calomlp.evaluation.summary import REGRESSOR
 from calomlp.model.file import Model
