@@ -16,7 +16,7 @@ import pytest
 import uproot
 
 from calomlp import cli
-from calomlp.data.load import Data, load
+from calomlp.data.dataset import Data, load
 from calomlp.data.sample import Recipe, Sample
 from calomlp.data.sources import Source
 from calomlp.evaluation.evaluate import Wishes, evaluate

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "calomlp"
-FLOORS = ("ground", "data", "model", "simulation", "training", "evaluation", "plotting", "cli")
+FLOORS = ("ground", "data", "model", "simulation", "training", "prediction", "evaluation", "plotting", "cli")
 TREES = {path.relative_to(PACKAGE): ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}
 HEAVY = ("torch", "uproot", "awkward", "numpy", "matplotlib")
 COMMANDS = ("", "simulate", "train", "evaluate", "plot", "predict", "export", "inspect")

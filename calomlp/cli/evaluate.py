@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from calomlp.cli.forms import AUTO, FORMATS, HEPDATA, JSON, form_of, write
 from calomlp.cli.session import Session
-from calomlp.data.settings import DATA, ON_BAD, SKIP, DataSettings
+from calomlp.data.flags import DATA, ON_BAD, SKIP, DataSettings
 from calomlp.errors import UsageError
 from calomlp.evaluation.options import QUADRATURE, RELATIVE_TO, SUMS, WIDTHS
 from calomlp.settings import setting
@@ -234,9 +234,8 @@ def _evaluated(session: Session, settings: EvaluateSettings, options: Options, g
             raise UsageError("--predictions takes all files: leave --on-bad-file skip out")
 
     from calomlp.evaluation.bins import parse_bins
-    from calomlp.evaluation.evaluate import Wishes, evaluate
+    from calomlp.evaluation.evaluate import Wishes, evaluate, predictions
     from calomlp.evaluation.gates import check_curves
-    from calomlp.evaluation.predictions import predictions
     from calomlp.evaluation.slices import SliceRequest
     from calomlp.evaluation.subjects import check_names
 

@@ -97,9 +97,8 @@ def _is_detector(name: str) -> bool:
 
 def _inspect_data(session: Session, source: Source) -> None:
     """Look into a ROOT file."""
-    from calomlp.data.reader import open_file
-    from calomlp.data.suggestions import suggest
-    from calomlp.data.summary import summarise
+    from calomlp.data.root import open_file
+    from calomlp.data.suggestions import suggest, summarise
     from calomlp.plotting.pages import data_sections
 
     with open_file(source) as file:

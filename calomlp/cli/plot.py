@@ -258,8 +258,7 @@ def _model(sources: Sequence[Source]) -> Subject:
 
 
 def _data_set(session: Session, settings: PlotSettings, sources: Sequence[Source]) -> Subject:
-    from calomlp.evaluation.hits import ShowerEvent, shower_event
-    from calomlp.evaluation.showers import ShowerProfiles, has_hits, shower_profiles
+    from calomlp.evaluation.profiles import ShowerEvent, ShowerProfiles, has_hits, shower_event, shower_profiles
     from calomlp.plotting.subjects import of_showers
 
     hits = has_hits(sources) or any(kind in OF_HITS for kind in settings.kind)

@@ -28,7 +28,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from calomlp.data.settings import DATA, ON_BAD, SKIP, FileSettings
+from calomlp.data.flags import DATA, ON_BAD, SKIP, FileSettings
 from calomlp.errors import ArtefactError, UsageError
 from calomlp.settings import setting
 from calomlp.streams import STDIN, SUFFIXES, Record
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from calomlp.cli.session import Session
     from calomlp.data.sample import Recipe
     from calomlp.data.sources import Source
-    from calomlp.evaluation.predicted import Predicted
     from calomlp.model.file import Model
+    from calomlp.prediction.energies import Predicted
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ def run(session: Session, settings: PredictSettings) -> None:
             raise UsageError("--on-bad-file skip leaves the output of a file out: name a folder, -o energies/")
 
     from calomlp.data.sources import befriend, resolve
-    from calomlp.evaluation.predict import Request, predict
+    from calomlp.prediction.energies import PredictionTask, predict
 
     names = [name for name in settings.data if not _is_model(name)]
     models = _models(session, settings)
@@ -116,7 +116,7 @@ def run(session: Session, settings: PredictSettings) -> None:
     session.streams.check_distinct(outputs, [*given, *files])
     keep = tuple(name.strip() for text in settings.keep for name in text.split(",") if name.strip())
     recipe = _recipe(models[""], settings)
-    request = Request(models, recipe, keep, settings.container, settings.on_bad_file == SKIP)
+    request = PredictionTask(models, recipe, keep, settings.container, settings.on_bad_file == SKIP)
     found = predict(request, outputs, session.streams.artefact, session.run)
     _report(session, settings, found, recipe.cut.text if recipe.cut else "", in_folder=in_folder)
 
@@ -132,9 +132,9 @@ def _models(session: Session, settings: PredictSettings) -> dict[str, Model]:
         UsageError: If two have the same name.
         ArtefactError: If their events are not the same.
     """
-    from calomlp.evaluation.predictions import branch_of
     from calomlp.evaluation.subjects import parse_comparison
     from calomlp.model.file import read_model
+    from calomlp.prediction.energies import branch_of
 
     path, label = session.one_path(settings.model, "model")
     models = {"": read_model(path, label)}
@@ -152,8 +152,8 @@ def _models(session: Session, settings: PredictSettings) -> dict[str, Model]:
 
 def _recipe(model: Model, settings: PredictSettings) -> Recipe:
     """Return the recipe of the model with what the user said of these files."""
+    from calomlp.data.flags import ZERO
     from calomlp.data.sample import parse_cut
-    from calomlp.data.settings import ZERO
 
     as_trained = ZERO if model.recipe.on_bad == ZERO else SKIP
     return replace(

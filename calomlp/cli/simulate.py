@@ -95,7 +95,7 @@ def run(session: Session, settings: SimulateSettings) -> None:
     described = () if settings.detector in PRESETS else (settings.detector,)
     session.streams.check_distinct((settings.output,), described)
 
-    from calomlp.simulation.dataset import write_dataset
+    from calomlp.simulation.output import write_dataset
 
     # Neither the name of the file nor how the work was shared is a property of the events.
     recorded = {name: value for name, value in asdict(settings).items() if name not in ("output", "jobs")}

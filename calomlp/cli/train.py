@@ -28,11 +28,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from calomlp.cli.console import print_charts
-from calomlp.data.settings import DATA
+from calomlp.data.flags import DATA
 from calomlp.errors import UsageError
 from calomlp.processes import find_meeting
 from calomlp.settings import setting
-from calomlp.streams import Record, discard, ensure_folder
+from calomlp.streams import Record, ensure_folder
 from calomlp.training.settings import OPTIMISATION, TrainingSettings
 from calomlp.units import format_duration, parse_duration, parse_size
 
@@ -66,7 +66,10 @@ class TrainSettings(TrainingSettings):
         metavar="SIZE",
     )
     cache: str | None = setting(
-        None, "Where events go that do not fit. Default: ~/.cache/calomlp.", panel=DATA, metavar="FOLDER"
+        None,
+        "Folder for a temporary file of the events that do not fit. Default: ~/.cache/calomlp.",
+        panel=DATA,
+        metavar="FOLDER",
     )
     find_lr: bool = setting(
         False, "Train nothing and write no model: try learning rates, and suggest one.", panel=OPTIMISATION
@@ -155,12 +158,12 @@ def _train(session: Session, settings: TrainSettings) -> None:
     told = (Path(name) if name and first else None for name in (settings.history, settings.tensorboard))
     with reporter(*told) as tell:
         model = train(sources, hyperparameters, session.run, watch=watch, init=init, tell=tell)
+    if first:
+        with session.streams.artefact(settings.output) as path:
+            write_model(path, model)
+    watch.discard(session.run.processes.rank)
     if not first:
         return
-    with session.streams.artefact(settings.output) as path:
-        write_model(path, model)
-    if checkpoint is not None:
-        discard(checkpoint)
     outcome = model.outcome
     details = {
         "events": outcome.sides["training"].events,

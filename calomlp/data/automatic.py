@@ -1,30 +1,38 @@
 """The automatic choice of features: what a detector reads out, and nothing else.
 
-The energies are those of :mod:`calomlp.data.readouts`, whose names :mod:`calomlp.data.names` recognises.
+Hits are a list of energies with, in the same collection, a list of layer numbers or of positions, such as
+``hit_energy`` and ``hit_layer``, or ``Calorimeter.energy`` and ``Calorimeter.position.z``. Layers are an array of
+energies with a fixed number of elements and a name such as ``layer_energy[30]``. If it holds what the hits add up to,
+these are their layers; otherwise the hits are added up. The layers feed the anchor, shapes tell how the shower looks.
+
 The same deposits enter once: of branches whose sums are proportional event by event, the one that is nearest to the
 readout. Where the measured object is and how wide, and numbers of hits and cells, are for the network alone. All other
-branches are left out with a reason.
+branches are left out with a reason. Names are recognised by :mod:`calomlp.data.names`.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
+from calomlp.data.columns import Column
 from calomlp.data.expressions import Expression, quote_branch
-from calomlp.data.names import BEAM_LINE, OBJECTS, Role, is_one_of, role_of, words
-from calomlp.data.readouts import Readout, readouts
-from calomlp.data.reductions import elements, reduction
+from calomlp.data.names import AXES, BEAM_LINE, CELLS, LAYERED, OBJECTS, SECOND_HAND, Role, is_one_of, role_of, words
+from calomlp.data.operations import elements, reduction, together
 from calomlp.data.rows import Rows
 from calomlp.errors import InputError, UsageError, did_you_mean
 from calomlp.units import listed
 
 logger = logging.getLogger(__name__)
+
+Array = NDArray[np.float64]
 
 _SAME_DEPOSITS = 0.3  # ratio of two sums that varies by less than this share of what either varies is that of the same
 _EXACT = 1e-3  # relative variation that rounding may leave between two copies
@@ -36,7 +44,34 @@ _NAMED = 12
 _COVERED = "the features of its hits stand for it"
 
 _FOR_NETWORK = (Role.POSITION, Role.LAYER, Role.TIME, Role.SHAPE, Role.COUNT)
-Array = NDArray[np.float64]
+
+START_MIPS = 6
+"""Three layers with more than this hold a shower: a track leaves one MIP in each."""
+
+SPECTRUM_MIPS = (1, 2, 4, 7, 12, 20, 40)
+"""Inner edges of the spectrum of hit energies."""
+
+_MIN_LAYERS = 3  # fewer have no shape
+_MANY_LAYERS = 8  # fewer have no first five and last five
+_MAX_LAYERS = 200  # more are numbers of something else
+_SAME = 0.2  # relative deviation of layers from hits that noise and calibration may leave
+_END_OF_PREFIX = re.compile(r"(?<=[^\W_])[._]|(?<=[a-z0-9])(?=[A-Z])")
+_NO_MEMBER = (Role.TRUTH, Role.ERROR, Role.SIMULATION, Role.MATERIAL)
+ENERGIES = (Role.ENERGY, Role.SIGNAL, Role.TRANSVERSE)
+
+_STEP = (
+    0.1  # of the spectrum for a MIP: width of a bin in the logarithm of the energy; the peak of a MIP is some 0.5 wide
+)
+_SMOOTH = np.array([0.06, 0.24, 0.4, 0.24, 0.06])  # a Gaussian of one bin
+_EFFECTIVE = 1 / float(np.sum(_SMOOTH**2))  # bins that a smoothed one stands for
+_MIN_HITS = 500
+_DEPTH, _SIGMAS = 0.15, 3.0  # a peak stands out by this share of its height, and by so many standard errors
+_HALF_WIDTH = 1.2  # distance in the logarithm at which the peak of a MIP has fallen to its half
+_MANY = 0.05
+_MAX_STEPS = 5000  # distinct energies of an ADC
+_GOLDEN = (5**0.5 - 1) / 2  # its multiples are spread evenly
+_NEAR = 6  # bins
+_THRESHOLD = 3  # bins above the threshold of the readout, where cut noise makes a peak of its own
 
 
 @dataclass(frozen=True)
@@ -253,3 +288,330 @@ def _is_of_the_object(name: str, role: Role, readouts: frozenset[str]) -> bool:
     if role is Role.COUNT:
         return True
     return bool(before & (OBJECTS | readouts)) if before or role is Role.TIME else True
+
+
+@dataclass(frozen=True)
+class Readout:
+    """Energies of one detector: for the anchor, and shapes of them for the network."""
+
+    branch: str  # that holds the energies
+    energies: str  # expression
+    shapes: tuple[str, ...]  # expressions
+    covers: frozenset[str]  # branches that these stand for
+    rank: tuple[int, int, bool, int, str]  # of the same deposits the lowest is taken
+
+
+@dataclass(frozen=True)
+class _Hits:
+    """Branches of a collection of hits."""
+
+    energy: str  # energies
+    layer: str | None  # numbers of the layers
+    z: str | None  # positions along the shower
+    across: tuple[str, ...]  # positions x and y across it; empty if they are not there
+    members: frozenset[str]  # all lists of the collection
+
+
+def readouts(table: Rows, roles: Mapping[str, Role], mip: float | None) -> list[Readout]:
+    """Return the energies that are recognised: those of hits, of arrays, of other lists, and single numbers.
+
+    Args:
+        table: An open file; its first events tell the number of layers and the energy of a MIP.
+        roles: What each branch holds that may be used.
+        mip: Energy of a minimum ionising particle in the unit of the hits; ``None`` to look for it.
+    """
+    columns = {name: table.columns[name] for name, role in roles.items() if role not in _NO_MEMBER}
+    energies = {name: column for name, column in columns.items() if roles[name] in ENERGIES}
+    lists = {name: column for name, column in columns.items() if column.jagged and table.entries}
+    arrays = {
+        name: column.shape[0] for name, column in energies.items() if len(column.shape) == 1 and not column.jagged
+    }
+    found: list[Readout] = []
+    for hits in _collections(lists, roles):
+        readout = _choose_hits(table, hits, arrays, mip, _rank(0, roles[hits.energy], hits.energy))
+        if readout:
+            arrays = {name: size for name, size in arrays.items() if name not in readout.covers}
+            found.append(readout)
+    covered = frozenset().union(*(readout.covers for readout in found))
+    for name, column in energies.items():
+        if name not in covered and not (column.jagged and roles[name] is Role.TRANSVERSE):  # of jets, leptons
+            found.append(_plain(name, column, roles[name]))
+    if any(roles[item.branch] is not Role.TRANSVERSE for item in found):
+        found = [item for item in found if roles[item.branch] is not Role.TRANSVERSE]
+    return found
+
+
+def _rank(coarse: int, role: Role, name: str) -> tuple[int, int, bool, int, str]:
+    return coarse, ENERGIES.index(role), is_one_of(SECOND_HAND, name), len(name), name
+
+
+def _plain(name: str, column: Column, role: Role) -> Readout:
+    """Return what is made of energies that are no hits: arrays, lists, and single numbers."""
+    text, cells = quote_branch(name), is_one_of(CELLS, name)
+    if column.jagged:
+        return Readout(name, f"sum({text})", (f"count({text})",), frozenset({name}), _rank(3, role, name))
+    if not column.shape:
+        return Readout(name, text, (), frozenset({name}), _rank(5, role, name))
+    layered = len(column.shape) == 1 and is_one_of(LAYERED, name) and not cells
+    shapes = tuple(_in_depth(text, column.shape[0])) if layered else ()
+    coarse = 1 if cells else 2 if layered else 4
+    return Readout(name, text, shapes, frozenset({name}), _rank(coarse, role, name))
+
+
+def _collections(lists: Mapping[str, Column], roles: Mapping[str, Role]) -> Iterator[_Hits]:
+    """Yield collections of hits: lists of energies and of layers or positions whose names begin alike."""
+    free = [name for name, column in lists.items() if not column.nested and not column.shape]
+    prefixes = {
+        name[: end.end()] for name in free if roles[name] in ENERGIES for end in re.finditer(_END_OF_PREFIX, name)
+    } | {""}
+    for prefix in sorted(prefixes, key=lambda prefix: (-len(prefix), prefix)):
+        members = [name for name in free if name.startswith(prefix) and (prefix or not re.search(r"[._]", name))]
+        energies = [name for name in members if roles[name] in ENERGIES]
+        layers = [name for name in members if roles[name] is Role.LAYER]
+        x, y, z = (_on_axis(members, roles, axis) for axis in "xyz")
+        if energies and (layers or z or (x and y)):
+            free = [name for name in free if name not in members]
+            covered = members if not prefix else [name for name in lists if name.startswith(prefix)]
+            energy = min(energies, key=lambda name: (ENERGIES.index(roles[name]), len(name), name))
+            layer = min(layers, key=len, default=None)
+            yield _Hits(energy, layer, z, (x, y) if x and y else (), frozenset(covered))
+
+
+def _on_axis(members: Sequence[str], roles: Mapping[str, Role], axis: str) -> str | None:
+    """Return the positions of hits along an axis; centimetres rather than numbers of cells."""
+    heads = AXES[axis]
+    found = [name for name in members if roles[name] is Role.POSITION and words(name)[-1] in heads]
+    return min(found, key=lambda name: (heads.index(words(name)[-1]), len(name)), default=None)
+
+
+def _choose_hits(
+    table: Rows, hits: _Hits, arrays: Mapping[str, int], mip: float | None, rank: tuple[int, int, bool, int, str]
+) -> Readout | None:
+    """Return layers and shapes of hits, or nothing if they are not what their names promise.
+
+    Args:
+        table: Where they are.
+        hits: Their branches.
+        arrays: Names and sizes of arrays of energies, one of which may be their layers.
+        mip: Energy of a MIP; ``None`` to look for it.
+        rank: Of the readout.
+    """
+    names = [name for name in (hits.energy, hits.layer, hits.z, *hits.across) if name]
+    _, first = next(iter(table.chunks([*names, *arrays])))
+    try:
+        (energies, *places), counts = together(*(first[name] for name in names))
+    except ValueError:  # of other elements
+        return None
+    above = (energies > 0) & np.isfinite(energies)
+    if not above.any():
+        return None
+    place = dict(zip(names[1:], places, strict=True))
+    number, layers = _in_layers(table, hits, place)
+    if mip is None:
+        depth = place.get(hits.layer or "", place.get(hits.z or ""))
+        mip = find_mip(energies, None if depth is None else _groups(counts, depth))
+    where = f" in {number} layers" if number > 1 else ""
+    edges = _edges(energies[above], mip)
+    told = f"a MIP is {mip:.3g}" if mip else "no peak of a MIP; edges of the spectrum have the same energy between them"
+    logger.info("%s: hits%s; %s", hits.energy, where, told)
+    add = reduction("sum")
+    sums = add(first[hits.energy])
+    scales = {name: _scale(add(first[name]), sums) for name, size in arrays.items() if size >= number}
+    name, scale = next(((name, scale) for name, scale in scales.items() if scale), ("", 1.0))
+    layers = quote_branch(name) if name else layers
+    start = START_MIPS * scale * mip if mip else None
+    shapes = [*_in_depth(layers, arrays.get(name, number), start), *_of_hits(hits, edges)]
+    return Readout(hits.energy, layers, tuple(shapes), hits.members | {name}, rank)
+
+
+def _groups(counts: NDArray[np.int64], place: Array) -> NDArray[np.int64]:
+    """Return a number for each event and layer that hits are in, shape [hits]."""
+    _, layer = np.unique(place, return_inverse=True)
+    event = np.arange(len(counts)).repeat(counts)
+    return np.asarray(event * (int(layer.max(initial=0)) + 1) + layer, np.int64)
+
+
+def _edges(energy: Array, mip: float | None) -> list[float]:
+    """Return the inner edges of the spectrum of hit energies: in MIPs, or such that bins hold the same energy."""
+    if mip is not None:
+        return [factor * mip for factor in SPECTRUM_MIPS]
+    ordered = np.sort(energy)
+    shares = np.arange(1, len(SPECTRUM_MIPS) + 1) / (len(SPECTRUM_MIPS) + 1)
+    running = np.cumsum(ordered)
+    edges: list[float] = np.unique(ordered[np.searchsorted(running, shares * running[-1])]).tolist()
+    return edges
+
+
+def _in_layers(table: Rows, hits: _Hits, places: Mapping[str, Array]) -> tuple[int, str]:
+    """Return the number of layers and an expression for their energies: the sum of all, if there is no telling.
+
+    The whole file is searched for the largest number of a layer, because rare showers reach the last ones.
+
+    Positions tell the layers if they are in planes; each has a layer as thick as the closest of them are apart.
+    """
+    energy = quote_branch(hits.energy)
+    if hits.layer and np.isin(places[hits.layer], np.arange(_MAX_LAYERS)).all():
+        number = 1 + max(int(ak.max(columns[hits.layer], initial=0)) for _, columns in table.chunks([hits.layer]))
+        return number, f"layers({energy}, {quote_branch(hits.layer)}, {number})"
+    planes = np.unique(places[hits.z]) if hits.z else np.zeros(1)
+    if hits.z and len(planes) > 1 and np.isfinite(planes).all():
+        thickness = np.diff(planes).min()
+        number = 1 + round((planes[-1] - planes[0]) / thickness)
+        low = planes[0] - thickness / 2
+        if number <= _MAX_LAYERS:
+            ends = f"{low:.6g}, {low + number * thickness:.6g}"
+            return number, f"layers({energy}, {quote_branch(hits.z)}, {number}, {ends})"
+    return 1, f"sum({energy})"
+
+
+def _scale(layers: Array, hits: Array) -> float | None:
+    """Return the factor from the energy of the hits to that of layers, if there is one; shape [events] each."""
+    with np.errstate(all="ignore"):
+        scale = layers.sum() / hits.sum()
+        deviation = np.abs(layers - scale * hits).sum() / np.abs(layers).sum()
+    return float(scale) if scale > 0 and deviation < _SAME else None
+
+
+def _in_depth(layers: str, number: int, threshold: float | None = None) -> list[str]:
+    """Return shapes of layers, as many as make sense for their number.
+
+    Args:
+        layers: Expression for their energies.
+        number: Of the layers.
+        threshold: Energy of three layers in a shower; without it the start is left out.
+    """
+    if number < _MIN_LAYERS:
+        return []
+    shapes = [f"depth({layers})", f"depth_rms({layers})", *(f"depth({layers}, {share})" for share in (0.1, 0.5, 0.9))]
+    if number >= _MANY_LAYERS:
+        shapes += [f"shower_start({layers}, {threshold:.3g})"] if threshold else []
+        shapes += [f"share({layers}[{part}], {layers})" for part in (":5", "-5:", "-2:")]
+    return shapes
+
+
+def _of_hits(hits: _Hits, edges: Sequence[float]) -> list[str]:
+    """Return shapes of hits: their width, their number, also per energy, the largest one, and their spectrum."""
+    energy = quote_branch(hits.energy)
+    return [
+        *([f"lateral_rms({energy}, {', '.join(map(quote_branch, hits.across))})"] if hits.across else []),
+        f"log1p(count({energy}))",
+        f"share(count({energy}), {energy})",
+        f"share(max({energy}), {energy})",
+        f"spectrum({energy}, {', '.join(dict.fromkeys(f'{edge:.3g}' for edge in edges))})",
+    ]
+
+
+def find_mip(energy: Array, group: NDArray[np.int64] | None = None) -> float | None:
+    """Return the most probable energy that a minimum ionising particle leaves in a cell.
+
+    Hits that are alone in their layer are those of single particles: the track of a hadron before its shower, and the
+    remains behind it. The highest peak in the spectrum of these, if it is narrow, else the only one of all hits above
+    the threshold of the readout, is that of a MIP. Below lie neutrons, photons and corners of cells, above the dense
+    core of a shower.
+
+    Args:
+        energy: Of the hits, in any unit, shape [hits].
+        group: A number that is the same for all hits in one layer of one event, shape [hits]; ``None`` if layers are
+            not known.
+
+    Returns:
+        In the unit of the hits; ``None`` if there is no such peak.
+    """
+    good = np.isfinite(energy) & (energy > 0)
+    energy = _smeared(energy) if good.any() else energy
+    if group is not None:
+        _, place, size = np.unique(group, return_inverse=True, return_counts=True)
+        if peak := _highest_peak(energy[good & (size[place] == 1)]):
+            return peak
+    return _only_peak(energy[good])
+
+
+def _smeared(energy: Array) -> Array:
+    """Return energies with the steps of an ADC evened out, which would make a comb of any spectrum."""
+    values = np.unique(energy[: 100 * _MAX_STEPS])
+    if len(values) > _MAX_STEPS or len(values) < 2:
+        return energy
+    places = np.arange(len(energy)) * _GOLDEN % 1 - 0.5
+    return np.asarray(energy + np.diff(values).min() * places)
+
+
+def _highest_peak(energy: Array) -> float | None:
+    """Return the energy at the highest peak of a spectrum in the logarithm, if it is as narrow as that of a MIP."""
+    if len(energy) < _MIN_HITS:
+        return None
+    centres, density, error = _spectrum(energy, per_energy=False)
+    start = _above_threshold(density)
+    highest = start + int(np.argmax(density[start:]))
+    plateau = np.flatnonzero(density[start:] >= density[highest] - 2 * error[highest])
+    peak = start + int(plateau[0])  # what is alone leaves no more than a MIP, whatever chance adds behind it
+    if not _holds_many(peak, density):
+        return None
+    for side in (-1, 1):
+        low = np.flatnonzero(density[peak::side] < density[peak] / 2)
+        if (len(low) and low[0] * _STEP > _HALF_WIDTH) or not _stands_out(density, error, peak, side):
+            return None
+    return _at(peak, centres, density)
+
+
+def _only_peak(energy: Array) -> float | None:
+    """Return the energy at the one peak of a spectrum in the energy, in which a bulk above the MIP hides nothing."""
+    if len(energy) < _MIN_HITS:
+        return None
+    centres, density, error = _spectrum(energy, per_energy=True)
+    inner = np.arange(_above_threshold(density), len(density) - 1)
+    peaks = inner[(density[inner] >= density[inner - 1]) & (density[inner] > density[inner + 1])]
+    hits = density * np.exp(centres)
+    found = [
+        peak
+        for peak in peaks.tolist()
+        if _holds_many(peak, hits)
+        and all(_is_near(density, peak, side) and _stands_out(density, error, peak, side) for side in (-1, 1))
+    ]
+    return _at(found[0], centres, density) if len(found) == 1 else None  # several are those of photo-electrons
+
+
+def _spectrum(energy: Array, *, per_energy: bool) -> tuple[Array, Array, Array]:
+    """Return centres of bins in the logarithm, the smoothed density of hits, and its error, shape [bins] each."""
+    logarithm = np.log(energy)
+    low, high = np.quantile(logarithm, [0.0005, 0.9995])
+    n_bins = max(int((high - low) / _STEP) + 1, _THRESHOLD + 5)
+    counts, edges = np.histogram(logarithm, n_bins, (low, low + n_bins * _STEP))
+    centres = (edges[1:] + edges[:-1]) / 2
+    weight = np.exp(centres[0] - centres) if per_energy else np.ones(n_bins)
+    density = np.convolve(counts * weight, _SMOOTH, "same")
+    error = np.sqrt(np.convolve(np.maximum(counts, 1) * weight**2, _SMOOTH, "same") / _EFFECTIVE)
+    return centres, density, error
+
+
+def _above_threshold(density: Array) -> int:
+    """Return the first bin behind what noise and the tail of a falling spectrum pile up at the threshold."""
+    bin_ = _THRESHOLD
+    if density[:_THRESHOLD].max() > density[_THRESHOLD]:
+        while bin_ < len(density) - 2 and density[bin_ + 1] <= density[bin_]:
+            bin_ += 1
+    return bin_
+
+
+def _at(peak: int, centres: Array, density: Array) -> float:
+    near = slice(max(peak - 1, 0), peak + 2)
+    return float(np.exp(np.average(centres[near], weights=density[near])))
+
+
+def _holds_many(peak: int, hits: Array) -> bool:
+    """Tell whether a good part of all hits lies at a peak and behind it, which is not so in the tail of the noise."""
+    return bool(hits[peak : peak + round(_HALF_WIDTH / _STEP / 2)].sum() > _MANY * hits.sum())
+
+
+def _is_near(density: Array, peak: int, side: int) -> bool:
+    """Tell whether a spectrum begins to fall close to a peak, which it does not where a plateau ends."""
+    return bool((density[peak::side][: _NEAR + 1] < (1 - _DEPTH) * density[peak]).any())
+
+
+def _stands_out(density: Array, error: Array, peak: int, side: int) -> bool:
+    """Tell whether a spectrum falls on one side of a peak before it rises above it."""
+    beyond = density[peak::side]
+    higher = np.flatnonzero(beyond > beyond[0] + 2 * error[peak])
+    valley = beyond[: higher[0] if len(higher) else None]
+    lowest = int(np.argmin(valley))
+    drop = beyond[0] - valley[lowest]
+    return bool(drop > _DEPTH * beyond[0] and drop > _SIGMAS * np.hypot(error[peak], error[peak + side * lowest]))

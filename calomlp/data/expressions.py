@@ -15,36 +15,36 @@ import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
-from calomlp.data import elementwise, reductions, shapes
+from calomlp.data import operations, shapes
 from calomlp.errors import UsageError, did_you_mean
 
 _MAX_LENGTH = 2000
 
 _BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
-    ast.Add: elementwise.arithmetic(operator.add),
-    ast.Sub: elementwise.arithmetic(operator.sub),
-    ast.Mult: elementwise.arithmetic(operator.mul),
-    ast.Div: elementwise.arithmetic(operator.truediv),
-    ast.Pow: elementwise.arithmetic(operator.pow),
-    ast.Mod: elementwise.arithmetic(operator.mod),
-    ast.BitAnd: elementwise.logic(operator.and_),
-    ast.BitOr: elementwise.logic(operator.or_),
+    ast.Add: operations.arithmetic(operator.add),
+    ast.Sub: operations.arithmetic(operator.sub),
+    ast.Mult: operations.arithmetic(operator.mul),
+    ast.Div: operations.arithmetic(operator.truediv),
+    ast.Pow: operations.arithmetic(operator.pow),
+    ast.Mod: operations.arithmetic(operator.mod),
+    ast.BitAnd: operations.logic(operator.and_),
+    ast.BitOr: operations.logic(operator.or_),
 }
 _UNARY: dict[type[ast.unaryop], Callable[[Any], Any]] = {
-    ast.UAdd: elementwise.numbers,
-    ast.USub: lambda value: -elementwise.numbers(value),
-    ast.Invert: elementwise.negation,
+    ast.UAdd: operations.numbers,
+    ast.USub: lambda value: -operations.numbers(value),
+    ast.Invert: operations.negation,
 }
 _SPOKEN = (ast.BoolOp, ast.Compare, ast.UnaryOp)
 """Nodes that are in the language when they are written with symbols and one at a time."""
 
 _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
-    ast.Lt: elementwise.comparison(operator.lt),
-    ast.LtE: elementwise.comparison(operator.le),
-    ast.Gt: elementwise.comparison(operator.gt),
-    ast.GtE: elementwise.comparison(operator.ge),
-    ast.Eq: elementwise.comparison(operator.eq),
-    ast.NotEq: elementwise.comparison(operator.ne),
+    ast.Lt: operations.comparison(operator.lt),
+    ast.LtE: operations.comparison(operator.le),
+    ast.Gt: operations.comparison(operator.gt),
+    ast.GtE: operations.comparison(operator.ge),
+    ast.Eq: operations.comparison(operator.eq),
+    ast.NotEq: operations.comparison(operator.ne),
 }
 
 
@@ -54,15 +54,15 @@ _IN_BRACKETS = (
 _MANY = range(2, _MAX_LENGTH)
 
 _FUNCTIONS: dict[str, tuple[Sequence[int], Callable[..., Any]]] = {
-    **{name: ((1,), reductions.reduction(name)) for name in ("sum", "min", "max", "count")},
-    "mean": ((1, 2), reductions.mean),
-    "std": ((1, 2), reductions.std),
-    "moment": ((2, 3), reductions.moment),
-    "quantile": ((2,), reductions.quantile),
-    "top": ((2,), reductions.top),
-    **{name: ((1,), elementwise.function(getattr(np, name))) for name in ("sqrt", "log", "log1p", "exp", "abs")},
-    "hypot": ((2,), elementwise.function(np.hypot)),
-    "where": ((3,), elementwise.where),
+    **{name: ((1,), operations.reduction(name)) for name in ("sum", "min", "max", "count")},
+    "mean": ((1, 2), operations.mean),
+    "std": ((1, 2), operations.std),
+    "moment": ((2, 3), operations.moment),
+    "quantile": ((2,), operations.quantile),
+    "top": ((2,), operations.top),
+    **{name: ((1,), operations.function(getattr(np, name))) for name in ("sqrt", "log", "log1p", "exp", "abs")},
+    "hypot": ((2,), operations.function(np.hypot)),
+    "where": ((3,), operations.where),
     "layers": ((3, 5), shapes.layers),
     "depth": ((1, 2), shapes.depth),
     "depth_rms": ((1,), shapes.depth_rms),
@@ -216,7 +216,7 @@ class _Evaluation:
         """Return the value of a node."""
         name = branch_name(node)
         if name is not None:
-            return elementwise.wide(self._columns[name])
+            return operations.wide(self._columns[name])
         match node:
             case ast.Constant():
                 return _number(node.value)
@@ -257,17 +257,17 @@ def _subscript(values: Any, index: Any) -> Any:
         index = np.full(len(values), index)
     if getattr(values, "ndim", 0) < 2 or getattr(index, "ndim", 0) < 1:
         raise ValueError(_IN_BRACKETS)
-    kind = elementwise.kind(index)
+    kind = operations.kind(index)
     if kind == "f" and index.ndim == 1:
         return _chosen(values, index)
     if kind != "b":
         raise ValueError(_IN_BRACKETS)
-    return elementwise.masked(values, index)
+    return operations.masked(values, index)
 
 
 def _chosen(values: Any, index: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return one element of each event, NaN where there is none: a negative number stands for no match."""
-    numbers, counts = reductions.elements(values)
+    numbers, counts = operations.elements(values)
     there = (index >= 0) & (index < counts)
     if values.ndim != 2 or (index[there] % 1 != 0).any():
         raise ValueError("the numbers in brackets are not whole, or do not name one element")

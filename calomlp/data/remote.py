@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import queue
 import re
 import socket
 import time
@@ -14,11 +13,7 @@ from typing import Any, Self, TypeVar
 
 from fsspec.asyn import sync
 from fsspec.core import url_to_fs
-from uproot.source.chunk import Chunk, Source
-from uproot.source.coalesce import CoalesceConfig, coalesce_requests
-from uproot.source.futures import TrivialFuture
 
-from calomlp.data.damage import brief
 from calomlp.errors import CalomlpError, InputError
 
 logger = logging.getLogger(__name__)
@@ -30,7 +25,7 @@ TIMEOUT = 30
 """How long a server may take to answer, or to go on with an answer [s]."""
 
 _CONNECTIONS = 8
-_TOGETHER = CoalesceConfig(max_request_bytes=1 << 30, min_first_request_bytes=1 << 30)  # what is asked for is bounded
+_MAX_LENGTH = 160  # characters
 _MAY_PASS = frozenset(map(HTTPStatus, (408, 425, 429, 500, 502, 503, 504)))
 
 _T = TypeVar("_T")
@@ -174,38 +169,13 @@ def _reason(error: Exception) -> str:
     return re.split(r"\[(?:ERROR|FATAL)\] ", text)[-1]  # before it, XRootD says where that came up
 
 
-class RemoteSource(Source):  # type: ignore[misc]
-    """What uproot reads a remote file through.
-
-    Args:
-        url: Its URL.
-        remote: The file.
-        options: Those of uproot, none of which matters here.
-    """
-
-    def __init__(self, url: str, *, remote: Remote, **options: Any) -> None:  # noqa: ARG002
-        super().__init__()
-        self._file_path = url
-        self._remote = remote
-
-    def chunk(self, start: int, stop: int) -> Chunk:
-        """Return a range of bytes."""
-        return Chunk(self, start, stop, TrivialFuture(self._remote.read([(start, stop)])[0]))
-
-    def chunks(self, ranges: list[tuple[int, int]], notifications: queue.Queue[Chunk]) -> list[Chunk]:
-        """Return ranges of bytes, and tell the queue that they are there; those side by side are read in one."""
-        found: list[Chunk] = coalesce_requests(
-            ranges, lambda wider: TrivialFuture(self._remote.read(wider)), self, notifications, _TOGETHER
-        )
-        return found
-
-    @property
-    def closed(self) -> bool:
-        """Never: what is to be closed is the file."""
-        return False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
+def brief(error: Exception) -> str:
+    """Return somebody else's error as one line; it may go on for pages, and repeat where the file lies."""
+    message = str(getattr(error, "message", error))  # what uproot adds to it is a dump of what it was reading
+    text = re.split(r"\s+(?:in|for) file |\s+in object ", message, maxsplit=1)[0]
+    text = " ".join(text.split())[:_MAX_LENGTH]
+    if text.startswith("expected Chunk of length"):
+        return "it ends early"
+    if " " in text:
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,23 +1,23 @@
-"""From rows to arrays: features, true energy, weight and what decides the side of the split, chunk by chunk."""
+"""Events as arrays: the recipe that makes them, and what becomes of values that are missing or not finite."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+import operator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import Any, NamedTuple
 
+import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
-from calomlp.data.cleaning import bad_columns, culprits, mark_missing, refusal, zero_bad, zero_features
 from calomlp.data.expressions import Expression
 from calomlp.data.features import FeatureSet, per_event
-from calomlp.data.reader import Table
-from calomlp.data.rows import Layout, Rows
-from calomlp.data.settings import REFUSE, SKIP, ZERO
-from calomlp.data.sources import FileRecord
+from calomlp.data.flags import REFUSE, SKIP, ZERO
+from calomlp.data.rows import Layout, Piece, Rows
+from calomlp.data.sources import Tally
 from calomlp.data.split import Split
-from calomlp.data.tally import Tally
 from calomlp.errors import ArtefactError, BadValueError, InputError, UsageError
 from calomlp.settings import check_choice
 
@@ -28,6 +28,10 @@ _GEV = {"GeV": 1.0, "MeV": 1e-3, "keV": 1e-6, "TeV": 1e3}
 
 BY_ENERGY = "energy"
 """Splitting by this keeps the events of one true energy on one side."""
+
+Floats = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+Numbers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class Recipe:
         weight: Expression for the weight of an event; ``None`` if all weigh the same.
         layout: What one event is.
         missing: Values that stand for a missing one.
-        on_bad: One of :data:`~calomlp.data.settings.ON_BAD`.
+        on_bad: One of :data:`~calomlp.data.flags.ON_BAD`.
         left_out: Branches that an automatic choice of the features left out, with the reason.
     """
 
@@ -85,14 +89,15 @@ class Recipe:
         except InputError as error:
             raise ArtefactError(f"the model does not fit this file: {error}") from error
 
-    def keyed(self, chunk: Chunk) -> Sample:
-        """Return events with what decides the side of the split."""
-        return replace(chunk.sample, key=self.keys(chunk.entries, chunk.branches))
-
-    def keys(self, entries: NDArray[np.int64], branches: Mapping[str, Any]) -> NDArray[np.int64]:
+    def keys(self, entries: Numbers, branches: Mapping[str, Any]) -> Numbers:
         """Return what decides the side of the split: entry numbers, or the values of a branch, shape [events]."""
         for branch in self.split_branches:
-            return _group_keys(branches[branch], branch)
+            values = branches[branch]
+            if values.ndim != 1:
+                raise BadValueError(f"events cannot be split by {branch!r}: it is an array in each event")
+            if values.dtype.kind == "f":
+                return np.ascontiguousarray(values, dtype=np.float64).view(np.int64)
+            return np.asarray(values.astype(np.int64))
         return entries
 
     def sides(self, identity: str, sample: Sample) -> NDArray[np.uint8]:
@@ -100,92 +105,6 @@ class Recipe:
         if self.split_by == BY_ENERGY:
             return self.split.sides_by_energy(sample.true_energy)
         return self.split.sides(identity if self.split_by is None else "", sample.key)
-
-
-@dataclass(frozen=True)
-class Sample:
-    """Events as arrays."""
-
-    features: NDArray[np.float32]  # shape [events, columns]
-    true_energy: NDArray[np.float32]  # shape [events], in GeV
-    weight: NDArray[np.float32]  # shape [events]
-    key: NDArray[np.int64]  # what decides the side of the split, shape [events]
-
-    def __len__(self) -> int:
-        return len(self.true_energy)
-
-    def __getitem__(self, rows: Any) -> Sample:
-        """Return some of the events: a slice, a mask, or positions."""
-        return Sample(self.features[rows], self.true_energy[rows], self.weight[rows], self.key[rows])
-
-
-def describe(rows: Rows | Table) -> FileRecord:
-    """Return what is remembered of an open file."""
-    source = rows.source
-    friends = tuple(map(str, source.friends))
-    return FileRecord(source.label, source.tree or "", rows.identity, rows.entries, source.true_energy, friends)
-
-
-def remember(known: dict[str, FileRecord], record: FileRecord) -> None:
-    """Add a file to those that are already known, by their identities.
-
-    Raises:
-        InputError: If it is one of them under another name.
-    """
-    if other := known.get(record.identity):
-        raise InputError(f"{record.path}: this is the same file as {other.path}: name it once")
-    known[record.identity] = record
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """Events of a part of a file."""
-
-    read: int  # number of events that were read; those that are not used are left out of everything else
-    entries: NDArray[np.int64]  # entry numbers, shape [events]
-    branches: Mapping[str, Any]  # branches by name, with NaN in the place of what is missing
-    sample: Sample  # features, true energy and weights
-
-    def __len__(self) -> int:
-        return len(self.entries)
-
-    def __getitem__(self, rows: NDArray[np.bool_]) -> Chunk:
-        """Return some of the events."""
-        if rows.all():
-            return self
-        branches = {name: values[rows] for name, values in self.branches.items()}
-        return Chunk(self.read, self.entries[rows], branches, self.sample[rows])
-
-
-def read_events(rows: Rows, recipe: Recipe, tally: Tally, more: frozenset[str] = frozenset()) -> Iterator[Chunk]:
-    """Read a file chunk by chunk.
-
-    Args:
-        rows: The open file.
-        recipe: What is made of it.
-        tally: Counts what is read and what is left out.
-        more: Branches that are wanted beside those of the recipe.
-
-    Raises:
-        InputError: If an event that passes the cut has a bad value, and the recipe says to refuse it.
-    """
-    energies = recipe.features.energy_columns
-    for events, entries, branches in selected(rows, recipe, recipe.branches | more, tally):
-        tally.events += events
-        tally.cut += events - len(entries)
-        energy = read_target(rows, recipe.target, branches, len(entries))
-        cleaned, touched = zero_bad(branches, tally) if recipe.on_bad == ZERO else (branches, False)
-        sample = Sample(
-            recipe.features.matrix(cleaned),
-            energy,
-            _weights(rows, recipe, cleaned, len(entries)),
-            recipe.keys(entries, cleaned),
-        )
-        good = _good(rows, recipe, sample, entries, cleaned, tally, touched)
-        chunk = Chunk(events, entries, cleaned, sample)[good]
-        if len(energies):
-            tally.empty += int(np.count_nonzero(~chunk.sample.features[:, energies].any(axis=1)))
-        yield chunk
 
 
 def parse_target(text: str, unit: str | None) -> Expression:
@@ -202,11 +121,6 @@ def parse_target(text: str, unit: str | None) -> Expression:
     return target
 
 
-def plain_recipe(target: str) -> Recipe:
-    """Return a recipe that makes no features, but has the true energy [GeV]."""
-    return Recipe(FeatureSet(()), parse_target(target, "GeV"), Split())
-
-
 def parse_cut(text: str | None) -> Expression | None:
     """Read a cut; none, or an empty one, lets all events pass.
 
@@ -221,117 +135,235 @@ def parse_cut(text: str | None) -> Expression | None:
     return cut
 
 
-def selected(
-    rows: Rows, recipe: Recipe, names: Iterable[str], tally: Tally
-) -> Iterator[tuple[int, NDArray[np.int64], Mapping[str, Any]]]:
-    """Read branches of the events that pass the cut, with NaN in the place of what is missing.
+def plain_recipe(target: str) -> Recipe:
+    """Return a recipe that makes no features, but has the true energy [GeV]."""
+    return Recipe(FeatureSet(()), parse_target(target, "GeV"), Split())
 
-    Args:
-        rows: The open file.
-        recipe: Holds the cut.
-        names: The branches, among them those of the cut.
-        tally: Counts missing values.
 
-    Yields:
-        The number of events that were read, the entry numbers of those that pass, and their branches by name.
+@dataclass(frozen=True)
+class Sample:
+    """Events as arrays."""
+
+    features: NDArray[np.float32]  # shape [events, columns]
+    true_energy: NDArray[np.float32]  # shape [events], in GeV
+    weight: NDArray[np.float32]  # shape [events]
+    key: Numbers  # what decides the side of the split, shape [events]
+
+    def __len__(self) -> int:
+        return len(self.true_energy)
+
+    def __getitem__(self, rows: Any) -> Sample:
+        """Return some of the events: a slice, a mask, or positions."""
+        return Sample(self.features[rows], self.true_energy[rows], self.weight[rows], self.key[rows])
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Events of a part of a file."""
+
+    entries: Numbers  # entry numbers, shape [events]
+    branches: Mapping[str, Any]  # branches by name, with NaN in the place of what is missing
+    sample: Sample  # features, true energy and weights
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __getitem__(self, rows: Mask) -> Chunk:
+        """Return some of the events."""
+        if rows.all():
+            return self
+        branches = {name: values[rows] for name, values in self.branches.items()}
+        return Chunk(self.entries[rows], branches, self.sample[rows])
+
+
+class Selected(NamedTuple):
+    """Events of a piece of a file that pass the cut."""
+
+    piece: Piece
+    places: Numbers  # of the events among those of the piece, shape [events]
+    branches: Mapping[str, Any]  # by name, with NaN in the place of what is missing
+
+
+def selected(rows: Rows, recipe: Recipe, names: frozenset[str], tally: Tally) -> Iterator[Selected]:
+    """Read branches of the events that pass the cut, the branches of which are among them.
 
     Raises:
         InputError: If the cut is not true or false in each event.
     """
-    for entries, read in rows.chunks(names):
-        branches = mark_missing(read, recipe.missing, tally) if recipe.missing else read
-        if recipe.cut is None:
-            yield len(entries), entries, branches
-            continue
-        good = passes(rows, recipe.cut, branches, len(entries))
-        yield len(entries), entries[good], {name: values[good] for name, values in branches.items()}
+    for piece in rows.pieces(names):
+        events, branches, places = len(piece), piece.events, np.arange(len(piece))
+        tally.events += events
+        if recipe.missing:
+            branches = {name: _without_marks(values, recipe.missing, tally) for name, values in branches.items()}
+        if recipe.cut is not None and events:
+            passed = per_event(recipe.cut, branches, events)
+            if passed.ndim != 1 or passed.dtype.kind != "b":
+                cut = recipe.cut.text
+                raise BadValueError(f"{rows.source}: cut {cut!r} is not one condition in each event, such as e_sum > 1")
+            tally.cut += events - int(np.count_nonzero(passed))
+            places, branches = places[passed], {name: values[passed] for name, values in branches.items()}
+        yield Selected(piece, places, branches)
 
 
-def passes(rows: Rows, cut: Expression, branches: Mapping[str, Any], events: int) -> NDArray[np.bool_]:
-    """Return which events of a chunk pass a cut, shape [events].
+def make_chunk(some: Selected, recipe: Recipe, tally: Tally, source: str) -> Chunk:
+    """Return the events of a selection as arrays.
 
     Raises:
-        InputError: If the cut is not true or false in each event.
+        BadValueError: If an event has a bad value, and the recipe says to refuse it.
     """
-    found = per_event(cut, branches, events)
-    if found.ndim != 1 or found.dtype.kind != "b":
-        raise BadValueError(f"{rows.source}: cut {cut.text!r} is not one condition in each event, such as e_sum > 1")
-    return found
+    entries = some.piece.numbers[some.places]
+    energy = true_energies(some, recipe, source)
+    branches, matrix, bad = clean(recipe.features, some.branches, recipe.on_bad, tally)
+    problem = f"true energy {recipe.target.text!r} is not finite and above zero"
+    bad += _unlike(problem, recipe.target, energy, np.nextafter(0, 1))
+    weight = np.ones(len(entries), np.float32)
+    if recipe.weight is not None:
+        weight = _number(recipe.weight, branches, len(entries), f"{source}: weight")
+        bad += _unlike(f"weight {recipe.weight.text!r} is not finite and at least zero", recipe.weight, weight, 0.0)
+    good = leave_out(bad, recipe, branches, tally, source, entries, "--on-bad skip leaves such events out")
+    chunk = Chunk(entries, branches, Sample(matrix, energy, weight, recipe.keys(entries, branches)))[good]
+    columns = recipe.features.energy_columns
+    if len(columns):
+        tally.empty += int(np.count_nonzero(~chunk.sample.features[:, columns].any(axis=1)))
+    return chunk
 
 
-def read_target(rows: Rows, target: Expression, branches: Mapping[str, Any], events: int) -> NDArray[np.float32]:
-    """Return the true energies [GeV] of a chunk, shape [events], in the precision that they are kept in.
+def true_energies(some: Selected, recipe: Recipe, source: str) -> Floats:
+    """Return the true energies [GeV] of a selection, shape [events], in the precision that they are kept in.
 
     Raises:
         InputError: If the target is an array in each event.
     """
-    return _number(rows, target, branches, events, "target")
+    return _number(recipe.target, some.branches, len(some.places), f"{source}: target")
 
 
-def _number(
-    rows: Rows, expression: Expression, branches: Mapping[str, Any], events: int, what: str
-) -> NDArray[np.float32]:
+def _number(expression: Expression, branches: Mapping[str, Any], events: int, what: str) -> Floats:
     values = per_event(expression, branches, events)
     if values.ndim != 1:
-        raise BadValueError(f"{rows.source}: {what} {expression.text!r} is an array in each event: choose one element")
+        raise BadValueError(f"{what} {expression.text!r} is an array in each event: choose one element")
     with np.errstate(over="ignore"):  # what overflows is found and named by the check for finite values
         return values.astype(np.float32, copy=False)
 
 
-def _weights(rows: Rows, recipe: Recipe, branches: Mapping[str, Any], events: int) -> NDArray[np.float32]:
-    if recipe.weight is None:
-        return np.ones(events, dtype=np.float32)
-    return _number(rows, recipe.weight, branches, events, "weight")
+class Bad(NamedTuple):
+    """Values that cannot be used."""
+
+    problem: str
+    name: str  # of the feature, or the expression
+    events: Mask  # shape [events]
+    values: Floats  # shape [events]
 
 
-def _group_keys(values: NDArray[np.generic], branch: str) -> NDArray[np.int64]:
-    if values.ndim != 1:
-        raise BadValueError(f"events cannot be split by {branch!r}: it is an array in each event")
-    if values.dtype.kind == "f":
-        return np.ascontiguousarray(values, dtype=np.float64).view(np.int64)
-    return values.astype(np.int64)
+def clean(
+    features: FeatureSet, branches: Mapping[str, Any], on_bad: str, tally: Tally
+) -> tuple[Mapping[str, Any], Floats, list[Bad]]:
+    """Return branches, the matrix of the features, and which of these are bad; with ``zero`` as ``on_bad`` none is."""
+    touched: Any = False
+    if on_bad == ZERO:
+        branches, touched = _zeroed(branches, tally)
+    matrix, names = features.matrix(branches), features.columns
+    bad = ~np.isfinite(matrix)
+    columns = np.flatnonzero(bad.any(axis=0)).tolist()
+    if on_bad != ZERO:
+        return (
+            branches,
+            matrix,
+            [
+                Bad(f"feature {names[column]!r} is not finite", names[column], bad[:, column], matrix[:, column])
+                for column in columns
+            ],
+        )
+    for column in columns:
+        tally.count_bad(names[column], int(np.count_nonzero(bad[:, column])))
+    tally.replaced += int(np.count_nonzero(touched | bad.any(axis=1)))
+    matrix[bad] = 0
+    return branches, matrix, []
 
 
-def _good(
-    rows: Rows,
+def leave_out(
+    bad: Sequence[Bad],
     recipe: Recipe,
-    sample: Sample,
-    entries: NDArray[np.int64],
     branches: Mapping[str, Any],
     tally: Tally,
-    touched: Any,
-) -> NDArray[np.bool_]:
-    """Find bad values, and refuse them, leave their events out, or take zero for them; tell which events are left.
+    source: str,
+    entries: Numbers,
+    way_out: str,
+) -> Mask:
+    """Return which events have no bad value, shape [events], and count the others.
 
     Args:
-        rows: Where the events come from.
-        recipe: Says what is to be done.
-        sample: The events.
-        entries: Their entry numbers.
-        branches: What the features are made of.
+        bad: What is bad.
+        recipe: Says whether such events may be left out.
+        branches: Branches that features are made of, which explain bad features.
         tally: Counts them.
-        touched: Events in which a branch has been set to zero already.
+        source: The file.
+        entries: Numbers of the events for messages, shape [events].
+        way_out: What else could be done.
+
+    Raises:
+        BadValueError: If they may not be left out.
     """
-    bad_features = ~np.isfinite(sample.features)
-    if recipe.on_bad == ZERO and (bad_features.any() or np.any(touched)):
-        zero_features(recipe.features.columns, sample.features, bad_features, touched, tally)
-        bad_features[:] = False
-    found = bad_columns(recipe.features.columns, sample.features, bad_features)
-    for what, expression, values, least in (
-        ("true energy {!r} is not finite and above zero", recipe.target, sample.true_energy, np.nextafter(0, 1)),
-        ("weight {!r} is not finite and at least zero", recipe.weight, sample.weight, 0),
-    ):
-        if expression is None or not len(values) or (values.min() >= least and values.max() < np.inf):
-            continue  # which is not so for NaN, and is faster than the look at each event
-        bad = ~(np.isfinite(values) & (values >= least))
-        if bad.any():
-            found.append((what.format(expression.text), expression.text, bad, values))
-    if not found:
-        return np.ones(len(sample), dtype=np.bool_)
+    if not bad:
+        return np.ones(len(entries), dtype=np.bool_)
     if recipe.on_bad != SKIP:
-        raise refusal(str(rows.source), found[0], entries, "--on-bad skip leaves such events out")
-    for name, number in culprits(recipe.features.branches, branches, [(name, bad) for _, name, bad, _ in found]):
-        tally.count_bad(name, number)
-    good: NDArray[np.bool_] = ~np.logical_or.reduce([bad for _, _, bad, _ in found])
-    tally.left_out += int(np.count_nonzero(~good))
-    return good
+        problem, _, events, values = bad[0]
+        first = np.argmax(events)
+        hint = ": is a hit outside of the layers?" if "layers(" in problem else ""
+        raise BadValueError(
+            f"{source}: {problem} in {np.count_nonzero(events)} of events {entries[0]} to {entries[-1]}, first in "
+            f"event {entries[first]} ({values[first]:g}){hint}; {way_out}"
+        )
+    explained = np.zeros(len(entries), dtype=np.bool_)
+    read = [(name, _not_finite(branches[name])) for name in sorted(recipe.features.branches & branches.keys())]
+    for name, events in read:
+        tally.count_bad(name, int(np.count_nonzero(events)))
+        explained |= events
+    for item in bad:
+        tally.count_bad(item.name, int(np.count_nonzero(item.events & ~explained)))
+        explained |= item.events
+    left_out = np.logical_or.reduce([item.events for item in bad])
+    tally.left_out += int(np.count_nonzero(left_out))
+    return np.asarray(~left_out)
+
+
+def _unlike(problem: str, expression: Expression, values: Floats, least: float) -> list[Bad]:
+    """Return what is not a finite number from a least one on."""
+    if not len(values) or (values.min() >= least and values.max() < np.inf):
+        return []  # which is not so for NaN, and is faster than the look at each event
+    events = ~(np.isfinite(values) & (values >= least))
+    return [Bad(problem, expression.text, events, values)] if events.any() else []
+
+
+def _without_marks(values: Any, marks: Sequence[float], tally: Tally) -> Any:
+    """Return values with NaN in the place of every one that stands for a missing one."""
+    marked = reduce(operator.or_, (values == mark for mark in marks))
+    number = int(np.sum(marked))
+    tally.missing += number
+    if not number:
+        return values
+    return ak.where(marked, np.nan, values) if isinstance(values, ak.Array) else np.where(marked, np.nan, values)
+
+
+def _zeroed(branches: Mapping[str, Any], tally: Tally) -> tuple[dict[str, Any], Any]:
+    """Return branches with zero in the place of every value that is not finite, and which events had one."""
+    cleaned = {}
+    touched: Any = False
+    for name, values in branches.items():
+        bad = _not_finite(values)
+        if bad.any():
+            tally.count_bad(name, int(np.count_nonzero(bad)))
+            replace = ak.nan_to_num if isinstance(values, ak.Array) else np.nan_to_num
+            values = replace(values, nan=0.0, posinf=0.0, neginf=0.0)  # noqa: PLW2901 - the cleaned ones
+        cleaned[name] = values
+        touched = touched | bad
+    return cleaned, touched
+
+
+def _not_finite(values: Any) -> Mask:
+    """Return which events have a value that is not finite, shape [events]."""
+    bad = ~np.isfinite(values)
+    if isinstance(values, ak.Array):
+        while bad.ndim > 2:
+            bad = ak.flatten(bad, axis=2)
+        return np.asarray(ak.any(bad, axis=1))
+    return np.asarray(bad.reshape(len(bad), -1).any(axis=1))

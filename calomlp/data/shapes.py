@@ -13,7 +13,7 @@ import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
-from calomlp.data.reductions import elements, together
+from calomlp.data.operations import elements, together
 
 Array = NDArray[np.float64]
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
 
-from calomlp.data.layouts import open_rows
-from calomlp.data.sample import MAX_BEAM_ENERGIES, Recipe, read_target, selected
-from calomlp.data.sources import Source
-from calomlp.data.tally import Tally
+from calomlp.data.dataset import Dataset
+from calomlp.data.sample import MAX_BEAM_ENERGIES, true_energies
 from calomlp.errors import InputError, UsageError
 from calomlp.evaluation.bins import AUTOMATIC, EDGES, LOGARITHMIC, MAX_BINS, POINTS, QUANTILES, EnergyBins
 from calomlp.evaluation.histogram import blocks, edges, fine_bins
@@ -21,17 +19,14 @@ _MIN_EVENTS_PER_POINT = 20
 _MARGIN = 1e-3
 
 
-def choose_bins(
-    wanted: tuple[str, tuple[float, ...]], recipe: Recipe, sources: Sequence[Source], envelope: Envelope | None
-) -> EnergyBins:
+def choose_bins(wanted: tuple[str, tuple[float, ...]], dataset: Dataset, envelope: Envelope | None) -> EnergyBins:
     """Return the bins that are asked for; unless they are, one for each of few beam energies, else a grid.
 
     The grid follows from the model, or from nothing at all, so that evaluations of parts of the data can be merged.
 
     Args:
         wanted: Kind of the bins, and the number of quantiles or the edges [GeV].
-        recipe: Says what the true energy is.
-        sources: The files.
+        dataset: The files.
         envelope: The region that the model was trained in, if there is one.
 
     Raises:
@@ -41,12 +36,12 @@ def choose_bins(
     if kind == EDGES:
         return EnergyBins.between(numbers)
     if kind == QUANTILES:
-        return _quantiles(recipe, sources, int(numbers[0]))
+        return _quantiles(dataset, int(numbers[0]))
     if kind == AUTOMATIC:
-        distinct, events = _distinct_energies(recipe, sources, MAX_BEAM_ENERGIES)
+        distinct, events = _distinct_energies(dataset, MAX_BEAM_ENERGIES)
         kind = POINTS if distinct <= min(MAX_BEAM_ENERGIES, events / _MIN_EVENTS_PER_POINT) else LOGARITHMIC
     elif kind == POINTS:
-        distinct, events = _distinct_energies(recipe, sources, MAX_BINS)
+        distinct, events = _distinct_energies(dataset, MAX_BINS)
         if distinct > max(MAX_BEAM_ENERGIES, min(MAX_BINS, events / _MIN_EVENTS_PER_POINT)):
             raise UsageError(
                 f"--bins points: {distinct} distinct true energies among the first {events} events are a spectrum, and "
@@ -57,18 +52,18 @@ def choose_bins(
     return EnergyBins.over(envelope.energy_min, envelope.energy_max)
 
 
-def _true_energies(recipe: Recipe, sources: Sequence[Source]) -> Iterator[NDArray[np.float32]]:
-    for source in sources:
-        with suppress(InputError), open_rows(source, recipe.layout, recipe.branches) as rows:
-            for _, entries, branches in selected(rows, recipe, recipe.true_branches, Tally()):
-                yield read_target(rows, recipe.target, branches, len(entries))
+def _true_energies(dataset: Dataset) -> Iterator[NDArray[np.float32]]:
+    for number in range(len(dataset)):
+        with suppress(InputError), dataset.look(number) as file:
+            for some in file.selected(dataset.recipe.true_branches):
+                yield true_energies(some, dataset.recipe, str(file.rows.source))
 
 
-def _distinct_energies(recipe: Recipe, sources: Sequence[Source], enough: int) -> tuple[int, int]:
+def _distinct_energies(dataset: Dataset, enough: int) -> tuple[int, int]:
     """Return the numbers of distinct true energies and of events read; stops early when there are more than enough."""
     distinct: NDArray[np.floating] = np.empty(0)
     events = 0
-    for energies in _true_energies(recipe, sources):
+    for energies in _true_energies(dataset):
         for block in blocks(len(energies)):
             events += len(energies[block])
             distinct = np.unique(np.concatenate([distinct, energies[block]]))
@@ -77,10 +72,10 @@ def _distinct_energies(recipe: Recipe, sources: Sequence[Source], enough: int) -
     return len(distinct), events
 
 
-def _quantiles(recipe: Recipe, sources: Sequence[Source], number: int) -> EnergyBins:
+def _quantiles(dataset: Dataset, number: int) -> EnergyBins:
     """Return bins with about as many events each, from one more pass over the true energies."""
     counts: dict[int, int] = {}
-    for energies in _true_energies(recipe, sources):
+    for energies in _true_energies(dataset):
         good = energies[np.isfinite(energies) & (energies > 0)].astype(np.float64)
         cells, found = np.unique(fine_bins(good), return_counts=True)
         for cell, count in zip(cells.tolist(), found.tolist(), strict=True):

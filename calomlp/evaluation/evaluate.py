@@ -4,41 +4,38 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from functools import reduce
+from functools import partial, reduce
 from operator import and_
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from calomlp.data.layouts import open_rows
+from calomlp.data.dataset import DataFile, Dataset
 from calomlp.data.rows import Rows
-from calomlp.data.sample import (
-    Chunk,
-    Recipe,
-    describe,
-    read_events,
-    remember,
-)
+from calomlp.data.sample import Chunk, Recipe
 from calomlp.data.sources import FileRecord, Source
-from calomlp.data.tally import Tally
+from calomlp.data.writer import DatasetWriter, read_origin
+from calomlp.documents import to_document
 from calomlp.errors import InputError
 from calomlp.evaluation.binning import choose_bins
 from calomlp.evaluation.bins import AUTOMATIC, POINTS, EnergyBins
 from calomlp.evaluation.importance import permuted
-from calomlp.evaluation.options import Options
+from calomlp.evaluation.options import SIMULATION, TRAINING, Options
 from calomlp.evaluation.report import Context, Report
 from calomlp.evaluation.response import MAX_ENERGY, Accumulator, Unusual
-from calomlp.evaluation.settings import settings_of
 from calomlp.evaluation.slices import SliceRequest, SliceStatistics, Slicing
 from calomlp.evaluation.statistics import IN_DOMAIN, Statistics, Worst
 from calomlp.evaluation.subjects import Measured, Subject, Trained, check_names, one_number
 from calomlp.evaluation.summary import alarms, summarise
 from calomlp.evaluation.uncertainty import UncertaintyStatistics
+from calomlp.model.file import Model
 from calomlp.model.spread import Spread
-from calomlp.provenance import provenance
+from calomlp.prediction.energies import branch_of
+from calomlp.provenance import fingerprint, provenance
 from calomlp.run import Run
 from calomlp.training.suspicions import line_residual
 
@@ -48,6 +45,12 @@ _LOOK = 10_000
 _SUSPICIOUS, _SUSPICIOUS_SHARE = 1e-3, 0.5
 """A feature follows the truth suspiciously if a line through it is better than a per mille, or than half of what the
 line through all energies leaves."""
+
+_CHOSEN = ("epochs", "parameters", "batch_size", "learning_rate", "schedule")
+"""What a training may choose itself, and records when it has."""
+
+_DERIVED = ("constants", "version")
+"""Of the simulation, what follows from the settings, and what is none."""
 
 Keep = Callable[[int, Chunk, Measured], None]
 """Told of the number of a file, its events, and their energies."""
@@ -143,50 +146,44 @@ def evaluate(
         ArtefactError: If a file lacks a branch of a model.
         UsageError: If two curves have the same name.
     """
-    tally = Tally()
     labels = check_names(tuple(subjects))
     models = {item.name: item.model.weights_mark() for item in subjects if isinstance(item, Trained)}
     whole = _Pass(tuple(subjects), recipe, wishes, labels, models, EnergyBins(POINTS), keep)
-    good, records = _check(whole, sources, tally)
-    envelope = whole.main.model.envelope if whole.main else None
-    whole.bins = choose_bins(wishes.bins, recipe, good, envelope)
-    whole.slicings = _slicings(whole, good)
-    statistics = replace(whole.empty(), tally=tally)
-    run.progress.start("evaluating", sum(record.events for record in records), "events")
-    used: list[int] = []
-    for number in range(len(good)):
-        try:
-            of_file = _of_file(whole, good[number], number, run)
-        except InputError as error:
-            statistics.tally.skip(good[number], error, allowed=wishes.skip_bad_files)
-            continue
-        statistics = statistics + of_file
-        used.append(number)
+    check = partial(_check_branches, whole)
+    dataset = Dataset(sources, recipe, run, skip_bad_files=wishes.skip_bad_files, check=check)
+    whole.bins = choose_bins(wishes.bins, dataset, whole.main.model.envelope if whole.main else None)
+    whole.slicings = _slicings(whole, dataset)
+    statistics, used = whole.empty(), list[int]()
+    run.progress.start("evaluating", dataset.events, "events")
+    for number in range(len(dataset)):
+        with dataset.reading(number) as file:
+            statistics = statistics + _of_file(whole, file, number)
+            used.append(number)
     run.progress.finish()
-    settings = settings_of(whole.main.model if whole.main else None, good[min(used, default=0)])
-    report = summarise(statistics, _context(whole, [records[number] for number in used], settings), wishes.options)
+    statistics = replace(statistics, tally=dataset.tally)
+    settings = settings_of(whole.main.model if whole.main else None, dataset.sources[min(used, default=0)])
+    context = _context(whole, [dataset.files[number] for number in used], settings)
+    report = summarise(statistics, context, wishes.options)
     for alarm in alarms(report):
         logger.warning("%s", alarm)
     return report
 
 
-def _of_file(whole: _Pass, source: Source, number: int, run: Run) -> Statistics:
+def _of_file(whole: _Pass, file: DataFile, number: int) -> Statistics:
     """Return what one file adds."""
-    found, tally = whole.empty(), Tally()
-    with open_rows(source, whole.recipe.layout, whole.recipe.branches) as rows:
-        more = whole.branches(rows.identity)
-        for chunk in read_events(rows, whole.recipe_of(rows.identity), tally, more):
-            known = whole.unseen(rows.identity, chunk)
-            keys = whole.bins.keys(known.sample.true_energy)
-            held = whole.bins.holds(keys)
-            kept, keys = known[held], keys if held.all() else keys[held]
-            lost = {"left_out": len(chunk) - len(known), "out_of_bins": len(known) - len(kept)}
-            found = replace(found, **{name: getattr(found, name) + value for name, value in lost.items()})
-            if len(kept):
-                found = found + _of_events(whole, source, number, kept, keys, first=not (found.events or number))
-            run.progress.advance(chunk.read)
-            run.interrupt.check()
-    return replace(found, tally=tally)
+    found = whole.empty()
+    identity = file.rows.identity
+    for chunk in file.chunks(whole.recipe_of(identity), whole.branches(identity)):
+        known = whole.unseen(identity, chunk)
+        keys = whole.bins.keys(known.sample.true_energy)
+        held = whole.bins.holds(keys)
+        kept, keys = known[held], keys if held.all() else keys[held]
+        lost = {"left_out": len(chunk) - len(known), "out_of_bins": len(known) - len(kept)}
+        found = replace(found, **{name: getattr(found, name) + value for name, value in lost.items()})
+        if len(kept):
+            source, first = file.rows.source, not (found.events or number)
+            found = found + _of_events(whole, source, number, kept, keys, first=first)
+    return found
 
 
 def _of_events(
@@ -264,22 +261,22 @@ def _slices(
         yield text, SliceStatistics.of(whole.slicings[text], values[inner], true_energy[inner], energies)
 
 
-def _slicings(whole: _Pass, sources: Sequence[Source]) -> dict[str, Slicing]:
+def _slicings(whole: _Pass, dataset: Dataset) -> dict[str, Slicing]:
     """Decide how events are sliced, by a look at the first ones; by what they are sliced by."""
     found = {}
-    first = _first_events(whole, sources) if whole.wishes.by else None
+    first = _first_events(whole, dataset) if whole.wishes.by else None
     for request in whole.wishes.by:
         values = np.zeros(1) if first is None else one_number(request.expression, first, "--by").astype(np.float64)
         found[request.expression.text] = request.slicing(values)
     return found
 
 
-def _first_events(whole: _Pass, sources: Sequence[Source]) -> Chunk | None:
-    for source in sources:
-        with suppress(InputError), open_rows(source, whole.recipe.layout, whole.recipe.branches) as rows:
-            more = whole.branches(rows.identity)
-            for chunk in read_events(rows, whole.recipe_of(rows.identity), Tally(), more):
-                if len(known := whole.unseen(rows.identity, chunk)):
+def _first_events(whole: _Pass, dataset: Dataset) -> Chunk | None:
+    for number in range(len(dataset)):
+        with suppress(InputError), dataset.look(number) as file:
+            identity = file.rows.identity
+            for chunk in file.chunks(whole.recipe_of(identity), whole.branches(identity)):
+                if len(known := whole.unseen(identity, chunk)):
                     return known
     return None
 
@@ -318,25 +315,6 @@ def _context(whole: _Pass, records: Iterable[FileRecord], settings: Mapping[str,
     )
 
 
-def _check(whole: _Pass, sources: Sequence[Source], tally: Tally) -> tuple[list[Source], list[FileRecord]]:
-    """Open every file before long work begins; return those that are used."""
-    good: list[Source] = []
-    known: dict[str, FileRecord] = {}
-    for source in sources:
-        try:
-            with open_rows(source, whole.recipe.layout, whole.recipe.branches) as rows:
-                _check_branches(whole, rows)
-                record = describe(rows)
-        except InputError as error:
-            tally.skip(source, error, allowed=whole.wishes.skip_bad_files)
-            continue
-        remember(known, record)
-        good.append(source)
-    if not good:
-        raise InputError(f"none of {len(sources)} files can be read: {next(iter(tally.files.values()))}")
-    return good, list(known.values())
-
-
 def _check_branches(whole: _Pass, rows: Rows) -> None:
     for subject in whole.subjects:
         if isinstance(subject, Trained):
@@ -344,3 +322,61 @@ def _check_branches(whole: _Pass, rows: Rows) -> None:
     if whole.main is not None:
         whole.recipe.check(rows, whole.recipe_of(rows.identity).branches)
     rows.require(whole.recipe_of(rows.identity).branches | whole.branches(rows.identity))
+
+
+def settings_of(model: Model | None, source: Source) -> dict[str, Any]:
+    """Return what the training and the simulation were asked for.
+
+    Args:
+        model: That was evaluated; without one there is no ``training``.
+        source: The first file that was evaluated; if it does not say how it was simulated there is no ``simulation``.
+    """
+    found: dict[str, Any] = {}
+    if model is not None:
+        architecture = model.regressor.architecture
+        found[TRAINING] = to_document(
+            {
+                **model.settings,
+                **{name: model.summary[name] for name in _CHOSEN if name in model.summary},
+                "ensemble": architecture.members,
+                "inputs": architecture.n_inputs,
+                "events": model.envelope.n_train,
+            }
+        )
+    simulated = read_origin(source).get(SIMULATION)
+    if isinstance(simulated, dict):
+        found[SIMULATION] = {name: value for name, value in simulated.items() if name not in _DERIVED}
+    return found
+
+
+@contextmanager
+def predictions(path: Path, sources: Sequence[Source], marks: Sequence[str]) -> Iterator[Keep]:
+    """Write the tree ``events``: of every event the number of its file, its entry, true energy and measured ones.
+
+    The names of the files are in the provenance beside the tree. Branches are ``file``, ``entry``, ``true_energy``,
+    one for each curve such as ``regressor``, in GeV, and where they are known ``sigma_below``, ``sigma_above`` and
+    ``in_domain``.
+
+    Args:
+        path: Where to write.
+        sources: The files.
+        marks: What stands for the models and expressions; with the files, it decides the identity of this one.
+    """
+    files = [str(source) for source in sources]
+    origin: Mapping[str, Any] = {"schema": "calomlp.predictions/1", "files": files, **provenance()}
+    with DatasetWriter(path, container="ttree", identity=fingerprint([files, *marks]), provenance=origin) as writer:
+
+        def keep(number: int, chunk: Chunk, measured: Measured) -> None:
+            columns = {
+                "file": np.full(len(chunk), number, dtype=np.int32),
+                "entry": chunk.entries,
+                "true_energy": chunk.sample.true_energy,
+                **{branch_of(name): energy.astype(np.float32) for name, energy in measured.curves.items()},
+            }
+            widths = {"sigma_below": measured.below, "sigma_above": measured.above}
+            columns |= {name: width.astype(np.float32) for name, width in widths.items() if width is not None}
+            if measured.in_domain is not None:
+                columns["in_domain"] = measured.in_domain
+            writer.extend(columns)
+
+        yield keep

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from calomlp.data.tally import Tally
+from calomlp.data.sources import Tally
 from calomlp.evaluation.histogram import Histogram, Joint, blocks, histograms, ranked
 
 Key = TypeVar("Key")

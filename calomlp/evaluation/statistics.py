@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from calomlp.data.tally import Tally
+from calomlp.data.sources import Tally
 from calomlp.errors import ArtefactError
 from calomlp.evaluation.bins import EnergyBins
 from calomlp.evaluation.importance import ImportanceStatistics

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from calomlp.compute import threads
 from calomlp.data.expressions import Expression
 from calomlp.data.features import per_event
-from calomlp.data.layouts import open_rows
+from calomlp.data.rows import open_rows
 from calomlp.data.sample import Chunk
 from calomlp.data.sources import FileRecord, Source, is_url
 from calomlp.data.split import Side
@@ -89,7 +89,8 @@ class Trained:
         if not self.knows(identity):
             return np.ones(len(chunk), dtype=np.bool_)
         recipe = self.model.recipe
-        return np.asarray(recipe.sides(identity, recipe.keyed(chunk)) == Side.TEST)
+        own = replace(chunk.sample, key=recipe.keys(chunk.entries, chunk.branches))
+        return np.asarray(recipe.sides(identity, own) == Side.TEST)
 
     def knows(self, identity: str) -> bool:
         """Whether it was trained on a file."""

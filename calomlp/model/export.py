@@ -11,10 +11,9 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from calomlp.compute import threads
-from calomlp.data.layouts import open_rows
+from calomlp.data.rows import open_rows
 from calomlp.data.sample import selected
-from calomlp.data.sources import Source
-from calomlp.data.tally import Tally
+from calomlp.data.sources import Source, Tally
 from calomlp.errors import ArtefactError
 from calomlp.model.envelope import Envelope
 from calomlp.model.file import Model
@@ -192,8 +191,8 @@ def _read(model: Model, source: Source, limit: int) -> Iterator[Matrix]:
     needed = recipe.features.branches
     with open_rows(source, recipe.layout, needed) as rows:
         recipe.check(rows, needed)
-        for _, _, branches in selected(rows, recipe, needed, Tally()):
-            matrix = recipe.features.matrix(branches)
+        for some in selected(rows, recipe, needed, Tally()):
+            matrix = recipe.features.matrix(some.branches)
             matrix = matrix[np.isfinite(matrix).all(axis=1)][:limit]
             yield matrix
             limit -= len(matrix)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Self
 
-from calomlp.data.tally import Tally
+from calomlp.data.sources import Tally
 from calomlp.documents import from_document, to_document
 from calomlp.model.spread import Spread
 

@@ -33,7 +33,7 @@ from calomlp.training.settings import TrainingSettings
 from calomlp.units import format_duration, format_size, listed
 
 if TYPE_CHECKING:
-    from calomlp.data.summary import BranchSummary, TreeSummary
+    from calomlp.data.suggestions import BranchSummary, TreeSummary
     from calomlp.simulation.detector import Detector
     from calomlp.simulation.detector import Section as LayerGroup
     from calomlp.training.rehearsal import Rehearsal

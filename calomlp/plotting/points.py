@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from calomlp.evaluation.profiles import ShowerProfiles
     from calomlp.evaluation.report import Bin, Curve, Ratio
-    from calomlp.evaluation.showers import ShowerProfiles
 
 _SHOWN = 0.98
 _SHORTEST_RADIUS = 2.0

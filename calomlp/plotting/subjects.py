@@ -22,9 +22,8 @@ from calomlp.plotting.names import OF_HITS, ON_REQUEST
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from calomlp.evaluation.hits import ShowerEvent
+    from calomlp.evaluation.profiles import ShowerEvent, ShowerProfiles
     from calomlp.evaluation.report import Report
-    from calomlp.evaluation.showers import ShowerProfiles
     from calomlp.plotting.chart import Chart
     from calomlp.plotting.save import Picture
     from calomlp.plotting.view import View

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,12 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
-from calomlp.errors import ArtefactError, CheckpointWritten, Interrupted, OutputError
+from calomlp.data.dataset import Data
+from calomlp.errors import ArtefactError, CheckpointWritten, Interrupted, OutputError, TrainingError
 from calomlp.processes import Processes
 from calomlp.provenance import canonical_json
 from calomlp.run import Interrupt
-from calomlp.streams import atomic_path
+from calomlp.streams import atomic_path, discard
 from calomlp.training.loop import State
 
 CHECKPOINT_SCHEMA = "calomlp.checkpoint/2"
@@ -47,6 +49,30 @@ class Watch:
 
     def __post_init__(self) -> None:
         self._start = self._saved = time.monotonic()
+
+    def events(self, rank: int) -> Path | None:
+        """Where the events of a process stay that do not fit into memory, if the run is stopped."""
+        return self.checkpoint and self.checkpoint.with_name(f"{self.checkpoint.name}.events{rank or ''}")
+
+    @contextmanager
+    def keeping(self, data: Data) -> Iterator[None]:
+        """Keep the events beside the checkpoint if the run stops inside the block, and neither of them if it fails."""
+        saved = self.events(data.processes.rank)
+        try:
+            yield
+        except CheckpointWritten:
+            if saved is not None:
+                data.events.save(saved)
+            raise
+        except TrainingError:
+            self.discard(data.processes.rank)
+            raise
+
+    def discard(self, rank: int) -> None:
+        """Remove what a process would go on from."""
+        for path in (None if rank else self.checkpoint, self.events(rank)):
+            if path is not None:
+                discard(path)
 
     def asked(self) -> bool:
         """Tell whether this process must stop."""

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from calomlp.data.store import scratch, writing
+from calomlp.data.dataset import scratch, writing
 from calomlp.processes import ALONE, Processes
 
 _WINDOW_BYTES = 1 << 27

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from calomlp.data.load import Data
+from calomlp.data.dataset import Data
 from calomlp.data.sample import Sample
 from calomlp.data.split import Side
 from calomlp.errors import InputError, MissingDependencyError

@@ -6,20 +6,19 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import fields, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from calomlp.data.dataset import PART, Data, load
 from calomlp.data.expressions import Expression
 from calomlp.data.features import FeatureSet, Wanted, choose
-from calomlp.data.layouts import open_rows
-from calomlp.data.load import Data, load
-from calomlp.data.rows import Layout
+from calomlp.data.flags import SKIP
+from calomlp.data.rows import Layout, open_rows
 from calomlp.data.sample import BY_ENERGY, Recipe, Sample, parse_cut, parse_target
-from calomlp.data.settings import SKIP
 from calomlp.data.sources import Source
 from calomlp.data.split import Side, Split
-from calomlp.data.store import PART
 from calomlp.errors import InputError, UsageError
 from calomlp.model.file import Model
 from calomlp.model.losses import LOSSES
@@ -113,13 +112,15 @@ def plan_recipe(sources: Sequence[Source], settings: TrainingSettings, init: Mod
     )
 
 
-def load_data(sources: Sequence[Source], recipe: Recipe, run: Run, *, skip_bad_files: bool = False) -> Data:
+def load_data(
+    sources: Sequence[Source], recipe: Recipe, run: Run, *, skip_bad_files: bool = False, saved: Path | None = None
+) -> Data:
     """Read the files.
 
     Raises:
         InputError: If a file cannot be used, or there are too few events.
     """
-    data = load(sources, recipe, run, skip_bad_files=skip_bad_files)
+    data = load(sources, recipe, run, skip_bad_files=skip_bad_files, saved=saved)
     for side in (Side.TRAIN, Side.VALIDATION):
         if (count := np.count_nonzero(data.side == side)) < MIN_EVENTS:
             raise InputError(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from calomlp.compute import find_device, threads
-from calomlp.data.load import Data
+from calomlp.data.dataset import Data
 from calomlp.data.sources import Source
 from calomlp.data.split import Side
 from calomlp.model.file import Model

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from calomlp.data.settings import DATA, ON_BAD, REFUSE, DataSettings
+from calomlp.data.flags import DATA, ON_BAD, REFUSE, DataSettings
 from calomlp.errors import UsageError
 from calomlp.settings import setting
 from calomlp.units import parse_duration

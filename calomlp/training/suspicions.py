@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from calomlp.data.dataset import Data
 from calomlp.data.expressions import quote_branch
-from calomlp.data.layouts import open_rows
-from calomlp.data.load import Data
 from calomlp.data.names import MISSING_MARKS, looks_like_energy, looks_like_truth
+from calomlp.data.rows import open_rows
 from calomlp.data.sample import MAX_BEAM_ENERGIES, Sample
 from calomlp.data.sources import Source
 from calomlp.model.outcome import DataWarning, WarningKind

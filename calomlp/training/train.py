@@ -15,9 +15,9 @@ import torch
 
 from calomlp import __version__
 from calomlp.compute import find_device, threads
-from calomlp.data.load import Data
+from calomlp.data.dataset import Data
+from calomlp.data.flags import SKIP
 from calomlp.data.sample import Sample
-from calomlp.data.settings import SKIP
 from calomlp.data.sources import Source
 from calomlp.data.split import Side
 from calomlp.errors import ArtefactError, CheckpointWritten, Interrupted, TrainingError, UsageError
@@ -28,7 +28,7 @@ from calomlp.model.regressor import Architecture
 from calomlp.processes import Processes
 from calomlp.provenance import provenance
 from calomlp.run import Progress, Run
-from calomlp.streams import atomic_path, discard
+from calomlp.streams import atomic_path
 from calomlp.training.blame import explain
 from calomlp.training.checkpoint import Watch, load_checkpoint
 from calomlp.training.diagnosis import CURVE, more_data, overtraining, worse
@@ -92,7 +92,7 @@ def train(
     processes = run.processes
     device = find_device(settings.device, processes.local_rank)
     try:
-        data, sample, architecture, plan, warnings = arrange(sources, settings, run, init)
+        data, sample, architecture, plan, warnings = arrange(sources, settings, run, init, watch.events(processes.rank))
     except Interrupted as error:
         if watch.checkpoint is None or not watch.checkpoint.exists():
             raise
@@ -130,11 +130,10 @@ def train(
             return _model(prepared, data, sample, settings, plan, reason, findings)
 
         try:
-            reason = _run(prepared, settings, plan, watch, mark, run.progress, tell)
-            return model(reason, learning_curve=settings.learning_curve)
+            with watch.keeping(data):
+                reason = _run(prepared, settings, plan, watch, mark, run.progress, tell)
+                return model(reason, learning_curve=settings.learning_curve)
         except TrainingError as error:
-            if watch.checkpoint is not None and not processes.rank:
-                discard(watch.checkpoint)
             kept = _keep_best(state, watch.last_good, partial(model, str(error), learning_curve=False), processes)
             raise TrainingError(f"{error}; {kept}") from error
 
@@ -217,8 +216,14 @@ class Arranged(NamedTuple):
     warnings: list[DataWarning]  # what looks wrong with the data
 
 
-def arrange(sources: Sequence[Source], settings: TrainingSettings, run: Run, init: Model | None = None) -> Arranged:
-    """Read the files, and decide what is trained on them, and how.
+def arrange(
+    sources: Sequence[Source],
+    settings: TrainingSettings,
+    run: Run,
+    init: Model | None = None,
+    saved: Path | None = None,
+) -> Arranged:
+    """Read the files, or what an interrupted training has saved of them, and decide what is trained on them, and how.
 
     Raises:
         UsageError: If the settings are not legal.
@@ -226,7 +231,9 @@ def arrange(sources: Sequence[Source], settings: TrainingSettings, run: Run, ini
     """
     check_settings(settings)
     check_init(settings, init)
-    data = load_data(sources, plan_recipe(sources, settings, init), run, skip_bad_files=settings.on_bad_file == SKIP)
+    data = load_data(
+        sources, plan_recipe(sources, settings, init), run, skip_bad_files=settings.on_bad_file == SKIP, saved=saved
+    )
     sample = calibration_sample(data)
     if init is None:
         data, sample = without_constants(data, sample)

@@ -14,14 +14,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from calomlp.data.dataset import DataFile
 from calomlp.data.expressions import quote_branch
-from calomlp.data.layouts import open_rows
 from calomlp.data.names import Role, is_loss, role_of
-from calomlp.data.reductions import reduction
-from calomlp.data.sample import Recipe, read_events
-from calomlp.data.sources import Source
+from calomlp.data.operations import reduction
+from calomlp.data.rows import open_rows
+from calomlp.data.sample import Recipe
+from calomlp.data.sources import Source, Tally
 from calomlp.data.split import Side
-from calomlp.data.tally import Tally
+from calomlp.run import Run
 from calomlp.units import listed
 
 _EVENTS, _FEWEST = 5_000, 300
@@ -105,7 +106,7 @@ def _read(sources: Sequence[Source], recipe: Recipe) -> _Events | None:
         with open_rows(source, recipe.layout, recipe.branches) as rows:
             more = frozenset(names) & rows.columns.keys()
             names = [name for name in names if name in more]
-            for chunk in read_events(rows, recipe, Tally(), more):
+            for chunk in DataFile(rows, recipe, Tally(), Run()).chunks(more=more):
                 mine = chunk[recipe.sides(rows.identity, chunk.sample) == Side.TRAIN]
                 others = {name: np.asarray(add(mine.branches[name]), np.float64) for name in names}
                 parts.append((mine.sample.true_energy, mine.sample.features, others))

@@ -16,7 +16,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from calomlp.compute import threads
-from calomlp.data.load import Data
+from calomlp.data.dataset import Data
 from calomlp.data.sample import Sample
 from calomlp.data.split import Side
 from calomlp.model.regressor import Regressor

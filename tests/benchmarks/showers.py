@@ -7,8 +7,8 @@ from pathlib import Path
 
 from calomlp.data.sources import Source
 from calomlp.run import Run
-from calomlp.simulation.dataset import write_dataset
 from calomlp.simulation.detector_file import load_detector
+from calomlp.simulation.output import write_dataset
 from calomlp.simulation.request import Request, Spectrum
 
 

@@ -11,8 +11,8 @@ import uproot
 
 from calomlp.compute import threads
 from calomlp.data.sources import Source
-from calomlp.evaluation.predict import Request, predict
 from calomlp.model.file import Model, write_model
+from calomlp.prediction.energies import PredictionTask, predict
 from calomlp.run import Run
 from calomlp.streams import Streams
 from calomlp.training.settings import TrainingSettings
@@ -43,7 +43,7 @@ def bare(model: Model, data: Path, output: Path) -> None:
 
 
 def ours(model: Model, data: Path, output: Path) -> None:
-    request = Request({"": model}, model.recipe)
+    request = PredictionTask({"": model}, model.recipe)
     source = ELECTRONS.simulated(data.parent, EVENTS, 2)
     found = predict(request, {str(output): [source]}, Streams().artefact, Run())
     assert found.entries == EVENTS

@@ -9,18 +9,17 @@ from pathlib import Path
 import pytest
 import uproot
 
+from calomlp.data.dataset import Dataset
 from calomlp.data.expressions import Expression
 from calomlp.data.features import Wanted, choose
-from calomlp.data.layouts import open_rows
-from calomlp.data.reader import open_table
-from calomlp.data.rows import Layout
-from calomlp.data.sample import Recipe, read_events
+from calomlp.data.root import open_table
+from calomlp.data.rows import Layout, open_rows
+from calomlp.data.sample import Recipe
 from calomlp.data.sources import Source
 from calomlp.data.split import Split
-from calomlp.data.tally import Tally
 from calomlp.run import Run
-from calomlp.simulation.dataset import write_dataset
 from calomlp.simulation.detector_file import load_detector
+from calomlp.simulation.output import write_dataset
 from calomlp.simulation.request import Request, Spectrum
 
 pytestmark = pytest.mark.benchmark
@@ -43,9 +42,11 @@ def chunks(path: Path) -> int:
 def samples(path: Path) -> int:
     """Read the columns and make features, true energies and the split of them, as a training does."""
     target = Expression.parse("true_energy")
-    with open_rows(Source(str(path), None, path.name), Layout()) as rows:
+    source = Source(str(path), None, path.name)
+    with open_rows(source, Layout()) as rows:
         recipe = Recipe(choose(rows, target, Wanted(tuple(COLUMNS[:1])))[0], target, Split())
-        return sum(len(chunk) for chunk in read_events(rows, recipe, Tally()))
+    with Dataset([source], recipe, Run()).open(0) as file:
+        return sum(len(chunk) for chunk in file.chunks())
 
 
 READERS: dict[str, Callable[[Path], int]] = {"uproot": bare, "chunks": chunks, "samples": samples}

@@ -16,8 +16,7 @@ import uproot
 from calomlp.cli.flags import TABLES
 from calomlp.data.expressions import Expression
 from calomlp.data.features import Wanted, choose
-from calomlp.data.layouts import open_rows
-from calomlp.data.rows import Layout
+from calomlp.data.rows import Layout, open_rows
 from calomlp.data.sources import Source
 from calomlp.settings import load_config
 from tests.conftest import ROOT, SAMPLE_DATA, Run

@@ -10,13 +10,12 @@ import pytest
 
 from calomlp.data.expressions import Expression
 from calomlp.data.features import FeatureSet, Wanted, choose
-from calomlp.data.layouts import open_rows
-from calomlp.data.rows import Layout
+from calomlp.data.rows import Layout, open_rows
 from calomlp.data.sources import Source
 from calomlp.errors import InputError
 from calomlp.run import Run
-from calomlp.simulation.dataset import write_dataset
 from calomlp.simulation.detector_file import load_detector
+from calomlp.simulation.output import write_dataset
 from calomlp.simulation.request import Request, Spectrum
 
 Make = Callable[..., Source]
@@ -127,7 +126,7 @@ def test_crystals_are_no_layers(make_root: Make) -> None:
 
 
 def test_layers_that_only_rare_showers_reach_are_counted(make_root: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("calomlp.data.reader._CHUNK_BYTES", 1)  # the first ten events alone decide on nothing
+    monkeypatch.setattr("calomlp.data.root._CHUNK_BYTES", 1)  # the first ten events alone decide on nothing
     columns = showers()
     columns.pop("layer_energy")
     late = ak.to_numpy(ak.max(columns["hit_layer"], axis=1)) > 8

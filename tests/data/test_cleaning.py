@@ -12,13 +12,12 @@ import awkward as ak
 import numpy as np
 import pytest
 
+from calomlp.data.dataset import Data
 from calomlp.data.expressions import Expression
 from calomlp.data.features import Feature, FeatureSet
-from calomlp.data.load import Data
 from calomlp.data.sample import Recipe
-from calomlp.data.sources import Source
+from calomlp.data.sources import Source, Tally
 from calomlp.data.split import Split
-from calomlp.data.tally import Tally
 from calomlp.errors import BadValueError, InputError
 from tests.conftest import damage, linear_showers, read, together
 
@@ -109,7 +108,7 @@ LAYERS = Recipe(FeatureSet([Feature("layer_energy", (6,), energy=True)]), RECIPE
 def test_a_file_that_cannot_be_read_is_left_out_and_named(
     three_files: list[Source], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("calomlp.data.reader._CHUNK_BYTES", 8000)  # some of the file is read before it fails
+    monkeypatch.setattr("calomlp.data.root._CHUNK_BYTES", 8000)  # some of the file is read before it fails
     with pytest.raises(InputError, match=r"^2.root"):
         read(three_files, LAYERS)
     with caplog.at_level(logging.WARNING):

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from calomlp.data.expressions import Expression, quote_branch
-from calomlp.data.reader import Table, open_file, open_table
+from calomlp.data.root import Table, open_file, open_table
 from calomlp.data.sources import Source
 from calomlp.errors import InputError
 

@@ -16,8 +16,8 @@ import uproot
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from calomlp.data.damage import brief, check_packed
-from calomlp.data.reader import open_file
+from calomlp.data.remote import brief
+from calomlp.data.root import _check_packed, open_file
 from calomlp.data.sources import Source
 from calomlp.errors import InputError
 
@@ -181,11 +181,11 @@ def test_a_folder_in_itself_is_entered_once(tmp_path: Path) -> None:
 
 
 def test_what_unpacks_to_more_than_it_can_is_refused() -> None:
-    check_packed(58, 1 << 20, 0)  # a page of zeros
+    _check_packed(58, 1 << 20, 0)  # a page of zeros
     with pytest.raises(ValueError, match="the 355 bytes at 734 claim to unpack to 536871688"):
-        check_packed(355, 536871688, 734)
+        _check_packed(355, 536871688, 734)
     with pytest.raises(ValueError, match="claim"):
-        check_packed(355, -1, 734)
+        _check_packed(355, -1, 734)
 
 
 @pytest.mark.parametrize(

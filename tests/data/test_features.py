@@ -10,8 +10,7 @@ import pytest
 
 from calomlp.data.expressions import _FUNCTIONS, Expression
 from calomlp.data.features import Feature, FeatureSet, Wanted, choose, is_energy
-from calomlp.data.layouts import open_rows
-from calomlp.data.rows import Layout
+from calomlp.data.rows import Layout, open_rows
 from calomlp.data.sources import Source
 from calomlp.errors import InputError, UsageError
 

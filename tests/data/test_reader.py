@@ -13,7 +13,7 @@ import pytest
 import uproot
 
 from calomlp.data.expressions import Expression, quote_branch
-from calomlp.data.reader import open_table
+from calomlp.data.root import open_table
 from calomlp.data.sources import Source
 from calomlp.errors import InputError, MissingDependencyError
 
@@ -53,7 +53,7 @@ def test_ttree_and_rntuple_hold_the_same(electrons: Path, pions: Path) -> None:
 
 
 def test_chunks_put_together_are_the_whole(make_root: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("calomlp.data.reader._CHUNK_BYTES", 8100)
+    monkeypatch.setattr("calomlp.data.root._CHUNK_BYTES", 8100)
     values = np.arange(2500.0)
     with open_table(make_root({"x": values})) as table:
         starts, parts = zip(*[(start, columns["x"]) for start, columns in table.chunks(["x"])], strict=True)
@@ -210,8 +210,8 @@ def test_an_rntuple_is_the_same_page_by_page_and_cluster_by_cluster(
     clusters: tuple[Path, ak.Array], monkeypatch: pytest.MonkeyPatch, whole: bool
 ) -> None:
     if whole:  # as it is for columns that were added late
-        monkeypatch.setattr("calomlp.data.rntuple.RNTuple._irregular", set(range(100)))
-    monkeypatch.setattr("calomlp.data.reader._CHUNK_BYTES", 8000)
+        monkeypatch.setattr("calomlp.data.root.RNTuple._irregular", set(range(100)))
+    monkeypatch.setattr("calomlp.data.root._CHUNK_BYTES", 8000)
     path, expected = clusters
     with open_table(source(path)) as table:
         assert list(table.columns) == COLUMNS
@@ -276,7 +276,7 @@ def test_a_truncated_file_is_refused(electrons: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("change", ["remove", "truncate", "replace", "touch"])
 def test_a_file_that_changes_while_it_is_read(make_root: Make, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
-    monkeypatch.setattr("calomlp.data.reader._CHUNK_BYTES", 8000)
+    monkeypatch.setattr("calomlp.data.root._CHUNK_BYTES", 8000)
     data = make_root({"x": np.arange(5000.0)})
     other = make_root({"x": np.zeros(5000)}, name="other.root")
     path = Path(data.path)
@@ -326,7 +326,7 @@ def test_a_scheme_whose_package_is_missing(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_chunks_of_long_lists_are_small(make_root: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("calomlp.data.reader._CHUNK_BYTES", 4_000_000)
+    monkeypatch.setattr("calomlp.data.root._CHUNK_BYTES", 4_000_000)
     hits = ak.Array(np.ones((3000, 500), dtype=np.float32))
     with open_table(make_root({"hits": ak.from_regular(hits)})) as table:
         sizes = [len(columns["hits"]) for _, columns in table.chunks(["hits"])]

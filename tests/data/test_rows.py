@@ -13,8 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from calomlp.data.layouts import open_rows
-from calomlp.data.rows import Layout, Rows
+from calomlp.data.rows import Layout, Rows, open_rows
 from calomlp.data.sources import Source
 from calomlp.errors import BadValueError, InputError
 
@@ -35,7 +34,7 @@ def everything(source: Source, names: list[str], layout: Layout = PLAIN) -> tupl
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read ten entries at a time."""
-    monkeypatch.setattr("calomlp.data.reader._CHUNK_BYTES", 1)
+    monkeypatch.setattr("calomlp.data.root._CHUNK_BYTES", 1)
 
 
 def test_a_friend_lends_its_columns(make_root: Make) -> None:
@@ -117,7 +116,7 @@ def test_friends_whose_entries_have_other_numbers_are_refused(make_root: Make) -
 
 
 def test_an_event_without_end_is_refused(make_root: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("calomlp.data.layouts._MAX_ROWS_OF_AN_EVENT", 25)
+    monkeypatch.setattr("calomlp.data.rows._MAX_ROWS_OF_AN_EVENT", 25)
     with pytest.raises(InputError, match="more than 25 entries have the same run"):
         everything(make_root({"run": np.ones(100, int)}), ["run"], Layout(group_by="run"))
 

@@ -9,8 +9,7 @@ import pytest
 
 from calomlp.data.expressions import Expression
 from calomlp.data.features import Feature, FeatureSet
-from calomlp.data.layouts import open_rows
-from calomlp.data.rows import Layout
+from calomlp.data.rows import Layout, open_rows
 from calomlp.data.sample import Recipe, Sample
 from calomlp.data.sources import Source
 from calomlp.data.split import Split
@@ -35,8 +34,8 @@ def test_files_are_read_into_one_matrix(make_root: Make) -> None:
 def test_an_event_is_on_the_same_side_however_it_is_read(make_root: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     sources = [make_root(linear_showers(3000, seed=n), name=f"{n}.root") for n in (1, 2)]
     whole = read(sources, RECIPE)
-    monkeypatch.setattr("calomlp.data.reader._CHUNK_BYTES", 1)
-    monkeypatch.setattr("calomlp.data.store.PART", 1234)  # no whole number of parts in a file
+    monkeypatch.setattr("calomlp.data.root._CHUNK_BYTES", 1)
+    monkeypatch.setattr("calomlp.data.dataset.PART", 1234)  # no whole number of parts in a file
     assert (read(sources, RECIPE).side == whole.side).all()
     assert (read(sources[::-1], RECIPE).side == np.concatenate([whole.side[3000:], whole.side[:3000]])).all()
 

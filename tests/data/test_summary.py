@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 import uproot
 
-from calomlp.data.reader import open_file
+from calomlp.data.root import open_file
 from calomlp.data.sources import Source, energies_from_names
-from calomlp.data.suggestions import PLACEHOLDER, Suggestions, suggest
-from calomlp.data.summary import BranchSummary, TreeSummary, summarise
+from calomlp.data.suggestions import PLACEHOLDER, BranchSummary, Suggestions, TreeSummary, suggest, summarise
 from calomlp.errors import InputError
 from calomlp.run import Interrupt
 
@@ -83,10 +82,10 @@ def test_layouts(tmp_path: Path) -> None:
 
 
 def test_a_bounded_number_of_events_is_read(make_root: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("calomlp.data.summary.MAX_EVENTS", 100)
+    monkeypatch.setattr("calomlp.data.suggestions.MAX_EVENTS", 100)
     (tree,) = look(make_root(SHOWERS))
     assert (tree.events, tree.events_read) == (N, 100)
-    monkeypatch.setattr("calomlp.data.summary._MAX_BYTES", 1000)
+    monkeypatch.setattr("calomlp.data.suggestions._MAX_BYTES", 1000)
     (tree,) = look(make_root(SHOWERS))
     assert tree.events_read is not None
     assert 1 <= tree.events_read < 20

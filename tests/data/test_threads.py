@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import uproot
 
-from calomlp.data import reader
-from calomlp.data.reader import open_table
+from calomlp.data import root
+from calomlp.data.root import open_table
 from calomlp.data.sources import Source
 from calomlp.errors import InputError
 
@@ -59,10 +59,10 @@ def source(path: Path) -> Source:
 
 def test_the_number_of_threads_does_not_matter(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _: range(8))
-    monkeypatch.setattr(reader, "_CHUNK_BYTES", 500_000)
+    monkeypatch.setattr(root, "_CHUNK_BYTES", 500_000)
     read = []
     for threads in (1, 2, 8):
-        monkeypatch.setattr(reader, "_MAX_THREADS", threads)
+        monkeypatch.setattr(root, "_MAX_THREADS", threads)
         with open_table(source(path)) as table:
             read.append([chunk for _, chunk in table.chunks(COLUMNS)])
     assert len(read[0]) > 3

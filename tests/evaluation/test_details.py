@@ -12,10 +12,9 @@ import uproot
 
 from calomlp.data.sources import Source
 from calomlp.evaluation.estimators import estimate_all
-from calomlp.evaluation.evaluate import Wishes, evaluate
+from calomlp.evaluation.evaluate import Wishes, evaluate, predictions
 from calomlp.evaluation.histogram import Histogram
 from calomlp.evaluation.options import Options
-from calomlp.evaluation.predictions import predictions
 from calomlp.evaluation.report import REGRESSOR
 from calomlp.evaluation.subjects import Trained
 from calomlp.evaluation.widths import crystal_ball

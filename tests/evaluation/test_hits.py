@@ -11,7 +11,7 @@ import pytest
 
 from calomlp.data.sources import Source, resolve
 from calomlp.errors import InputError, UsageError
-from calomlp.evaluation.hits import ShowerEvent, shower_event
+from calomlp.evaluation.profiles import ShowerEvent, shower_event
 from calomlp.streams import Streams
 from tests.plotting.toy_showers import LAMBDA_EDGES, N_LAYERS, PROVENANCE, X0_EDGES, toy_showers, write_showers
 
@@ -89,7 +89,7 @@ def test_without_a_number_an_event_has_as_many_hits_as_the_median(tmp_path: Path
     paths = [write_showers(tmp_path / f"{i}.root", part) for i, part in enumerate(parts)]
     hits = ak.to_numpy(ak.num(columns["hit_energy"])).tolist()
     for look in (1000, 41, 7):
-        monkeypatch.setattr("calomlp.evaluation.hits._LOOK", look)
+        monkeypatch.setattr("calomlp.evaluation.profiles._LOOK", look)
         seen = hits[:look]
         middle = sorted(seen)[(len(seen) - 1) // 2]
         assert shower_event(sources_of(*paths)).entry == seen.index(middle) % 40

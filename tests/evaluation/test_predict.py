@@ -15,18 +15,16 @@ import pytest
 import torch
 import uproot
 
-from calomlp.data import reader
+from calomlp.data import root
 from calomlp.data.rows import Layout
 from calomlp.data.sample import parse_cut
 from calomlp.data.sources import Source
 from calomlp.errors import ArtefactError, BadValueError, InputError, UsageError
-from calomlp.evaluation.evaluate import Wishes, evaluate
-from calomlp.evaluation.predict import Request, predict
-from calomlp.evaluation.predicted import Predicted
-from calomlp.evaluation.predictions import predictions
+from calomlp.evaluation.evaluate import Wishes, evaluate, predictions
 from calomlp.evaluation.report import REGRESSOR
 from calomlp.evaluation.subjects import Trained
 from calomlp.model.file import Model
+from calomlp.prediction.energies import Predicted, PredictionTask, predict
 from calomlp.run import Run
 from calomlp.streams import Streams
 from calomlp.training.settings import TrainingSettings
@@ -65,7 +63,7 @@ def predicted(
     recipe = replace(models[""].recipe, on_bad=request.pop("on_bad", "skip"), cut=parse_cut(request.pop("cut", None)))
     sources = [sources] if isinstance(sources, Source) else sources
     found = predict(
-        Request(models, recipe, **request),
+        PredictionTask(models, recipe, **request),
         {str(output): sources},
         Streams().artefact,
         Run(),
@@ -77,7 +75,7 @@ def predicted(
 def test_every_entry_has_its_energy_in_its_place(
     models: dict[str, Model], make_root: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reader, "_MAX_CHUNK_EVENTS", 700)
+    monkeypatch.setattr(root, "_MAX_CHUNK_EVENTS", 700)
     data = of_data(3000)
     found, energies = predicted(models["huber"], make_root(data), tmp_path / "e.root", keep=("event",))
     assert set(energies) == {"event", "calo_energy", "calo_anchor", "calo_in_domain"}
@@ -272,7 +270,7 @@ def test_a_file_that_breaks_off_leaves_its_output_out(
 ) -> None:
     broken, whole = make_root(of_data(3000), name="broken.root"), make_root(of_data(500), name="whole.root")
     damage(broken)
-    request = Request({"": models["huber"]}, models["huber"].recipe, skip_bad_files=True)
+    request = PredictionTask({"": models["huber"]}, models["huber"].recipe, skip_bad_files=True)
     outputs = {str(tmp_path / "out-a.root"): [broken], str(tmp_path / "out-b.root"): [whole]}
     found = predict(request, outputs, Streams().artefact, Run())
     assert (found.entries, found.tally.events) == (500, 500)

@@ -13,8 +13,7 @@ import pytest
 
 from calomlp.data.sources import Source
 from calomlp.errors import InputError
-from calomlp.evaluation.dataset import ENERGY_BINS
-from calomlp.evaluation.showers import RADII, ShowerProfiles, has_hits, shower_profiles
+from calomlp.evaluation.profiles import ENERGY_BINS, RADII, ShowerProfiles, has_hits, shower_profiles
 from calomlp.run import Run
 from tests.plotting.toy_showers import (
     CENTRES,
@@ -91,8 +90,8 @@ def test_numbers_do_not_depend_on_chunks_or_files(tmp_path: Path, monkeypatch: p
     whole = profiles_of(write_showers(tmp_path / "s.root", columns))
     parts = [{name: values[rows] for name, values in columns.items()} for rows in (slice(40), slice(40, None))]
     paths = [write_showers(tmp_path / f"{i}.root", part) for i, part in enumerate(parts)]
-    monkeypatch.setattr("calomlp.data.reader._MAX_CHUNK_EVENTS", 7)
-    monkeypatch.setattr("calomlp.evaluation.showers._BLOCK", 3)
+    monkeypatch.setattr("calomlp.data.root._MAX_CHUNK_EVENTS", 7)
+    monkeypatch.setattr("calomlp.evaluation.profiles._BLOCK", 3)
     split = profiles_of(*paths)
     assert split.radial is not None
     assert whole.radial is not None

@@ -21,8 +21,8 @@ from typing import Self
 import numpy as np
 import pytest
 
-from calomlp.data import reader, remote
-from calomlp.data.reader import open_table
+from calomlp.data import remote, root
+from calomlp.data.root import open_table
 from calomlp.data.sources import Source
 from calomlp.errors import ExitCode, InputError
 from tests.conftest import SAMPLE_DATA, Run
@@ -115,7 +115,7 @@ def test_a_file_that_is_not_there(server: Server) -> None:
 def chunks(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Iterator[tuple[int, dict[str, np.ndarray]]]]:
     """Chunks of a file of which a few have been read."""
     monkeypatch.setattr(remote, "TIMEOUT", 6)
-    monkeypatch.setattr(reader, "_CHUNK_BYTES", 50_000)
+    monkeypatch.setattr(root, "_CHUNK_BYTES", 50_000)
     with open_table(server.source("electrons.root")) as table:
         chunks = table.chunks(["true_energy", "layer_energy"])
         assert next(chunks)[0] == 0

@@ -11,8 +11,7 @@ from matplotlib.collections import FillBetweenPolyCollection
 
 from calomlp.data.sources import Source
 from calomlp.errors import ArtefactError
-from calomlp.evaluation.hits import shower_event
-from calomlp.evaluation.showers import RADII, ShowerProfiles
+from calomlp.evaluation.profiles import RADII, ShowerProfiles, shower_event
 from calomlp.plotting import terminal
 from calomlp.plotting.chart import Cells, Steps, sequence
 from calomlp.plotting.charts.showers import event, longitudinal, radial

@@ -10,7 +10,7 @@ import awkward as ak
 import numpy as np
 import uproot
 
-from calomlp.evaluation.showers import RADII, Profile, ShowerProfiles
+from calomlp.evaluation.profiles import RADII, Profile, ShowerProfiles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

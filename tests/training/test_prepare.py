@@ -6,14 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from calomlp.data.dataset import Data, Kept
 from calomlp.data.expressions import Expression
 from calomlp.data.features import Feature, FeatureSet
-from calomlp.data.load import Data
 from calomlp.data.sample import Recipe, Sample
-from calomlp.data.sources import Source
+from calomlp.data.sources import Source, Tally
 from calomlp.data.split import Split
-from calomlp.data.store import Kept
-from calomlp.data.tally import Tally
 from calomlp.errors import InputError
 from calomlp.training.prepare import EVENTS_PER_SHARE, design, prepare
 from calomlp.training.settings import TrainingSettings

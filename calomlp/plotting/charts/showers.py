@@ -35,8 +35,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from calomlp.evaluation.hits import ShowerEvent
-    from calomlp.evaluation.showers import Profile, ShowerProfiles
+    from calomlp.evaluation.profiles import Profile, ShowerEvent, ShowerProfiles
     from calomlp.plotting.chart import Array, Item
 
 HELD = 0.9

@@ -1,0 +1,1 @@
+"""Energies of data without truth."""
