@@ -19,7 +19,8 @@ from calomlp import cli
 from calomlp.data.dataset import Data, load
 from calomlp.data.sample import Recipe, Sample
 from calomlp.data.sources import Source
-from calomlp.evaluation.evaluate import Wishes, evaluate
+from calomlp.evaluation.evaluate import evaluate
+from calomlp.evaluation.options import EvaluateSettings
 from calomlp.evaluation.report import REGRESSOR, Report
 from calomlp.evaluation.subjects import Subject, Trained
 from calomlp.model.file import Model
@@ -168,10 +169,10 @@ def read(sources: list[Source], recipe: Recipe, *, room: Room = ROOM, skip_bad_f
     return load(sources, recipe, quietly(room), skip_bad_files=skip_bad_files)
 
 
-def evaluated(model: Model, sources: list[Source], *subjects: Subject, **wishes: Any) -> Report:
+def evaluated(model: Model, sources: list[Source], *subjects: Subject, **settings: Any) -> Report:
     """Evaluate a model beside its baselines, and other subjects, without a word."""
     everything = (Trained(REGRESSOR, model), *subjects)
-    return evaluate(everything, model.recipe, sources, Wishes(**wishes), quietly())
+    return evaluate(everything, model.recipe, sources, EvaluateSettings(**settings), quietly())
 
 
 def together(data: Data) -> Sample:

@@ -18,16 +18,14 @@ Several jobs can evaluate a part of the files each, and --merge adds their repor
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import Field, dataclass, fields, replace
+from dataclasses import Field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from calomlp.cli.forms import AUTO, FORMATS, HEPDATA, JSON, form_of, write
 from calomlp.cli.session import Session
-from calomlp.data.flags import DATA, ON_BAD, SKIP, DataSettings
-from calomlp.errors import UsageError
-from calomlp.evaluation.options import QUADRATURE, RELATIVE_TO, SUMS, WIDTHS
-from calomlp.settings import setting
+from calomlp.data.flags import SKIP, DataSettings
+from calomlp.errors import MissingDependencyError, UsageError
+from calomlp.evaluation.options import AUTO, HEPDATA, JSON, MARKDOWN, TSV, EvaluateSettings
 from calomlp.streams import MAGIC_SIZE, STDIN, Record, Streams, kind_of
 
 if TYPE_CHECKING:
@@ -36,12 +34,11 @@ if TYPE_CHECKING:
     from calomlp.data.sample import Recipe
     from calomlp.data.sources import Source
     from calomlp.evaluation.gates import Gate
-    from calomlp.evaluation.options import Options
     from calomlp.evaluation.report import Report
     from calomlp.evaluation.subjects import Subject
     from calomlp.model.file import Model
 
-CURVES, NUMBERS, DETAILS = "What is evaluated", "How numbers are derived", "What else is looked at"
+_SUFFIXES = {".json": JSON, ".md": MARKDOWN, ".tsv": TSV, ".tar.gz": HEPDATA, ".tgz": HEPDATA}
 
 _OF_EVENTS = {
     *(item.name for item in fields(DataSettings)),
@@ -51,128 +48,25 @@ _OF_EVENTS = {
 """Settings that say something of events, of which a report has none left."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class _EvaluateSettings:
-    model: str = setting("", "Model file, or - for a pipe; none with --estimate.", positional=True, metavar="MODEL")
-    data: tuple[str, ...] = setting(
-        (),
-        "ROOT files: paths, quoted patterns, file.root:tree, 10GeV=file.root, @list.txt, URLs, or - for a pipe.",
-        positional=True,
-        metavar="FILE...",
-    )
-    output: str = setting("-", "Report; - is standard output, a table on a terminal.", "-o", metavar="FILE")
-    format: str = setting(
-        AUTO,
-        "Form of the report: json, which plot and --merge read, a page in Markdown, tab-separated values, or tables "
-        "for HEPData; auto is that of the name of the output, .json, .md, .tsv, .tar.gz, and json if it says nothing.",
-        choices=FORMATS,
-    )
-    merge: bool = setting(False, "The files are reports on different events: add them up.")
-    require: tuple[str, ...] = setting(
-        (),
-        "Condition on the report, such as 'resolution[10] < 0.06' or 'abs(bias) < 0.01'; if not, the report is written "
-        "and the exit code is 6. Repeatable.",
-        metavar="EXPR",
-    )
-    target: str | None = setting(
-        None,
-        "True energy in these files: a branch or an expression. Default: as in training, or true_energy.",
-        "-t",
-        panel=DATA,
-        metavar="EXPR",
-    )
-    cut: str | None = setting(
-        None,
-        "Use only events that meet this condition; '' for all. Default: as in training.",
-        panel=DATA,
-        metavar="EXPR",
-    )
-    on_bad: str = setting(
-        "as-trained",
-        "A value that is missing or not finite: stop, leave the event out, or take zero; what is left out is counted.",
-        choices=("as-trained", *ON_BAD),
-        panel=DATA,
-    )
-    all: bool = setting(False, "Use all events of files that the model was trained on, not only their test side.")
-    seed: int = setting(1, "Seed of the bootstrap errors.")
-    estimate: str | None = setting(
-        None,
-        "Energies that somebody else has measured [GeV]: a branch or an expression.",
-        panel=CURVES,
-        metavar="NAME=X",
-    )
-    sigma: str | None = setting(
-        None, "Uncertainties [GeV] of --estimate: a branch or an expression.", panel=CURVES, metavar="EXPR"
-    )
-    compare: tuple[str, ...] = setting(
-        (),
-        "What to compare with: another model, or an expression, such as tracker=track_p. Repeatable. The name 'oracle' "
-        "is for one that knows the truth.",
-        panel=CURVES,
-        metavar="NAME=X",
-    )
-    bins: str = setting(
-        "auto",
-        "Bins of the true energy: auto, points, log, quantiles:20, or edges in GeV such as 1,2,5,10.",
-        panel=NUMBERS,
-        metavar="BINS",
-    )
-    width: str = setting("core", "Which width and location are the resolution.", choices=tuple(WIDTHS), panel=NUMBERS)
-    core_sigmas: float = setting(2.0, "Half width of the Gaussian core in its sigma, from 1 to 5.", panel=NUMBERS)
-    relative_to: str = setting(
-        "mean",
-        "What the width is divided by: the measured mean, or the true energy.",
-        choices=RELATIVE_TO,
-        panel=NUMBERS,
-    )
-    fit_sum: str = setting(QUADRATURE, "How the terms of the resolution add up.", choices=SUMS, panel=NUMBERS)
-    noise: float | None = setting(
-        None, "The noise term [GeV], known from pedestals; it is not fitted then.", panel=NUMBERS
-    )
-    fit_edges: bool = setting(
-        False, "Fit bins at the edges of the training range too, where a regression is biased.", panel=NUMBERS
-    )
-    by: tuple[str, ...] = setting(
-        (),
-        "Response by another quantity, with a test of its trend: pdg_id, shower_start:10 for ten slices, true_x:-5,0,5 "
-        "for given edges. Repeatable.",
-        panel=DETAILS,
-        metavar="EXPR",
-    )
-    worst: int = setting(0, "List so many events that are furthest off, with file and entry.", panel=DETAILS)
-    importance: bool = setting(
-        False, "How much worse the energies become when a feature is shuffled among events.", panel=DETAILS
-    )
-    predictions: str | None = setting(
-        None, "Write the energies of all events to this ROOT file too.", panel=DETAILS, metavar="FILE"
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluateSettings(DataSettings, _EvaluateSettings):
-    """What ``calomlp evaluate`` can be asked for."""
-
-
 SETTINGS = EvaluateSettings
 
 
 def run(session: Session, settings: EvaluateSettings) -> None:
     """Evaluate or merge, write, report, and check what was required."""
     session.refuse_processes("give each job of an array some of the files, and add the reports up with --merge")
-    form = form_of(settings.output, settings.format)
+    form = _form_of(settings.output, settings.format)
     on_screen = settings.output == "-" and not session.json and form == JSON
     session.streams.check_output(settings.output, binary=form == HEPDATA, force=session.force)
 
     from calomlp.evaluation.gates import Gate, check_gates
 
     gates = [Gate.parse(text) for text in settings.require]
-    options = _options(settings)
-    report = (_merged if settings.merge else _evaluated)(session, settings, options, gates)
+    report = (_merged if settings.merge else _evaluated)(session, settings, gates)
     if on_screen:
         _show(report, session.streams)
     else:
         with session.streams.artefact(settings.output) as temporary:
-            write(report, form, temporary)
+            _write(report, form, temporary)
         if settings.output != "-" and not session.json:
             _show(report, session.streams)
         session.finish(
@@ -182,25 +76,7 @@ def run(session: Session, settings: EvaluateSettings) -> None:
     check_gates(gates, report)
 
 
-def _options(settings: EvaluateSettings) -> Options:
-    from calomlp.evaluation.options import Options
-
-    if not 1 <= settings.core_sigmas <= 5:
-        raise UsageError(f"--core-sigmas {settings.core_sigmas:g}: the core reaches from 1 to 5 of its sigma")
-    if settings.noise is not None and settings.noise < 0:
-        raise UsageError(f"--noise {settings.noise:g}: a noise term is not negative")
-    return Options(
-        settings.width,
-        settings.core_sigmas,
-        settings.relative_to,
-        settings.fit_sum,
-        settings.noise,
-        settings.fit_edges,
-        settings.seed,
-    )
-
-
-def _merged(session: Session, settings: EvaluateSettings, options: Options, gates: Sequence[Gate]) -> Report:
+def _merged(session: Session, settings: EvaluateSettings, gates: Sequence[Gate]) -> Report:
     """Add up reports."""
     from calomlp.data.sources import resolve
     from calomlp.evaluation.gates import check_curves
@@ -219,24 +95,22 @@ def _merged(session: Session, settings: EvaluateSettings, options: Options, gate
     session.streams.check_distinct((settings.output,), (source.path for source in sources))
     reports = [read_report(item.path, item.label) for item in sources]
     check_curves(gates, [curve.name for curve in reports[0].curves])
-    return merge(reports, options)
+    return merge(reports, settings.options)
 
 
 def _is_given(settings: EvaluateSettings, item: Field[Any]) -> bool:
     return bool(getattr(settings, item.name) != item.default)
 
 
-def _evaluated(session: Session, settings: EvaluateSettings, options: Options, gates: Sequence[Gate]) -> Report:
+def _evaluated(session: Session, settings: EvaluateSettings, gates: Sequence[Gate]) -> Report:
     """Read the models, find the files, evaluate."""
     if settings.predictions is not None:
         session.streams.check_output(settings.predictions, binary=True, force=session.force)
         if settings.on_bad_file == SKIP:
             raise UsageError("--predictions takes all files: leave --on-bad-file skip out")
 
-    from calomlp.evaluation.bins import parse_bins
-    from calomlp.evaluation.evaluate import Wishes, evaluate, predictions
+    from calomlp.evaluation.evaluate import evaluate, predictions
     from calomlp.evaluation.gates import check_curves
-    from calomlp.evaluation.slices import SliceRequest
     from calomlp.evaluation.subjects import check_names
 
     if reports := [name for name in (settings.model, *settings.data) if _kind(session, name) == "report"]:
@@ -244,15 +118,6 @@ def _evaluated(session: Session, settings: EvaluateSettings, options: Options, g
             f"{STDIN if reports[0] == '-' else reports[0]} is a report: see it with calomlp inspect, "
             "draw it with calomlp plot, add it up with calomlp evaluate --merge"
         )
-    wishes = Wishes(
-        settings.all,
-        settings.on_bad_file == SKIP,
-        parse_bins(settings.bins),
-        tuple(map(SliceRequest.parse, settings.by)),
-        settings.worst,
-        settings.importance,
-        options,
-    )
     model, folder, names = _model(session, settings)
     subjects = tuple(_subjects(settings, model))
     check_curves(gates, list(check_names(subjects)))
@@ -269,7 +134,7 @@ def _evaluated(session: Session, settings: EvaluateSettings, options: Options, g
             path = stack.enter_context(session.streams.artefact(settings.predictions))
             marks = [str(subject.labels) for subject in subjects]
             more["keep"] = stack.enter_context(predictions(path, sources, marks))
-        return evaluate(subjects, recipe, sources, wishes, session.run, **more)
+        return evaluate(subjects, recipe, sources, settings, session.run, **more)
 
 
 def _model(session: Session, settings: EvaluateSettings) -> tuple[Model | None, Path, tuple[str, ...]]:
@@ -376,3 +241,43 @@ def _show(report: Report, streams: Streams) -> None:
     from calomlp.plotting.sections import report_sections
 
     print_sections([section for section in reversed(report_sections(report)) if section.name != "origin"], streams)
+
+
+def _form_of(output: str, form: str) -> str:
+    """Return the form of a report: the one that was asked for, else that of the name of the file, else JSON.
+
+    Args:
+        output: The file.
+        form: One of the formats.
+
+    Raises:
+        UsageError: If the name of the file says another form than the one that was asked for.
+    """
+    named = next((named for suffix, named in _SUFFIXES.items() if output.endswith(suffix)), None)
+    if form == AUTO:
+        return named or JSON
+    if named not in (None, form):
+        raise UsageError(f"{output} is the name of a report as {named}, but --format is {form}: change one of them")
+    return form
+
+
+def _write(report: Report, form: str, path: Path) -> None:
+    """Write a report.
+
+    Raises:
+        MissingDependencyError: If what writes it is not installed.
+    """
+    if form == HEPDATA:
+        try:
+            from calomlp.plotting.hepdata import write_hepdata
+        except ImportError as error:
+            raise MissingDependencyError(
+                "--format hepdata needs a package that is not installed: pip install 'calomlp[hepdata]'"
+            ) from error
+        write_hepdata(report, path)
+        return
+    from calomlp.evaluation.numbers import to_tsv
+    from calomlp.plotting.render import to_markdown
+
+    made = {JSON: type(report).to_json, MARKDOWN: to_markdown, TSV: to_tsv}[form]
+    path.write_text(made(report), encoding="utf-8")

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calomlp.data.dataset import DataFile, Dataset
+from calomlp.data.flags import SKIP
 from calomlp.data.rows import Rows
 from calomlp.data.sample import Chunk, Recipe
 from calomlp.data.sources import FileRecord, Source
@@ -22,9 +23,9 @@ from calomlp.data.writer import DatasetWriter, read_origin
 from calomlp.documents import to_document
 from calomlp.errors import InputError
 from calomlp.evaluation.binning import choose_bins
-from calomlp.evaluation.bins import AUTOMATIC, POINTS, EnergyBins
+from calomlp.evaluation.bins import POINTS, EnergyBins, parse_bins
 from calomlp.evaluation.importance import permuted
-from calomlp.evaluation.options import SIMULATION, TRAINING, Options
+from calomlp.evaluation.options import SIMULATION, TRAINING, EvaluateSettings
 from calomlp.evaluation.report import Context, Report
 from calomlp.evaluation.response import MAX_ENERGY, Accumulator, Unusual
 from calomlp.evaluation.slices import SliceRequest, SliceStatistics, Slicing
@@ -56,41 +57,22 @@ Keep = Callable[[int, Chunk, Measured], None]
 """Told of the number of a file, its events, and their energies."""
 
 
-@dataclass(frozen=True)
-class Wishes:
-    """What an evaluation is asked for.
-
-    Attributes:
-        use_all: Evaluate the training and validation sides of training files too.
-        skip_bad_files: Whether to go on without a file that cannot be read.
-        bins: Kind of the bins of energy, and the number of quantiles or the edges [GeV].
-        by: Quantities to slice by.
-        worst: How many events to list that are furthest off.
-        importance: Whether to shuffle features.
-        options: How numbers are derived, and the seed of bootstrap and shuffling.
-    """
-
-    use_all: bool = False
-    skip_bad_files: bool = False
-    bins: tuple[str, tuple[float, ...]] = (AUTOMATIC, ())
-    by: tuple[SliceRequest, ...] = ()
-    worst: int = 0
-    importance: bool = False
-    options: Options = field(default_factory=Options)
-
-
 @dataclass
-class _Pass:
-    """What stays the same during an evaluation."""
+class _Evaluation:
+    """An evaluation: its subjects, its settings, and what follows from these."""
 
     subjects: tuple[Subject, ...]  # what is evaluated, the one that matters first
     recipe: Recipe  # how events are made
-    wishes: Wishes  # what is asked for
-    labels: Mapping[str, str]  # labels of all curves by name
-    models: Mapping[str, str]  # what tells the weights of the models from all others, by the name of their curve
-    bins: EnergyBins  # bins of the true energy
-    keep: Keep  # told of all events
-    slicings: dict[str, Slicing] = field(default_factory=dict)  # how events are sliced, by what they are sliced by
+    settings: EvaluateSettings
+    keep: Keep  # called with all events
+    bins: EnergyBins = EnergyBins(POINTS)  # noqa: RUF009 - frozen; bins of the true energy
+    slicings: dict[str, Slicing] = field(default_factory=dict)  # by the expression that events are sliced by
+
+    def __post_init__(self) -> None:
+        self.labels = check_names(self.subjects)  # of all curves, by name
+        trained = (item for item in self.subjects if isinstance(item, Trained))
+        self.models = {item.name: item.model.weights_mark() for item in trained}  # by the name of their curve
+        self.requests = tuple(map(SliceRequest.parse, self.settings.by))
 
     @property
     def main(self) -> Trained | None:
@@ -100,7 +82,7 @@ class _Pass:
     def branches(self, identity: str) -> frozenset[str]:
         """Return what is read beside the recipe's."""
         wanted = [subject.branches(identity) for subject in self.subjects]
-        return frozenset().union(*wanted, *(request.expression.branches for request in self.wishes.by))
+        return frozenset().union(*wanted, *(request.expression.branches for request in self.requests))
 
     def recipe_of(self, identity: str) -> Recipe:
         """Return what is read from a file: no weights, which are for training, and sides only if it was trained on."""
@@ -109,13 +91,13 @@ class _Pass:
 
     def unseen(self, identity: str, chunk: Chunk) -> Chunk:
         """Return those of the events of a file that no model was trained on, or all if that was asked for."""
-        if self.wishes.use_all:
+        if self.settings.all:
             return chunk
         return chunk[reduce(and_, (subject.unseen(identity, chunk) for subject in self.subjects))]
 
     def empty(self) -> Statistics:
         """Return what is known before the first event."""
-        worst = Worst(self.wishes.worst)
+        worst = Worst(self.settings.worst)
         return Statistics(self.bins, self.labels, self.models, Accumulator(tuple(self.labels)), worst=worst)
 
 
@@ -123,7 +105,7 @@ def evaluate(
     subjects: Sequence[Subject],
     recipe: Recipe,
     sources: Sequence[Source],
-    wishes: Wishes,
+    settings: EvaluateSettings,
     run: Run,
     *,
     keep: Keep = lambda *_: None,
@@ -137,7 +119,7 @@ def evaluate(
         subjects: What is evaluated; the others are compared with the first.
         recipe: How events are made; that of the model that stands beside its baselines, if there is one.
         sources: The files.
-        wishes: What is asked for.
+        settings: The settings; ``model``, ``data`` and outputs do not matter here.
         run: Told of every chunk.
         keep: Called with the number of the file, events, and their energies.
 
@@ -146,12 +128,11 @@ def evaluate(
         ArtefactError: If a file lacks a branch of a model.
         UsageError: If two curves have the same name.
     """
-    labels = check_names(tuple(subjects))
-    models = {item.name: item.model.weights_mark() for item in subjects if isinstance(item, Trained)}
-    whole = _Pass(tuple(subjects), recipe, wishes, labels, models, EnergyBins(POINTS), keep)
-    check = partial(_check_branches, whole)
-    dataset = Dataset(sources, recipe, run, skip_bad_files=wishes.skip_bad_files, check=check)
-    whole.bins = choose_bins(wishes.bins, dataset, whole.main.model.envelope if whole.main else None)
+    options, wanted = settings.options, parse_bins(settings.bins)
+    whole = _Evaluation(tuple(subjects), recipe, settings, keep)
+    check, skip = partial(_check_branches, whole), settings.on_bad_file == SKIP
+    dataset = Dataset(sources, recipe, run, skip_bad_files=skip, check=check)
+    whole.bins = choose_bins(wanted, dataset, whole.main.model.envelope if whole.main else None)
     whole.slicings = _slicings(whole, dataset)
     statistics, used = whole.empty(), list[int]()
     run.progress.start("evaluating", dataset.events, "events")
@@ -161,15 +142,15 @@ def evaluate(
             used.append(number)
     run.progress.finish()
     statistics = replace(statistics, tally=dataset.tally)
-    settings = settings_of(whole.main.model if whole.main else None, dataset.sources[min(used, default=0)])
-    context = _context(whole, [dataset.files[number] for number in used], settings)
-    report = summarise(statistics, context, wishes.options)
+    made = settings_of(whole.main.model if whole.main else None, dataset.sources[min(used, default=0)])
+    context = _context(whole, [dataset.files[number] for number in used], made)
+    report = summarise(statistics, context, options)
     for alarm in alarms(report):
         logger.warning("%s", alarm)
     return report
 
 
-def _of_file(whole: _Pass, file: DataFile, number: int) -> Statistics:
+def _of_file(whole: _Evaluation, file: DataFile, number: int) -> Statistics:
     """Return what one file adds."""
     found = whole.empty()
     identity = file.rows.identity
@@ -187,7 +168,7 @@ def _of_file(whole: _Pass, file: DataFile, number: int) -> Statistics:
 
 
 def _of_events(
-    whole: _Pass, source: Source, number: int, chunk: Chunk, keys: NDArray[np.int64], *, first: bool
+    whole: _Evaluation, source: Source, number: int, chunk: Chunk, keys: NDArray[np.int64], *, first: bool
 ) -> Statistics:
     """Return what some events add.
 
@@ -208,7 +189,7 @@ def _of_events(
     main = whole.main
     trained = measured[whole.subjects.index(main)] if main else None
     whole.keep(number, chunk, replace(measured[0], curves=energies, in_domain=trained.in_domain if trained else None))
-    worst = Worst.of(whole.wishes.worst, source.label, chunk.entries, true_energy, curves[next(iter(curves))])
+    worst = Worst.of(whole.settings.worst, source.label, chunk.entries, true_energy, curves[next(iter(curves))])
     own = measured[0]
     uncertainty = None
     if own.below is not None and own.above is not None:
@@ -219,8 +200,8 @@ def _of_events(
         columns = main.model.envelope.features
         counts = main.model.envelope.outside(trained.matrix).tolist()
         outside = {column.name: count for column, count in zip(columns, counts, strict=True) if count}
-        if whole.wishes.importance:
-            rng = np.random.default_rng([whole.wishes.options.seed, int(chunk.entries[0])])
+        if whole.settings.importance:
+            rng = np.random.default_rng([whole.settings.seed, int(chunk.entries[0])])
             importance = permuted(main.model.regressor, main.model.recipe.features, trained.matrix, true_energy, rng)
     return replace(
         found,
@@ -242,14 +223,14 @@ def _bounded(energy: NDArray[np.floating]) -> NDArray[np.floating]:
 
 
 def _slices(
-    whole: _Pass, chunk: Chunk, curves: Mapping[str, NDArray[np.floating]], trained: Measured | None
+    whole: _Evaluation, chunk: Chunk, curves: Mapping[str, NDArray[np.floating]], trained: Measured | None
 ) -> Iterator[tuple[str, SliceStatistics]]:
     """Yield the responses in slices; those at the edges of the training range are biased, and in none but of domain."""
     true_energy = chunk.sample.true_energy
     if trained is not None and trained.in_domain is not None:
         inside = trained.in_domain.astype(np.float64)
         yield IN_DOMAIN, SliceStatistics.of(Slicing(IN_DOMAIN), inside, true_energy, curves)
-    for request in whole.wishes.by:
+    for request in whole.requests:
         text = request.expression.text
         values = one_number(request.expression, chunk, "--by").astype(np.float64)
         inner = np.ones(len(chunk), dtype=np.bool_)
@@ -261,17 +242,17 @@ def _slices(
         yield text, SliceStatistics.of(whole.slicings[text], values[inner], true_energy[inner], energies)
 
 
-def _slicings(whole: _Pass, dataset: Dataset) -> dict[str, Slicing]:
+def _slicings(whole: _Evaluation, dataset: Dataset) -> dict[str, Slicing]:
     """Decide how events are sliced, by a look at the first ones; by what they are sliced by."""
     found = {}
-    first = _first_events(whole, dataset) if whole.wishes.by else None
-    for request in whole.wishes.by:
+    first = _first_events(whole, dataset) if whole.requests else None
+    for request in whole.requests:
         values = np.zeros(1) if first is None else one_number(request.expression, first, "--by").astype(np.float64)
         found[request.expression.text] = request.slicing(values)
     return found
 
 
-def _first_events(whole: _Pass, dataset: Dataset) -> Chunk | None:
+def _first_events(whole: _Evaluation, dataset: Dataset) -> Chunk | None:
     for number in range(len(dataset)):
         with suppress(InputError), dataset.look(number) as file:
             identity = file.rows.identity
@@ -300,13 +281,13 @@ def _spread(main: Trained) -> Spread:
     return main.model.outcome.anchor_spread
 
 
-def _context(whole: _Pass, records: Iterable[FileRecord], settings: Mapping[str, Any]) -> Context:
+def _context(whole: _Evaluation, records: Iterable[FileRecord], settings: Mapping[str, Any]) -> Context:
     main, cut = whole.main, whole.recipe.cut
     origin = {"model": main.model.provenance} if main else {}
     return Context(
         tuple(records),
         cut.text if cut else "",
-        whole.wishes.use_all and any(isinstance(item, Trained) for item in whole.subjects),
+        whole.settings.all and any(isinstance(item, Trained) for item in whole.subjects),
         main.model.envelope if main else None,
         _spread(main) if main else None,
         {"history": list(main.model.history), "summary": main.model.summary} if main else {},
@@ -315,7 +296,7 @@ def _context(whole: _Pass, records: Iterable[FileRecord], settings: Mapping[str,
     )
 
 
-def _check_branches(whole: _Pass, rows: Rows) -> None:
+def _check_branches(whole: _Evaluation, rows: Rows) -> None:
     for subject in whole.subjects:
         if isinstance(subject, Trained):
             whole.recipe.check(rows, subject.branches(rows.identity))

@@ -14,7 +14,8 @@ import uproot
 
 from calomlp.data.sample import plain_recipe
 from calomlp.data.sources import Source
-from calomlp.evaluation.evaluate import Wishes, evaluate
+from calomlp.evaluation.evaluate import evaluate
+from calomlp.evaluation.options import EvaluateSettings
 from calomlp.evaluation.subjects import parse_estimate
 from calomlp.run import Run
 
@@ -58,7 +59,7 @@ def ours(files: list[Path]) -> None:
         [parse_estimate("cluster_energy")],
         plain_recipe("true_energy"),
         [Source(str(path), None, path.name) for path in files],
-        Wishes(),
+        EvaluateSettings(),
         Run(),
     )
     assert report.events == FILES * EVENTS

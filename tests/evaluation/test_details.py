@@ -12,9 +12,9 @@ import uproot
 
 from calomlp.data.sources import Source
 from calomlp.evaluation.estimators import estimate_all
-from calomlp.evaluation.evaluate import Wishes, evaluate, predictions
+from calomlp.evaluation.evaluate import evaluate, predictions
 from calomlp.evaluation.histogram import Histogram
-from calomlp.evaluation.options import Options
+from calomlp.evaluation.options import EvaluateSettings, Options
 from calomlp.evaluation.report import REGRESSOR
 from calomlp.evaluation.subjects import Trained
 from calomlp.evaluation.widths import crystal_ball
@@ -64,7 +64,7 @@ def test_energies_of_single_events_are_written(model: Model, make_root: Make, tm
     path = tmp_path / "energies.root"
     subjects = (Trained(REGRESSOR, model),)
     with predictions(path, sources, ["x"]) as keep:
-        report = evaluate(subjects, model.recipe, sources, Wishes(), Run(), keep=keep)
+        report = evaluate(subjects, model.recipe, sources, EvaluateSettings(), Run(), keep=keep)
     with uproot.open(path) as file:
         written = file["events"].arrays(library="np")
         assert json.loads(file["provenance"])["files"] == ["1500.root", "700.root"]

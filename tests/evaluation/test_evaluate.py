@@ -64,7 +64,7 @@ def test_a_training_file_contributes_its_test_side_only(model: Model, source: So
     assert report.events == model.envelope.n_test
     assert report.events + report.statistics.left_out == 10_000
     assert any("left out" in note for note in report.notes)
-    everything = evaluated(model, [source], use_all=True)
+    everything = evaluated(model, [source], all=True)
     assert everything.events == 10_000
     assert any("--all" in note for note in everything.notes)
 
@@ -241,7 +241,7 @@ def test_a_file_that_cannot_be_read_is_left_out_if_that_is_asked_for(
     files = [Source(str(bad), None, "bad.root"), good]
     with pytest.raises(InputError, match=r"bad.root: is truncated"):
         evaluated(model, files)
-    report = evaluated(model, files, skip_bad_files=True)
+    report = evaluated(model, files, on_bad_file="skip")
     assert report.events == 2000
     assert [record.path for record in report.context.files] == ["good.root"]
     assert "bad.root is left out: is truncated" in caplog.text

@@ -96,8 +96,8 @@ def test_what_does_not_belong_together_is_refused(trained: Model, make_root: Mak
     with pytest.raises(ArtefactError, match="with different curves cannot be merged"):
         merge([first, evaluated(trained, [other], parse_estimate("plain=sum(layer_energy)"))])
     with pytest.raises(ArtefactError, match="different energy bins"):
-        merge([first, evaluated(trained, [other], bins=("edges", (1.0, 10.0, 100.0)))])
-    by = [evaluated(trained, [item], by=(SliceRequest.parse("sum(layer_energy):3"),)) for item in (one, other)]
+        merge([first, evaluated(trained, [other], bins="1,10,100")])
+    by = [evaluated(trained, [item], by=("sum(layer_energy):3",)) for item in (one, other)]
     with pytest.raises(ArtefactError, match="different slices cannot be merged: give their edges"):
         merge(by)
 

@@ -18,8 +18,9 @@ import pytest
 
 from calomlp.data.sample import parse_target, plain_recipe
 from calomlp.data.sources import Source
-from calomlp.evaluation.evaluate import Wishes, evaluate
+from calomlp.evaluation.evaluate import evaluate
 from calomlp.evaluation.numbers import to_tsv
+from calomlp.evaluation.options import EvaluateSettings
 from calomlp.evaluation.report import Bin, Report, read_report
 from calomlp.evaluation.subjects import parse_estimate
 from calomlp.evaluation.summary import merge
@@ -67,7 +68,7 @@ def judged(
     recipe = replace(plain_recipe("true_energy"), target=parse_target("true_energy", unit))
     subjects = [parse_estimate(first), parse_estimate(f"other={other}")]
     sources = [sources] if isinstance(sources, Source) else sources
-    wishes = Wishes(bins=("edges", edges) if edges else ("auto", ()))
+    wishes = EvaluateSettings(bins=",".join(map(repr, edges)) if edges else "auto")
     return evaluate(subjects, recipe, sources, wishes, Run())
 
 
@@ -333,7 +334,7 @@ def chain(columns: Columns, make_root: Make, **settings: Any) -> Report:
     train = {key: values[: EVENTS // 2] for key, values in columns.items()}
     test = {key: values[EVENTS // 2 :] for key, values in columns.items()}
     model = fitted(make_root(train, name="train.root"), TrainingSettings(hidden="8", epochs=2, seed=1, **settings))
-    return evaluated(model, [make_root(test, name="test.root")], bins=("edges", (2, 4, 8, 16, 32, 64)))
+    return evaluated(model, [make_root(test, name="test.root")], bins="2,4,8,16,32,64")
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,8 @@ from calomlp.data.rows import Layout
 from calomlp.data.sample import parse_cut
 from calomlp.data.sources import Source
 from calomlp.errors import ArtefactError, BadValueError, InputError, UsageError
-from calomlp.evaluation.evaluate import Wishes, evaluate, predictions
+from calomlp.evaluation.evaluate import evaluate, predictions
+from calomlp.evaluation.options import EvaluateSettings
 from calomlp.evaluation.report import REGRESSOR
 from calomlp.evaluation.subjects import Trained
 from calomlp.model.file import Model
@@ -94,7 +95,7 @@ def test_the_energies_are_those_that_an_evaluation_measures(
     source = make_root(linear_showers(2000, seed=3))
     subjects = (Trained(REGRESSOR, models["huber"]),)
     with predictions(tmp_path / "p.root", [source], ["x"]) as keep:
-        evaluate(subjects, models["huber"].recipe, [source], Wishes(), Run(), keep=keep)
+        evaluate(subjects, models["huber"].recipe, [source], EvaluateSettings(), Run(), keep=keep)
     _, energies = predicted(models["huber"], source, tmp_path / "e.root", keep=("true_energy",))
     with uproot.open(tmp_path / "p.root") as file:
         measured = file["events"].arrays(library="np")

@@ -39,7 +39,7 @@ def simulated(folder: Path, provenance: Any, *, seed: int = 1, events: int = 200
 
 
 def sum_of(folder: Path, provenance: Any, **options: Any) -> Report:
-    return judged(simulated(folder, provenance, **options), "sum(layer_energy)", bins=("edges", (1.0, 10.0, 100.0)))
+    return judged(simulated(folder, provenance, **options), "sum(layer_energy)", bins="1,10,100")
 
 
 def test_what_training_and_simulation_were_asked_for_is_recorded(make_root: Make, tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def test_too_many_different_values() -> None:
 def test_the_report_tells_of_it(make_root: Make) -> None:
     columns = {**linear_showers(20_000), "side": np.arange(20_000) % 2}
     columns["layer_energy"][1::2] *= 1.01
-    report = judged(make_root(columns), "sum(layer_energy)", by=(SliceRequest.parse("side"),))
+    report = judged(make_root(columns), "sum(layer_energy)", by=("side",))
     (found,) = report.dependences
     assert [(item.low, item.high, item.events) for item in found.slices] == [(0, 0, 10_000), (1, 1, 10_000)]
     assert any("the response depends on side" in note for note in report.notes)

@@ -10,7 +10,8 @@ import pytest
 from calomlp.data.sample import plain_recipe
 from calomlp.data.sources import Source
 from calomlp.errors import InputError, UsageError
-from calomlp.evaluation.evaluate import Wishes, evaluate
+from calomlp.evaluation.evaluate import evaluate
+from calomlp.evaluation.options import EvaluateSettings
 from calomlp.evaluation.report import Report
 from calomlp.evaluation.subjects import Trained, parse_comparison, parse_estimate
 from calomlp.run import Run
@@ -26,7 +27,7 @@ def judged(source: Source, *texts: str, sigma: str | None = None, **wishes: obje
     """Evaluate expressions, without any model."""
     first, *others = texts
     subjects = [parse_estimate(first, sigma), *(parse_estimate(text) for text in others)]
-    chosen = Wishes(**wishes)  # type: ignore[arg-type]
+    chosen = EvaluateSettings(**wishes)  # type: ignore[arg-type]
     recipe = plain_recipe("true_energy")
     return evaluate(subjects, recipe, [source], chosen, Run())
 
@@ -70,7 +71,7 @@ def test_nothing_but_missing_estimates_make_a_report(make_root: Make) -> None:
 
 @pytest.mark.parametrize("events", [1, 2, 99])
 def test_a_few_events_make_a_report(make_root: Make, events: int) -> None:
-    report = judged(make_root(linear_showers(events)), "sum(layer_energy)", bins=("log", ()))
+    report = judged(make_root(linear_showers(events)), "sum(layer_energy)", bins="log")
     assert report.events == events
     assert report.curves[0].linearity is None
     assert report.to_json()
@@ -88,16 +89,16 @@ def test_one_energy_makes_a_report(make_root: Make) -> None:
 def test_nothing_is_left(make_root: Make) -> None:
     source = make_root(linear_showers(100))
     with pytest.raises(InputError, match=r"no event is left to evaluate of 100: 100 are outside of all bins of energy"):
-        judged(source, "sum(layer_energy)", bins=("edges", (500.0, 600.0)))
+        judged(source, "sum(layer_energy)", bins="500,600")
 
 
 def test_bins_may_be_given_or_hold_as_many_events_each(make_root: Make) -> None:
     source = make_root(linear_showers(6000))
-    given = judged(source, "sum(layer_energy)", bins=("edges", (2.0, 10.0, 50.0)))
+    given = judged(source, "sum(layer_energy)", bins="2,10,50")
     assert [bin_.edges for bin_ in given.curves[0].bins] == [(2, 10), (10, 50)]
     assert given.statistics.out_of_bins + given.events == 6000
     assert any("are outside of all bins of energy and left out" in note for note in given.notes)
-    shared = judged(source, "sum(layer_energy)", bins=("quantiles", (5.0,)))
+    shared = judged(source, "sum(layer_energy)", bins="quantiles:5")
     assert [bin_.events for bin_ in shared.curves[0].bins] == pytest.approx([1200] * 5, abs=25)
     assert shared.events == 6000
 
@@ -105,12 +106,12 @@ def test_bins_may_be_given_or_hold_as_many_events_each(make_root: Make) -> None:
 def test_bins_for_beam_energies_are_for_no_spectrum(make_root: Make) -> None:
     spectrum = linear_showers(3000)
     with pytest.raises(UsageError, match=r"2\d{3} distinct true energies among the first 3000 events"):
-        judged(make_root(spectrum), "sum(layer_energy)", bins=("points", ()))
+        judged(make_root(spectrum), "sum(layer_energy)", bins="points")
     with pytest.raises(UsageError, match=r"400 distinct true energies among the first 400 events"):
-        judged(make_root(linear_showers(400), name="few.root"), "sum(layer_energy)", bins=("points", ()))
+        judged(make_root(linear_showers(400), name="few.root"), "sum(layer_energy)", bins="points")
     beams = np.geomspace(1, 100, 60).astype(np.float32)[np.arange(3000) % 60]  # more than are recognised, but asked for
     source = make_root({**spectrum, "true_energy": beams}, name="beams.root")
-    assert len(judged(source, "sum(layer_energy)", bins=("points", ())).curves[0].bins) == 60
+    assert len(judged(source, "sum(layer_energy)", bins="points").curves[0].bins) == 60
 
 
 def test_several_models_stand_side_by_side(make_root: Make) -> None:
@@ -169,7 +170,7 @@ def test_a_feature_that_is_the_truth_is_named(make_root: Make, caplog: pytest.Lo
     columns["beam"] = columns["true_energy"] * (1 + 0.002 * np.random.default_rng(1).standard_normal(5000))
     settings = TrainingSettings(features=("layer_energy", "beam"), hidden="8", epochs=1)
     source = make_root(columns, name="train.root")
-    report = evaluated(fitted(source, settings), [source], use_all=True)
+    report = evaluated(fitted(source, settings), [source], all=True)
     (note,) = [note for note in report.notes if "alone follows the true energy" in note]
     assert note.startswith("feature beam alone")
     assert note in caplog.text
