@@ -28,6 +28,7 @@ from calomlp.data.names import AXES, BEAM_LINE, CELLS, LAYERED, OBJECTS, SECOND_
 from calomlp.data.operations import elements, reduction, together
 from calomlp.data.rows import Rows
 from calomlp.errors import InputError, UsageError, did_you_mean
+from calomlp.quantiles import median_and_sigma_68
 from calomlp.units import listed
 
 logger = logging.getLogger(__name__)
@@ -250,8 +251,7 @@ def _variation(values: Array, truth: Array) -> float:
     order = np.argsort(truth, kind="stable")
     size = min(_TOGETHER, len(order))
     blocks = values[order][: len(order) // size * size].reshape(-1, size)
-    low, high = np.quantile(blocks, [0.1587, 0.8413], axis=1)
-    return float(np.median(high - low)) / 2
+    return float(np.median(median_and_sigma_68(blocks)[1]))
 
 
 def _for_network(table: Rows, roles: Mapping[str, Role], kept: Sequence[Readout]) -> tuple[list[str], dict[str, str]]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from calomlp.evaluation.measurement import Measurement
 from calomlp.evaluation.options import LINEAR, QUADRATURE, Options
-from calomlp.model.spread import non_negative_least_squares
+from calomlp.model.spread import non_negative_least_squares, terms_of_resolution
 
 MIN_POINTS = 4
 """Three terms need at least four points, or nothing is tested."""
@@ -155,7 +155,8 @@ def _fit_squares(x: Values, y: Values, error: Values, noise: float | None) -> tu
 
     Only squares enter, so the sign is free: a limit at zero would hold a term there with no error at all.
     """
-    start = dict(zip("anc", np.maximum(_start(x, y, error), _START).tolist(), strict=True))
+    terms = terms_of_resolution(x, y, error)
+    start = dict(zip("anc", np.maximum([terms.stochastic, terms.noise, terms.constant], _START).tolist(), strict=True))
     minuit = Minuit(LeastSquares(x, y, error, in_quadrature), **start)
     if noise is not None:
         minuit.values["n"], minuit.fixed["n"] = noise, True
@@ -241,13 +242,6 @@ def fit_response(energies: Sequence[float], measured: Sequence[Measurement]) -> 
 def _terms(energy: Values) -> Values:
     """Return what a, n and c are multiplied by, shape [points, 3]."""
     return np.stack([1 / np.sqrt(energy), 1 / energy, np.ones_like(energy)], axis=1)
-
-
-def _start(energy: Values, measured: Values, error: Values) -> Values:
-    """Return terms that solve the problem that is linear in their squares."""
-    weight = 1 / (2 * measured * error)  # error of the squared resolution
-    design, target = _terms(energy) ** 2 * weight[:, None], measured**2 * weight
-    return np.asarray(np.sqrt(non_negative_least_squares(design, target)))
 
 
 def _note(terms: dict[str, Measurement], energy_min: float, reduced: float, options: Options, *, valid: bool) -> str:

@@ -19,11 +19,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from calomlp.quantiles import HIGH, LOW
+
 ENERGY, GAUSSIAN, QUANTILES = HEADS = ("energy", "gaussian", "quantiles")
 """What a network says of an event: its energy; a spread besides; two distances from the median besides."""
-
-LOW, HIGH = 0.1587, 0.8413
-"""Quantiles of a Gaussian that are one sigma away from its mean."""
 
 HUBER_SIGMAS = 3.0
 """Residuals count squared up to here, so that a Gaussian core does, and linearly beyond, so that tails do not rule."""

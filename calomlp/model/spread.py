@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from calomlp.quantiles import median_and_sigma_68
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -117,8 +119,7 @@ def fit_spread(
     """
     ratio = estimate / true_energy
     energy = np.array([np.exp(np.mean(np.log(true_energy[rows]))) for rows in bins])
-    low, high = np.array([np.quantile(ratio[rows], [0.1587, 0.8413]) for rows in bins]).T
-    resolution = np.maximum((high - low) / 2, _FLOOR)
+    resolution = np.maximum([median_and_sigma_68(ratio[rows])[1] for rows in bins], _FLOOR)
     error = resolution / np.sqrt([len(rows) for rows in bins])
     spread = terms_of_resolution(energy, resolution, error)
     least = _LEAST * math.sqrt(spread.variance(float(true_energy.min())))

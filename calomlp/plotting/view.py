@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calomlp.errors import UsageError, did_you_mean
-from calomlp.evaluation.measurement import Measurement, count
+from calomlp.evaluation.measurement import PERCENT, Measurement, count
 from calomlp.evaluation.report import Bin, Curve, Ratio, Report
+from calomlp.evaluation.resolution import in_quadrature
 from calomlp.plotting.chart import Look, NothingToDraw, cycle, literal, looks
 from calomlp.plotting.points import Points
 
@@ -80,8 +81,7 @@ class Reference:
 
     def __call__(self, energy: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the resolution [%] at energies [GeV]."""
-        terms = (self.stochastic / np.sqrt(energy), 100 * self.noise / energy, self.constant * np.ones_like(energy))
-        return np.asarray(np.sqrt(sum(np.square(term) for term in terms)))
+        return PERCENT * in_quadrature(energy, self.stochastic / PERCENT, self.noise, self.constant / PERCENT)
 
 
 def fitted_energies(curves: Sequence[Curve]) -> NDArray[np.float64]:

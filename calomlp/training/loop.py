@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from calomlp.errors import TrainingError
-from calomlp.model.losses import HIGH, LOSSES, LOW, Prediction
+from calomlp.model.losses import LOSSES, Prediction
 from calomlp.model.outcome import Performance
 from calomlp.model.regressor import Regressor
 from calomlp.provenance import fingerprint
+from calomlp.quantiles import SHARES
 from calomlp.training.blame import explain
 from calomlp.training.diagnosis import WIDTH_EVENTS
 from calomlp.training.events import FOLDS, Events, Table
@@ -228,7 +229,7 @@ def validate(regressor: Regressor, events: Table, loss: str) -> Performance:
         filled, seen = filled + some.shape[1], seen + len(part)
     value = sum(events.processes.gather(total)) / len(events)
     ordered = torch.cat(events.processes.gather(found[:, :filled].clone()), dim=1).sort(dim=1).values
-    places = [min(int(share * ordered.shape[1]), ordered.shape[1] - 1) for share in (LOW, 0.5, HIGH)]
+    places = [min(int(share * ordered.shape[1]), ordered.shape[1] - 1) for share in SHARES]
     low, median, high = ordered[:, places].unbind(dim=1)
     width, pull = ((high - low) / 2).tolist()
     response = float(median[0])

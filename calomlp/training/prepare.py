@@ -23,12 +23,13 @@ from calomlp.model.anchor import Anchor, SpectrumWeights, fit_anchor
 from calomlp.model.closure import MIN_EVENTS as MIN_BIN_EVENTS
 from calomlp.model.closure import median_responses
 from calomlp.model.file import Model
-from calomlp.model.losses import HIGH, LOSSES, LOW
+from calomlp.model.losses import LOSSES
 from calomlp.model.network import MLP
 from calomlp.model.outcome import ClosureBin
 from calomlp.model.region import beam_energies, places_of
 from calomlp.model.regressor import Architecture, Regressor, picker
 from calomlp.processes import Processes
+from calomlp.quantiles import median_and_sigma_68
 from calomlp.training.events import FOLDS, OTHERS, Events, EventsInFile, EventsInMemory, SharedEvents, Table
 from calomlp.training.loop import Forward, State
 from calomlp.training.optimiser import Optimiser
@@ -346,8 +347,7 @@ def close(regressor: Regressor, anchor: Anchor, data: Data, sample: Sample) -> t
     _, corrected = median_responses(before * regressor.closure(known).cpu().numpy(), truth)
     if not len(energies):
         return ()
-    low_quantile, high_quantile = np.quantile(before, [LOW, HIGH])
-    error = 1.25 * (high_quantile - low_quantile) / 2 * math.sqrt(len(energies) / len(before))
+    error = 1.25 * median_and_sigma_68(before)[1] * math.sqrt(len(energies) / len(before))
     logger.info(
         "closure: the median response of validation events deviates by %.2f %% before and %.2f %% after, on average; "
         "their number leaves %.2f %% uncertain",
@@ -394,7 +394,7 @@ def resolutions(
     responses = np.concatenate(data.processes.gather(np.concatenate(found, axis=1)), axis=1)
     if responses.shape[1] < MIN_EVENTS:
         return {}, 0
-    below, median, above = np.quantile(responses, [LOW, 0.5, HIGH], axis=1)
+    medians, widths = median_and_sigma_68(responses)
     names = ("network", "linear anchor", "calibrated sum")
-    found_ = zip(names, (above - below) / 2, median, strict=True)
+    found_ = zip(names, widths, medians, strict=True)
     return {name: float(width / centre) for name, width, centre in found_ if centre > 0}, responses.shape[1]

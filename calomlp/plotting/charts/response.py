@@ -30,6 +30,7 @@ from calomlp.plotting.chart import (
 from calomlp.plotting.charts.resolution import EMPTY, RESPONSE, energy_axis, marks
 from calomlp.plotting.points import Points, estimate_events, estimate_points, limits
 from calomlp.plotting.view import Shown, View
+from calomlp.quantiles import SHARES
 
 _ALL_UP_TO = 8
 """Up to this many energies are all shown; of more, :data:`_CHOSEN`."""
@@ -46,9 +47,6 @@ _CORE, _BEYOND = Look(BLACK.colour), Look(BLACK.colour, "", (0, (3, 2)))
 _FAR_NOTE = f"baselines that are further than {_WIDEST:g}σ away are outside of the frames"
 _NOTE = "black: Gaussian core (mean μ, width σ) of {} inside ±{:g}σ, dashed outside of it"
 _BAND_NOTE = "points: medians; band: 16 to 84 % of the events"
-
-_QUANTILES = (0.1587, 0.5, 0.8413)
-"""What is below -1, 0 and 1 standard deviations of a Gaussian."""
 
 _LIMIT = 1.14  # -ln(1 - 0.68)
 _TAILS = {"tail_2sigma": (2, 4.55), "tail_3sigma": (3, 0.27)}
@@ -136,7 +134,7 @@ def _quantiles(curve: Curve) -> tuple[Array, Array, Array, Array]:
     bins = [bin_ for bin_ in curve.bins if bin_.estimates]
     found = [
         np.interp(
-            np.multiply(_QUANTILES, bin_.histogram.count.sum()),
+            np.multiply(SHARES, bin_.histogram.count.sum()),
             np.cumsum(bin_.histogram.count) - bin_.histogram.count / 2,
             bin_.histogram.centres,
         )
