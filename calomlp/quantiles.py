@@ -1,4 +1,4 @@
-"""Quantiles of a Gaussian at its median and one sigma below and above, and sigma_68, half the distance of the latter."""
+"""Quantiles of a Gaussian at its median and one sigma on either side, and sigma_68, half the distance of the latter."""
 
 from __future__ import annotations
 
