@@ -114,18 +114,20 @@ class EnergyBins:
         """
         if self.kind != LOGARITHMIC or not events:
             return self
-        found: list[list[int]] = []
+        joined_groups: list[list[int]] = []
         best = -1
         for wanted, widest in _WANTED:
             groups = self._groups(events, zone, wanted, widest)
             good = sum(sum(events.get(key, 0) for key in group) >= _ENOUGH_EVENTS for group in groups)
             if good > best:
-                found, best = groups, good
+                joined_groups, best = groups, good
             if good >= _MIN_BINS:
                 break
-        if all(len(group) == 1 for group in found):
+        if all(len(group) == 1 for group in joined_groups):
             return self
-        return EnergyBins.between((*(self.edges(group[0])[0] for group in found), self.edges(found[-1][-1])[1]))
+        return EnergyBins.between(
+            (*(self.edges(group[0])[0] for group in joined_groups), self.edges(joined_groups[-1][-1])[1])
+        )
 
     def _groups(
         self, events: Mapping[int, int], zone: Callable[[int], int], wanted: int, widest: float
@@ -145,8 +147,8 @@ class EnergyBins:
     def within(self, wider: EnergyBins, keys: Iterable[int]) -> dict[int, int]:
         """Return the key of the wider bin that each bin is in, by its own."""
         middles = {key: math.sqrt(math.prod(self.edges(key))) for key in keys}
-        found = wider.keys(np.array(list(middles.values()), dtype=np.float64)).tolist()
-        return dict(zip(middles, found, strict=True))
+        wide = wider.keys(np.array(list(middles.values()), dtype=np.float64)).tolist()
+        return dict(zip(middles, wide, strict=True))
 
 
 def parse_bins(text: str) -> tuple[str, tuple[float, ...]]:

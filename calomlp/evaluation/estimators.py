@@ -49,23 +49,23 @@ def estimate_all(histogram: Histogram, options: Options) -> dict[str, Measuremen
     rows = _rows(_resampled(histogram, rng), options.core_sigmas)
     if histogram.events < MIN_QUOTED:
         del rows["sigma_eff"]
-    found = {name: _measured(row) for name, row in rows.items()}
+    estimates = {name: _measured(row) for name, row in rows.items()}
     chosen = WIDTHS[options.width]
     if options.width == "crystal_ball":
-        found |= fit_crystal_ball(histogram, found["core_mean"].value, found["core_sigma"].value)
-    _drop_narrow(found)
-    if chosen.location in found:
-        found["bias"] = Measurement(found[chosen.location].value - 1, found[chosen.location].error)
-    if chosen.width not in found or not is_above_zero(found[chosen.location]):
-        return found
-    location = found[chosen.location]
+        estimates |= fit_crystal_ball(histogram, estimates["core_mean"].value, estimates["core_sigma"].value)
+    _drop_narrow(estimates)
+    if chosen.location in estimates:
+        estimates["bias"] = Measurement(estimates[chosen.location].value - 1, estimates[chosen.location].error)
+    if chosen.width not in estimates or not is_above_zero(estimates[chosen.location]):
+        return estimates
+    location = estimates[chosen.location]
     relative = options.relative_to == MEAN
     if chosen.width in rows and chosen.location in rows:
         row = rows[chosen.width] / rows[chosen.location] if relative else rows[chosen.width]
-        found["resolution"] = _measured(row)
+        estimates["resolution"] = _measured(row)
     else:  # the errors of width and location are all but independent
-        found["resolution"] = _relative(found[chosen.width], location if relative else Measurement(1, 0))
-    return found
+        estimates["resolution"] = _relative(estimates[chosen.width], location if relative else Measurement(1, 0))
+    return estimates
 
 
 def is_above_zero(location: Measurement) -> bool:
@@ -99,18 +99,18 @@ def why_absent(name: str, estimates: Mapping[str, Measurement], events: int, opt
     return f"the response is narrower than {_CARRIED:g} fine bins, which are {100 * fine_width(1):.2g} % of it at most"
 
 
-def _drop_narrow(found: dict[str, Measurement]) -> None:
+def _drop_narrow(estimates: dict[str, Measurement]) -> None:
     """Leave out widths that are those of the fine bins, and what follows from them."""
     for pair in WIDTHS.values():
-        if pair.width not in found:
+        if pair.width not in estimates:
             continue
-        width, location = found[pair.width].value, found[pair.location]
+        width, location = estimates[pair.width].value, estimates[pair.location]
         own = fine_width(abs(location.value) + width)
         if width < _CARRIED * own:
-            del found[pair.width]
-            found[pair.location] = Measurement(location.value, max(location.error, own / math.sqrt(12)))
-    if "core_sigma" not in found:
-        del found["tail_2sigma"], found["tail_3sigma"]
+            del estimates[pair.width]
+            estimates[pair.location] = Measurement(location.value, max(location.error, own / math.sqrt(12)))
+    if "core_sigma" not in estimates:
+        del estimates["tail_2sigma"], estimates["tail_3sigma"]
 
 
 def resolution_ratio(joint: Joint, options: Options) -> Measurement:
@@ -144,9 +144,9 @@ def _samples(joint: Joint, cells: slice | NDArray[np.intp], axes: Sequence[str],
     for axis in axes:
         place = getattr(joint, axis)[cells]
         order = np.argsort(place, kind="stable")
-        found, starts = np.unique(place[order], return_index=True)
+        places, starts = np.unique(place[order], return_index=True)
         summed = np.add.reduceat(counts[:, order], starts, axis=1)
-        yield Sample(*joint.edges(found), summed)
+        yield Sample(*joint.edges(places), summed)
 
 
 def _with_replicas(data: Row, rng: np.random.Generator) -> Counts:

@@ -153,7 +153,7 @@ def evaluate(
 
 def _of_file(whole: _Evaluation, file: DataFile, number: int) -> Statistics:
     """Return what one file adds."""
-    found = whole.empty()
+    statistics = whole.empty()
     identity = file.rows.identity
     for chunk in file.chunks(whole.recipe_of(identity), whole.branches(identity)):
         known = whole.unseen(identity, chunk)
@@ -161,11 +161,11 @@ def _of_file(whole: _Evaluation, file: DataFile, number: int) -> Statistics:
         held = whole.bins.holds(keys)
         kept, keys = known[held], keys if held.all() else keys[held]
         lost = {"left_out": len(chunk) - len(known), "out_of_bins": len(known) - len(kept)}
-        found = replace(found, **{name: getattr(found, name) + value for name, value in lost.items()})
+        statistics = replace(statistics, **{name: getattr(statistics, name) + value for name, value in lost.items()})
         if len(kept):
-            source, first = file.rows.source, not (found.events or number)
-            found = found + _of_events(whole, source, number, kept, keys, first=first)
-    return found
+            source, first = file.rows.source, not (statistics.events or number)
+            statistics = statistics + _of_events(whole, source, number, kept, keys, first=first)
+    return statistics
 
 
 def _of_events(
@@ -185,8 +185,8 @@ def _of_events(
     energies = {name: energy for item in measured for name, energy in item.curves.items()}
     curves = {name: _bounded(energy) for name, energy in energies.items()}
     true_energy = chunk.sample.true_energy
-    found = whole.empty()
-    found.responses.fill(keys, true_energy, curves, compare=True)
+    statistics = whole.empty()
+    statistics.responses.fill(keys, true_energy, curves, compare=True)
     main = whole.main
     trained = measured[whole.subjects.index(main)] if main else None
     whole.keep(number, chunk, replace(measured[0], curves=energies, in_domain=trained.in_domain if trained else None))
@@ -205,7 +205,7 @@ def _of_events(
             rng = np.random.default_rng([whole.settings.seed, int(chunk.entries[0])])
             importance = permuted(main.model.regressor, main.model.recipe.features, trained.matrix, true_energy, rng)
     return replace(
-        found,
+        statistics,
         unusual={name: Unusual.among(energy) for name, energy in curves.items()},
         slices=dict(_slices(whole, chunk, curves, trained)),
         uncertainty=uncertainty,
@@ -245,12 +245,12 @@ def _slices(
 
 def _slicings(whole: _Evaluation, dataset: Dataset) -> dict[str, Slicing]:
     """Decide how events are sliced, by a look at the first ones; by what they are sliced by."""
-    found = {}
+    slicings = {}
     first = _first_events(whole, dataset) if whole.requests else None
     for request in whole.requests:
         values = np.zeros(1) if first is None else one_number(request.expression, first, "--by").astype(np.float64)
-        found[request.expression.text] = request.slicing(values)
-    return found
+        slicings[request.expression.text] = request.slicing(values)
+    return slicings
 
 
 def _first_events(whole: _Evaluation, dataset: Dataset) -> Chunk | None:
@@ -313,10 +313,10 @@ def settings_of(model: Model | None, source: Source) -> dict[str, Any]:
         model: That was evaluated; without one there is no ``training``.
         source: The first file that was evaluated; if it does not say how it was simulated there is no ``simulation``.
     """
-    found: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     if model is not None:
         architecture = model.regressor.architecture
-        found[TRAINING] = to_document(
+        settings[TRAINING] = to_document(
             {
                 **model.settings,
                 **{name: model.summary[name] for name in _CHOSEN if name in model.summary},
@@ -327,8 +327,8 @@ def settings_of(model: Model | None, source: Source) -> dict[str, Any]:
         )
     simulated = read_origin(source).get(SIMULATION)
     if isinstance(simulated, dict):
-        found[SIMULATION] = {name: value for name, value in simulated.items() if name not in _DERIVED}
-    return found
+        settings[SIMULATION] = {name: value for name, value in simulated.items() if name not in _DERIVED}
+    return settings
 
 
 @contextmanager
@@ -426,8 +426,8 @@ def _quantiles(dataset: Dataset, number: int) -> EnergyBins:
     counts: dict[int, int] = {}
     for energies in _true_energies(dataset):
         good = energies[np.isfinite(energies) & (energies > 0)].astype(np.float64)
-        cells, found = np.unique(fine_bins(good), return_counts=True)
-        for cell, count in zip(cells.tolist(), found.tolist(), strict=True):
+        cells, bounds = np.unique(fine_bins(good), return_counts=True)
+        for cell, count in zip(cells.tolist(), bounds.tolist(), strict=True):
             counts[cell] = counts.get(cell, 0) + count
     if not counts:
         raise InputError("no event has a true energy to make bins of")
@@ -435,5 +435,5 @@ def _quantiles(dataset: Dataset, number: int) -> EnergyBins:
     cumulated = np.cumsum([counts[cell] for cell in cells.tolist()])
     places = np.searchsorted(cumulated, np.linspace(0, cumulated[-1], number + 1)[1:-1])
     (low, high), inner = edges(cells[[0, -1]] + np.array([0, 1])), edges(cells[places] + 1)
-    found = np.unique([low * (1 - _MARGIN), *inner, high * (1 + _MARGIN)])
-    return EnergyBins.between(tuple(float(f"{edge:.4g}") for edge in found))
+    bounds = np.unique([low * (1 - _MARGIN), *inner, high * (1 + _MARGIN)])
+    return EnergyBins.between(tuple(float(f"{edge:.4g}") for edge in bounds))

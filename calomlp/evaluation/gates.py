@@ -66,8 +66,8 @@ class Gate:
             name, _, energy = branch.partition("@")
             numbers[branch] = find_numbers(report, name, energy, where)
         length = max(map(len, numbers.values()))
-        columns = {branch: np.array([_value(item) for item in found]) for branch, found in numbers.items()}
-        if any(len(found) not in (1, length) for found in numbers.values()):
+        columns = {branch: np.array([_value(item) for item in values]) for branch, values in numbers.items()}
+        if any(len(values) not in (1, length) for values in numbers.values()):
             raise UsageError(f"{where}: its numbers are not in the same bins")
         met = np.broadcast_to(np.asarray(self.expression(columns)), length)
         if met.dtype.kind != "b":
@@ -75,7 +75,7 @@ class Gate:
         for values in columns.values():
             met = met & ~np.isnan(values)
         return [
-            ", ".join(_told(found[place if len(found) > 1 else 0]) for found in numbers.values())
+            ", ".join(_told(values[place if len(values) > 1 else 0]) for values in numbers.values())
             for place in np.flatnonzero(~met).tolist()
         ]
 
@@ -106,18 +106,18 @@ def check_gates(gates: Sequence[Gate], report: Report) -> None:
     Raises:
         QualityError: If there is one.
     """
-    failed = {gate.text: found for gate in gates if (found := gate.failures(report))}
+    failed = {gate.text: failures for gate in gates if (failures := gate.failures(report))}
     if failed:
-        raise QualityError("; ".join(_sentence(text, found) for text, found in failed.items()))
+        raise QualityError("; ".join(_sentence(text, failures) for text, failures in failed.items()))
 
 
 def _as_written(match: re.Match[str]) -> str:
     return f"{match[1]}[{match[2]}]"
 
 
-def _sentence(text: str, found: Sequence[str]) -> str:
-    more = f" and in {len(found) - _NAMED} more bins" if len(found) > _NAMED else ""
-    return f"not met: {text} ({'; '.join(found[:_NAMED])}{more})"
+def _sentence(text: str, failures: Sequence[str]) -> str:
+    more = f" and in {len(failures) - _NAMED} more bins" if len(failures) > _NAMED else ""
+    return f"not met: {text} ({'; '.join(failures[:_NAMED])}{more})"
 
 
 def _value(number: Number) -> float:

@@ -152,11 +152,11 @@ class Joint:
         return edges(index << self.level), edges((index + 1) << self.level)
 
 
-def histograms(found: Index, rank: Index, response: NDArray[np.floating]) -> dict[int, Histogram]:
+def histograms(keys: Index, rank: Index, response: NDArray[np.floating]) -> dict[int, Histogram]:
     """Return the histogram of each group of responses that has any which are finite.
 
     Args:
-        found: The keys of the groups.
+        keys: The keys of the groups.
         rank: The place of the group of each event among these, shape [events].
         response: Shape [events].
     """
@@ -167,11 +167,11 @@ def histograms(found: Index, rank: Index, response: NDArray[np.floating]) -> dic
     if not (np.isfinite(response.min()) and np.isfinite(response.max())):
         finite = np.isfinite(response)
         rank, response = rank[finite], response[finite]
-    code, count = _counted(rank, response, len(found))
-    starts = np.searchsorted(code, np.arange(len(found) + 1) * 2 * _PLACES).tolist()
+    code, count = _counted(rank, response, len(keys))
+    starts = np.searchsorted(code, np.arange(len(keys) + 1) * 2 * _PLACES).tolist()
     return {
         key: Histogram(code[start:stop] - (2 * number + 1) * _PLACES - _ONE, count[start:stop])
-        for number, (key, (start, stop)) in enumerate(zip(found.tolist(), pairwise(starts), strict=True))
+        for number, (key, (start, stop)) in enumerate(zip(keys.tolist(), pairwise(starts), strict=True))
         if start < stop
     }
 
@@ -234,8 +234,8 @@ def ranked(keys: Index) -> tuple[Index, Index]:
     low, high = int(keys.min()), int(keys.max())
     if high - low < _CLOSE:
         return np.arange(low, high + 1), keys - low
-    found, rank = np.unique(keys, return_inverse=True)
-    return found, rank.astype(np.int64)
+    distinct, rank = np.unique(keys, return_inverse=True)
+    return distinct, rank.astype(np.int64)
 
 
 def _added(indices: Sequence[Index], counts: Sequence[Index]) -> tuple[Index, Index]:

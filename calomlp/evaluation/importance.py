@@ -100,8 +100,8 @@ def importances(statistics: ImportanceStatistics) -> list[Importance]:
     n, scale = statistics.events, statistics.deviation
     if not scale:
         return []
-    found = []
+    ordered = []
     for feature, moments in statistics.increase.items():
         variance = max(moments.squares / n - (moments.sum / n) ** 2, 0.0)
-        found.append(Importance(feature, Measurement(moments.sum / scale, math.sqrt(n * variance) / scale)))
-    return sorted(found, key=lambda item: -item.increase.value)
+        ordered.append(Importance(feature, Measurement(moments.sum / scale, math.sqrt(n * variance) / scale)))
+    return sorted(ordered, key=lambda item: -item.increase.value)

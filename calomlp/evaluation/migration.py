@@ -51,8 +51,8 @@ def _responses(old: Mapping[str, Any]) -> dict[str, Any]:
     content = {
         key: {
             **item,
-            "histograms": {name: _histogram(found) for name, found in item["histograms"].items()},
-            "joints": {name: _joint(found) for name, found in item["joints"].items()},
+            "histograms": {name: _histogram(histogram) for name, histogram in item["histograms"].items()},
+            "joints": {name: _joint(histogram) for name, histogram in item["joints"].items()},
         }
         for key, item in old["content"].items()
     }

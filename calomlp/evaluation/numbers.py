@@ -92,7 +92,11 @@ def table(report: Report) -> list[Row]:
 
 
 def _bins(report: Report) -> Iterator[Row]:
-    ratios = {(found.curve, item.energy_low): item.ratio for found in report.comparisons for item in found.ratios}
+    ratios = {
+        (comparison.curve, item.energy_low): item.ratio
+        for comparison in report.comparisons
+        for item in comparison.ratios
+    }
     for curve in report.curves:
         for bin_ in curve.bins:
             place = {"energy_low": bin_.energy_low, "energy_high": bin_.energy_high, "energy": bin_.energy}
@@ -134,11 +138,11 @@ def _slices(report: Report) -> Iterator[Row]:
 
 def _of_report(report: Report) -> dict[str, Value]:
     numbers: dict[str, Value] = {"out_of_domain": report.out_of_domain}
-    if (found := report.uncertainty) is not None:
-        numbers |= {"coverage": found.coverage[0], "coverage_2sigma": found.coverage[1]}
-        numbers |= {"sharpness": found.sharpness, "score": found.score}
+    if (uncertainty := report.uncertainty) is not None:
+        numbers |= {"coverage": uncertainty.coverage[0], "coverage_2sigma": uncertainty.coverage[1]}
+        numbers |= {"sharpness": uncertainty.sharpness, "score": uncertainty.score}
         pulls = {"pull_mean": "core_mean", "pull_width": "core_sigma"}
-        numbers |= {name: found.pull[part] for name, part in pulls.items() if part in found.pull}
+        numbers |= {name: uncertainty.pull[part] for name, part in pulls.items() if part in uncertainty.pull}
     return numbers
 
 
@@ -259,12 +263,12 @@ def _places(report: Report, energy: str, where: str) -> list[int]:
     """
     bins = report.curves[0].bins
     if energy:
-        found = [place for place, bin_ in enumerate(bins) if _holds(bin_.edges, float(energy))]
-        if not found:
+        holding = [place for place, bin_ in enumerate(bins) if _holds(bin_.edges, float(energy))]
+        if not holding:
             ends = [dict.fromkeys((f"{item.energy_low:.4g}", f"{item.energy_high:.4g}")) for item in bins]
-            there = f"there are {listed([' to '.join(end) for end in ends], _LISTED)} GeV"
-            raise UsageError(f"{where}: there is no bin at {energy} GeV, {there if bins else 'and there is no other'}")
-        return found
+            known = f"there are {listed([' to '.join(end) for end in ends], _LISTED)} GeV"
+            raise UsageError(f"{where}: there is no bin at {energy} GeV, {known if bins else 'and there is no other'}")
+        return holding
     columns = zip(*(curve.bins for curve in report.curves), strict=True)
     return [
         place

@@ -141,9 +141,8 @@ def check_branches(rows: Rows | Table, *, hits: bool) -> int:
     wanted = {ENERGY: "a number", LAYERS: "a fixed array"} | dict.fromkeys(HITS if hits else (), "a list")
     rows.require(wanted)
     for name, shape in wanted.items():
-        found = _shape(rows.columns[name])
-        if found != shape:
-            raise InputError(f"{rows.source}: branch {name!r} is {found} in each event, but {shape} is wanted")
+        if (actual := _shape(rows.columns[name])) != shape:
+            raise InputError(f"{rows.source}: branch {name!r} is {actual} in each event, but {shape} is wanted")
     return rows.columns[LAYERS].shape[0]
 
 
@@ -469,18 +468,18 @@ def shower_event(sources: Sequence[Source], number: int | None = None) -> Shower
 
 def _typical(sources: Sequence[Source]) -> int:
     """Return the number of the first event that has as many hits as half of the first ones have at most."""
-    found: list[NDArray[np.int64]] = []
+    candidates: list[NDArray[np.int64]] = []
     left = _LOOK
     for source in sources:
         with open_table(source) as table:
             check_branches(table, hits=True)
-            found += [ak.to_numpy(ak.num(chunk[HITS[0]])) for _, chunk in table.chunks({HITS[0]}, left)]
+            candidates += [ak.to_numpy(ak.num(chunk[HITS[0]])) for _, chunk in table.chunks({HITS[0]}, left)]
             left -= min(left, table.entries)
         if not left:
             break
     if left == _LOOK:
         raise InputError(f"{', '.join(source.label for source in sources)}: no events")
-    hits = np.concatenate(found)
+    hits = np.concatenate(candidates)
     return int(np.argmax(hits == np.sort(hits)[(len(hits) - 1) // 2]))
 
 
@@ -541,13 +540,13 @@ def _project(
     span = np.maximum(np.round(size / width, 3), 1e-3)
     cells = int(np.ceil(np.max(start + span)))
     first = np.floor(start).astype(np.intp)
-    found = np.zeros(cells * n_layers)
+    projection = np.zeros(cells * n_layers)
     for step in range(int(np.ceil(span.max())) + 1):  # as many cells as the widest reaches into
         cell = first + step
         shared = np.maximum(np.minimum(cell + 1, start + span) - np.maximum(cell, start), 0) / span
-        found += np.bincount(np.minimum(cell, cells - 1) * n_layers + layer, energy * shared, len(found))
+        projection += np.bincount(np.minimum(cell, cells - 1) * n_layers + layer, energy * shared, len(projection))
     edges = np.asarray(low + width * np.arange(cells + 1), dtype=np.float64)
-    return edges, found.reshape(cells, n_layers)
+    return edges, projection.reshape(cells, n_layers)
 
 
 def _spacing(place: Array) -> float:

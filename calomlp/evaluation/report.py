@@ -249,8 +249,8 @@ class Report:
     @property
     def history(self) -> list[dict[str, float]]:
         """The epochs of the training; none without a model."""
-        found: list[dict[str, float]] = self.context.training.get("history", [])
-        return found
+        epochs: list[dict[str, float]] = self.context.training.get("history", [])
+        return epochs
 
     @property
     def outcome(self) -> TrainingOutcome:
@@ -333,8 +333,8 @@ def read_report(path: str, label: str) -> Report:
         _validator().validate({"schema": REPORT_SCHEMA, **document})
         return _build(document)
     except jsonschema.ValidationError as error:
-        said = textwrap.shorten(error.message, _LONGEST_MESSAGE, placeholder=" ...")
-        raise ArtefactError(f"{label}: does not follow its schema at {error.json_path}: {said}") from error
+        reason = textwrap.shorten(error.message, _LONGEST_MESSAGE, placeholder=" ...")
+        raise ArtefactError(f"{label}: does not follow its schema at {error.json_path}: {reason}") from error
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise ArtefactError(f"{label}: its numbers and what they come from do not go together ({error!r})") from error
 

@@ -204,8 +204,8 @@ def _limit(index: int, size: float, x: Values, y: Values, error: Values, options
 
     def chi2(value: float) -> float:
         wanted = target - design[:, index] * value**power
-        found = non_negative_least_squares(design[:, others], wanted)
-        return float(np.sum((design[:, others] @ found - wanted) ** 2))
+        solution = non_negative_least_squares(design[:, others], wanted)
+        return float(np.sum((design[:, others] @ solution - wanted) ** 2))
 
     best = non_negative_least_squares(design[:, [index, *others]], target)
     low = math.pow(float(best[0]), 1 / power)

@@ -51,7 +51,7 @@ class Unusual(Added):
         if not len(estimate) or (estimate.min() > 0 and estimate.max() < np.inf):  # which is not so for NaN
             return cls()
         counts = np.isnan(estimate), np.isinf(estimate), np.isfinite(estimate) & (estimate <= 0)
-        return cls(*(int(np.count_nonzero(found)) for found in counts))
+        return cls(*(int(np.count_nonzero(mask)) for mask in counts))
 
 
 @dataclass(frozen=True)
@@ -106,18 +106,18 @@ class Accumulator:
         """
         if not len(keys):
             return
-        found, rank = ranked(keys)
-        groups = len(found)
+        distinct, rank = ranked(keys)
+        groups = len(distinct)
         roots = np.zeros(groups)
         for block in blocks(len(rank), groups):
             root = np.sqrt(true_energy[block])
             roots += np.bincount(rank[block], np.reciprocal(root, out=root), groups)
         responses = {name: estimates[name] / true_energy for name in self.curves}
-        of_curve = {name: histograms(found, rank, response) for name, response in responses.items()}
+        of_curve = {name: histograms(distinct, rank, response) for name, response in responses.items()}
         first = self.curves[0]
         joints = {name: _joints(keys, responses[first], responses[name]) for name in self.curves[1:] if compare}
         lost = np.bincount(rank[~np.isfinite(responses[first])], minlength=groups)  # the others have been counted
-        for key, number, root_sum in zip(found.tolist(), lost.tolist(), roots.tolist(), strict=True):
+        for key, number, root_sum in zip(distinct.tolist(), lost.tolist(), roots.tolist(), strict=True):
             events = number + (of_curve[first][key].events if key in of_curve[first] else 0)
             if events:
                 own = BinContent(events, root_sum, _at(key, of_curve), _at(key, joints))
@@ -167,8 +167,8 @@ def grouped(content: Mapping[int, Any], places: Mapping[int, int]) -> dict[int, 
     return {key: reduce(add, values) for key, values in groups.items()}
 
 
-def _at(key: int, found: Mapping[str, Mapping[int, Any]]) -> dict[str, Any]:
-    return {name: values[key] for name, values in found.items() if key in values}
+def _at(key: int, contents: Mapping[str, Mapping[int, Any]]) -> dict[str, Any]:
+    return {name: values[key] for name, values in contents.items() if key in values}
 
 
 def _joints(keys: NDArray[np.int64], x: NDArray[np.floating], y: NDArray[np.floating]) -> dict[int, Joint]:
@@ -180,6 +180,6 @@ def _joints(keys: NDArray[np.int64], x: NDArray[np.floating], y: NDArray[np.floa
 def joints(keys: NDArray[np.int64], x: NDArray[np.floating], y: NDArray[np.floating]) -> dict[int, Joint]:
     """Return the joint histogram of two finite quantities for each group of events, shape [events] each."""
     order = np.argsort(keys, kind="stable")
-    found, starts = np.unique(keys[order], return_index=True)
-    parts: Sequence[NDArray[np.intp]] = np.split(order, starts[1:]) if len(found) else []
-    return {key: Joint.of(x[rows], y[rows]) for key, rows in zip(found.tolist(), parts, strict=True)}
+    distinct, starts = np.unique(keys[order], return_index=True)
+    parts: Sequence[NDArray[np.intp]] = np.split(order, starts[1:]) if len(distinct) else []
+    return {key: Joint.of(x[rows], y[rows]) for key, rows in zip(distinct.tolist(), parts, strict=True)}

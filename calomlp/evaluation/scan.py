@@ -46,18 +46,18 @@ def find_setting(report: Report, name: str, label: str) -> Setting:
         UsageError: If there is no such setting, or several that differ.
     """
     settings = list(_settings(report.context.settings))
-    found = [setting for setting in settings if setting.name == name]
-    found = found or [setting for setting in settings if setting.is_called(name)]
+    matching = [setting for setting in settings if setting.name == name]
+    matching = matching or [setting for setting in settings if setting.is_called(name)]
     where = f"--x {name!r}: {label}"
-    if not found:
+    if not matching:
         parts = name.count(".") + 1
         tails = [".".join(setting.name.split(".")[-parts:]) for setting in settings]
         lack = "" if SIMULATION in report.context.settings else ", and nothing of a simulation"
         raise UsageError(f"{where}: records no setting of this name{lack}: {did_you_mean(name, tails)}")
-    if len({(setting.value, setting.unit) for setting in found}) > 1:
-        told = [f"{setting.name} = {_told(setting)}" for setting in found]
-        raise UsageError(f"{where}: several settings are called so and differ: {listed(told, _NAMED)}")
-    return found[0]
+    if len({(setting.value, setting.unit) for setting in matching}) > 1:
+        written = [f"{setting.name} = {_told(setting)}" for setting in matching]
+        raise UsageError(f"{where}: several settings are called so and differ: {listed(written, _NAMED)}")
+    return matching[0]
 
 
 def number_of(report: Report, text: str, label: str) -> Number:
@@ -77,12 +77,12 @@ def number_of(report: Report, text: str, label: str) -> Number:
     name, energy = match[1], match[2] or ""
     check_number(name, energy, f"--y {text!r}")
     where = f"--y {text!r}: {label}"
-    found = find_numbers(report, name, energy, where)
-    if len(found) > 1:
-        raise UsageError(f"{where}: has one for each of {len(found)} bins: name an energy, such as {found[0].name}")
-    if found[0].measured is None:
-        raise UsageError(f"{where}: {found[0].name} has no value: {found[0].why}")
-    return found[0]
+    numbers = find_numbers(report, name, energy, where)
+    if len(numbers) > 1:
+        raise UsageError(f"{where}: has one for each of {len(numbers)} bins: name an energy, such as {numbers[0].name}")
+    if numbers[0].measured is None:
+        raise UsageError(f"{where}: {numbers[0].name} has no value: {numbers[0].why}")
+    return numbers[0]
 
 
 def _settings(value: Any, name: tuple[str, ...] = (), short: tuple[str, ...] = ()) -> Iterator[Setting]:

@@ -157,15 +157,15 @@ class SliceStatistics(Added):
         """
         good = np.abs(values) < (_LARGEST if slicing.edges else _LARGEST_WHOLE)
         keys = slicing.keys(values[good])
-        found, rank = np.unique(keys, return_inverse=True)
-        if len(found) > MAX_SLICES:
+        distinct, rank = np.unique(keys, return_inverse=True)
+        if len(distinct) > MAX_SLICES:
             raise InputError(
                 f"--by {slicing.text!r} has more than {MAX_SLICES} different values: say how many slices to make, "
                 f"as in --by '{slicing.text}:10'"
             )
         responses = Accumulator(tuple(estimates))
         responses.fill(keys, true_energy[good], {name: energy[good] for name, energy in estimates.items()})
-        totals = dict(zip(found.tolist(), np.bincount(rank, values[good], len(found)).tolist(), strict=True))
+        totals = dict(zip(distinct.tolist(), np.bincount(rank, values[good], len(distinct)).tolist(), strict=True))
         return cls(slicing, responses, totals, int(np.count_nonzero(~good)))
 
 
@@ -228,7 +228,7 @@ class Dependence:
 
 def dependences(statistics: SliceStatistics, options: Options) -> list[Dependence]:
     """Return how the response of every curve depends on a quantity."""
-    found = []
+    of_curves = []
     for curve in statistics.responses.curves:
         slices = []
         for key, content in sorted(statistics.responses.content.items()):
@@ -238,8 +238,8 @@ def dependences(statistics: SliceStatistics, options: Options) -> list[Dependenc
             events = histogram.events if histogram else 0
             slices.append(Slice(*statistics.slicing.bounds(key), value, events, estimates))
         missing = statistics.missing
-        found.append(Dependence(statistics.slicing.text, curve, tuple(slices), _trend(slices), missing))
-    return found
+        of_curves.append(Dependence(statistics.slicing.text, curve, tuple(slices), _trend(slices), missing))
+    return of_curves
 
 
 def _trend(slices: list[Slice]) -> Trend | None:

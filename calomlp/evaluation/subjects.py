@@ -79,8 +79,8 @@ class Trained:
         features = self.model.recipe.features
         matrix = chunk.sample.features if self.main else features.matrix(chunk.branches)
         with threads(1):
-            found = self.model.regressor.estimates(matrix)
-        arrays = {name: value.cpu().numpy() for name, value in found._asdict().items() if value is not None}
+            estimates = self.model.regressor.estimates(matrix)
+        arrays = {name: value.cpu().numpy() for name, value in estimates._asdict().items() if value is not None}
         curves = {name: arrays[name] for name in self.labels} if self.main else {self.name: arrays[REGRESSOR]}
         return Measured(curves, arrays.get("below"), arrays.get("above"), arrays["in_domain"], matrix)
 
@@ -136,8 +136,8 @@ def one_number(expression: Expression, chunk: Chunk, what: str) -> Energies:
     values = per_event(expression, chunk.branches, len(chunk))
     if values.ndim != 1 or values.dtype.kind not in "biuf":
         raise UsageError(f"{what} {expression.text!r} is not one number in each event: choose an element, or add up")
-    found: Energies = values if values.dtype.kind == "f" else values.astype(np.float64)
-    return found
+    numbers: Energies = values if values.dtype.kind == "f" else values.astype(np.float64)
+    return numbers
 
 
 def parse_estimate(text: str, sigma: str | None = None) -> Expressed:
@@ -165,8 +165,8 @@ def parse_comparison(text: str) -> tuple[str, str | Expressed]:
     name, rest = _named(text)
     if rest.endswith(_MODEL):
         return name or Path(rest).stem, rest
-    found = parse_estimate(text)
-    return (name, found) if name else (rest, Expressed(rest, found.energy))
+    estimate = parse_estimate(text)
+    return (name, estimate) if name else (rest, Expressed(rest, estimate.energy))
 
 
 def _named(text: str) -> tuple[str, str]:
@@ -203,13 +203,13 @@ def training_sources(model: Model, folder: Path) -> list[Source]:
     for record in model.files:
         if record.path == STDIN:
             raise InputError("the model was trained on data from a pipe, which are gone: name the data to evaluate on")
-        found = [
+        candidates = [
             Source(place, record.tree, record.path, record.true_energy, tuple(_friends(record, folder)))
             for place in _places(record.path, folder)
         ]
-        same = [source for source in found if _identity(source, model) == record.identity]
+        same = [source for source in candidates if _identity(source, model) == record.identity]
         if not same:
-            reason = "has been replaced by another" if found else "is not there"
+            reason = "has been replaced by another" if candidates else "is not there"
             raise InputError(f"{record.path}: the model was trained on this file, which {reason}: name the data")
         sources.append(same[0])
     return sources

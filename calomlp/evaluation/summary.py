@@ -63,7 +63,7 @@ def summarise(statistics: Statistics, context: Context, options: Options) -> Rep
         bins,
         curves,
         tuple(_comparison(curves[0], other, responses, options) for other in curves[1:]),
-        tuple(found for item in statistics.slices.values() for found in dependences(item, options)),
+        tuple(dependence for item in statistics.slices.values() for dependence in dependences(item, options)),
         judge(uncertainty, bins, options) if uncertainty else None,
         tuple(importances(statistics.importance)) if statistics.importance else (),
         (),
@@ -135,35 +135,37 @@ def out_of_range(statistics: Statistics) -> list[tuple[str, int]]:
 
 def _common(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
     """Return those settings that are the same in two reports; in tables, value by value."""
-    found: dict[str, Any] = {}
+    common: dict[str, Any] = {}
     for name, value in one.items():
         theirs = other.get(name)
         if isinstance(value, Mapping) and isinstance(theirs, Mapping):
             if part := _common(value, theirs):
-                found[name] = part
+                common[name] = part
         elif name in other and value == theirs:
-            found[name] = value
-    return found
+            common[name] = value
+    return common
 
 
 def _curve(
     name: str, statistics: Statistics, bins: EnergyBins, responses: Accumulator, context: Context, options: Options
 ) -> Curve:
-    found, nothing = [], Histogram.of(np.empty(0))
+    bins_of_curve, nothing = [], Histogram.of(np.empty(0))
     for key, content in sorted(responses.content.items()):
         histogram = content.histograms.get(name, nothing)
         low, high = bins.edges(key)
         energy = low if low == high else content.energy
         edge = name in statistics.models and _at_edge(low, high, context)
-        found.append(Bin(key, low, high, energy, histogram.events, edge, estimate_all(histogram, options), histogram))
-    found = _with_slopes(found)
-    inner = [bin_ for bin_ in found if bin_.shown and (options.edges or not bin_.edge)]
+        bins_of_curve.append(
+            Bin(key, low, high, energy, histogram.events, edge, estimate_all(histogram, options), histogram)
+        )
+    bins_of_curve = _with_slopes(bins_of_curve)
+    inner = [bin_ for bin_ in bins_of_curve if bin_.shown and (options.edges or not bin_.edge)]
     usable = [(bin_.energy, at) for bin_ in inner if (at := bin_.resolution)]
     located = [(bin_.energy, at) for bin_ in inner if (at := bin_.response) and is_above_zero(at) and at.error > 0]
     return Curve(
         name,
         statistics.labels[name],
-        tuple(found),
+        tuple(bins_of_curve),
         fit_resolution(*_apart(usable), options),
         None if any(bin_.negative for bin_ in inner) else _linearity(_apart(located)[1]),
         fit_response(*_apart(located)),
@@ -274,10 +276,10 @@ def _notes(report: Report) -> Iterator[str]:
     bins = next((curve for curve in report.curves if any(bin_.edge for bin_ in curve.bins)), report.curves[0]).bins
     edges = sum(bin_.edge for bin_ in bins)
     if edges:
-        what = "marked, but fitted all the same" if options.edges else "marked and left out of the fits"
+        how = "marked, but fitted all the same" if options.edges else "marked and left out of the fits"
         yield (
             f"{edges} of {len(bins)} bins are within two sigma of an edge of the training range or beyond it; they are "
-            f"{what}"
+            f"{how}"
         )
     yield from _few(report.curves[0].bins)
     fits: dict[str, list[str]] = {}
@@ -343,8 +345,8 @@ def _strange(report: Report) -> Iterator[str]:
 
 
 def _uncertainty(report: Report) -> Iterator[str]:
-    if (found := report.uncertainty) is not None:
-        one, two = (item.value for item in found.coverage)
+    if (uncertainty := report.uncertainty) is not None:
+        one, two = (item.value for item in uncertainty.coverage)
         yield (
             f"{one:.1%} and {two:.1%} of the true energies are within one and two predicted sigma, where 68.27 "
             "and 95.45 % should be"

@@ -169,10 +169,10 @@ def judge(statistics: UncertaintyStatistics, bins: EnergyBins, options: Options)
     n = statistics.pulls.events
     if not n:
         return None
-    found = estimate_all(statistics.pulls, Options(seed=options.seed))
+    estimates = estimate_all(statistics.pulls, Options(seed=options.seed))
     pull = {
         name: Measurement(item.value - (PULL_SHIFT if name in ("core_mean", "mean", "median") else 0), item.error)
-        for name, item in found.items()
+        for name, item in estimates.items()
         if name in ("core_mean", "core_sigma", "mean", "median", "rms", "sigma_68")
     }
     shares = statistics.covered / n
@@ -218,11 +218,11 @@ def _shares(joint: Joint, shares: Sequence[float] | NDArray[np.float64]) -> list
 
 
 def _dropped(response: Mapping[int, Joint], bins: EnergyBins, options: Options) -> list[Dropped]:
-    found = []
+    dropped = []
     for key, joint in sorted(response.items()):
         everything = resolution_in(joint, np.arange(len(joint.x)), options)
         rest = [resolution_in(joint, _shares(joint, [1 - share])[0], options) for share in DROPPED]
         resolutions = tuple(item for item in rest if item is not None)
         if everything is not None and len(resolutions) == len(DROPPED):
-            found.append(Dropped(*bins.edges(key), everything, resolutions))
-    return found
+            dropped.append(Dropped(*bins.edges(key), everything, resolutions))
+    return dropped

@@ -71,12 +71,12 @@ def verdicts(report: Report) -> list[Verdict]:
 
     Nothing is good, and no resolution is measured, while a warning of the training stands.
     """
-    found = [_resolution(report), _comparison(report), _bias(report), _overtraining(report), _trust(report)]
+    answers = [_resolution(report), _comparison(report), _bias(report), _overtraining(report), _trust(report)]
     warnings = warnings_of_training(report)
     if not warnings:
-        return found
+        return answers
     first, *others = (
-        replace(item, status=Status.LOOK) if item.status in (Status.GOOD, Status.MEASURED) else item for item in found
+        replace(item, status=Status.LOOK) if item.status in (Status.GOOD, Status.MEASURED) else item for item in answers
     )
     return [replace(first, details=(*warnings, *first.details)), *others]
 
@@ -141,10 +141,10 @@ def _bias(report: Report) -> Verdict:
     beyond = [band for band in BANDS if any(_certainly_beyond(item, band) for item in biases.values())]
     inside = all(abs(item.value) + SIGNIFICANT * item.error <= BANDS[1] for item in biases.values())
     status = Status.LOOK if beyond else Status.GOOD if inside else Status.UNKNOWN
-    told = f"certain to be beyond {beyond[-1]:g} % in one bin or more" if beyond else ""
+    certain = f"certain to be beyond {beyond[-1]:g} % in one bin or more" if beyond else ""
     unsure = "" if beyond or inside else f"the errors are too large to exclude {BANDS[1]:g} %"
     details = tuple(
-        filter(None, (f"({signed}) % at {furthest:.3g} GeV, the largest", told, unsure, _linearity(report)))
+        filter(None, (f"({signed}) % at {furthest:.3g} GeV, the largest", certain, unsure, _linearity(report)))
     )
     return Verdict(question, status, f"Within {abs(biases[furthest].value):.2f} % of the true energy", details)
 

@@ -76,10 +76,8 @@ class Sample:
 
     def reaching(self, events: Counts) -> NDArray[np.int64]:
         """Return the bin in which every replica reaches so many events, shape [replicas, any]."""
-        found = (
-            np.searchsorted(self._shares.ravel(), self._shifted(events)) - len(self.centres) * self.replicas[:, None]
-        )
-        clipped: NDArray[np.int64] = np.clip(found, 0, len(self.centres) - 1)
+        bins = np.searchsorted(self._shares.ravel(), self._shifted(events)) - len(self.centres) * self.replicas[:, None]
+        clipped: NDArray[np.int64] = np.clip(bins, 0, len(self.centres) - 1)
         return clipped
 
     @cached_property

@@ -292,27 +292,27 @@ def _columns(columns: list[Mapping[str, Any]]) -> Table:
     return Table(header, first_rows(rows, _MAX_FEATURES), title)
 
 
-def rehearsal_sections(found: Rehearsal) -> list[Section]:
+def rehearsal_sections(rehearsal: Rehearsal) -> list[Section]:
     """Return a line for each thing that is known before a training begins."""
-    sides = ", ".join(f"{count(events)} {side}" for side, events in found.events.items())
-    reading = format_duration(found.reading_seconds)
-    where = "on disk" if found.on_disk else "in memory"
-    fewer = "; fewer if --patience ends them" if found.patience < found.epochs else ""
-    members = f" in {found.members} networks" if found.members > 1 else ""
+    sides = ", ".join(f"{count(events)} {side}" for side, events in rehearsal.events.items())
+    reading = format_duration(rehearsal.reading_seconds)
+    where = "on disk" if rehearsal.on_disk else "in memory"
+    fewer = "; fewer if --patience ends them" if rehearsal.patience < rehearsal.epochs else ""
+    members = f" in {rehearsal.members} networks" if rehearsal.members > 1 else ""
     rows = [
-        ("files", f"{found.files}, with {count(found.read)} events"),
+        ("files", f"{rehearsal.files}, with {count(rehearsal.read)} events"),
         ("events", sides),
-        ("left out", "; ".join(found.left_out)),
-        ("features", f"{listed(found.features, _NAMES)}; {count(found.columns)} columns"),
-        ("network", f"{count(len(found.inputs))} inputs, {count(found.parameters)} parameters{members}"),
-        ("inputs", listed(found.inputs, _NAMES)),
-        ("steps", f"{count(found.batch_size)} events in each, {count(found.steps_per_epoch)} in an epoch"),
-        ("epochs", f"{count(found.epochs)}, which are {count(found.steps)} steps{fewer}"),
-        ("learning rate", f"{found.learning_rate:.3g} at most: {found.rule}"),
-        ("schedule", f"{found.schedule}, of {found.optimiser}"),
-        ("threads", f"{found.threads}"),
-        ("memory", f"{format_size(found.bytes)} for events and inputs, {where}"),
-        ("time", f"about {format_duration(found.training_seconds)}, after {reading} for reading"),
+        ("left out", "; ".join(rehearsal.left_out)),
+        ("features", f"{listed(rehearsal.features, _NAMES)}; {count(rehearsal.columns)} columns"),
+        ("network", f"{count(len(rehearsal.inputs))} inputs, {count(rehearsal.parameters)} parameters{members}"),
+        ("inputs", listed(rehearsal.inputs, _NAMES)),
+        ("steps", f"{count(rehearsal.batch_size)} events in each, {count(rehearsal.steps_per_epoch)} in an epoch"),
+        ("epochs", f"{count(rehearsal.epochs)}, which are {count(rehearsal.steps)} steps{fewer}"),
+        ("learning rate", f"{rehearsal.learning_rate:.3g} at most: {rehearsal.rule}"),
+        ("schedule", f"{rehearsal.schedule}, of {rehearsal.optimiser}"),
+        ("threads", f"{rehearsal.threads}"),
+        ("memory", f"{format_size(rehearsal.bytes)} for events and inputs, {where}"),
+        ("time", f"about {format_duration(rehearsal.training_seconds)}, after {reading} for reading"),
     ]
     return [Section("rehearsal", "", [Facts(rows)])]
 

@@ -65,8 +65,8 @@ class Points:
 def estimate_points(curve: Curve, name: str, scale: float = 1.0) -> Points:
     """Return an estimator of all bins that have it and events enough to be shown, times a factor."""
     bins = _shown(curve, name)
-    found = (bin_.estimates[name] for bin_ in bins)
-    return Points.of(bins, [item * scale for item in found])
+    estimates = (bin_.estimates[name] for bin_ in bins)
+    return Points.of(bins, [item * scale for item in estimates])
 
 
 def estimate_events(curve: Curve, name: str) -> NDArray[np.float64]:

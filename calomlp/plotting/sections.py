@@ -201,10 +201,10 @@ def first_rows(rows: Sequence[tuple[object, ...]], limit: int) -> tuple[tuple[st
 
 def versions(provenance: Mapping[str, Any]) -> str:
     """Return the versions of what made an artefact, and the kind of machine, as far as they were recorded."""
-    found = {name: provenance[name] for name in ("calomlp", "python") if provenance.get(name)}
-    found |= provenance.get("packages") or {}
-    said = [f"{name} {version}" for name, version in found.items()]
-    return ", ".join([*said, *filter(None, [provenance.get("machine")])])
+    recorded = {name: provenance[name] for name in ("calomlp", "python") if provenance.get(name)}
+    recorded |= provenance.get("packages") or {}
+    parts = [f"{name} {version}" for name, version in recorded.items()]
+    return ", ".join([*parts, *filter(None, [provenance.get("machine")])])
 
 
 def report_tables(report: Report) -> list[Table]:
@@ -308,31 +308,31 @@ def ratio_table(report: Report) -> Table:
     return Table(("E_true [GeV]", *labels), (*rows, means), title)
 
 
-def uncertainty_table(found: Uncertainty) -> Table:
+def uncertainty_table(uncertainty: Uncertainty) -> Table:
     """Return coverage, pulls and scores of predicted uncertainties, beside what they should be."""
-    one, two = found.coverage
+    one, two = uncertainty.coverage
     rows = [
-        ("mean of the pull, core", _cell(found.pull.get("core_mean")), "0"),
-        ("width of the pull, core", _cell(found.pull.get("core_sigma")), "1"),
+        ("mean of the pull, core", _cell(uncertainty.pull.get("core_mean")), "0"),
+        ("width of the pull, core", _cell(uncertainty.pull.get("core_sigma")), "1"),
         ("within one sigma [%]", with_error(one, PERCENT), "68.27"),
         ("within two sigma [%]", with_error(two, PERCENT), "95.45"),
-        ("largest distance of the probability integral transform", f"{found.distance:.3f}", "0"),
-        ("sharpness, mean of sigma/E [%]", f"{PERCENT * found.sharpness:.3f}", ""),
-        ("continuous ranked probability score over E_true [%]", f"{PERCENT * found.score:.3f}", ""),
+        ("largest distance of the probability integral transform", f"{uncertainty.distance:.3f}", "0"),
+        ("sharpness, mean of sigma/E [%]", f"{PERCENT * uncertainty.sharpness:.3f}", ""),
+        ("continuous ranked probability score over E_true [%]", f"{PERCENT * uncertainty.score:.3f}", ""),
     ]
-    for group in found.reliability:
+    for group in uncertainty.reliability:
         name = f"observed spread where {PERCENT * group.predicted:.3g} % is predicted [%]"
         rows.append((name, with_error(group.observed, PERCENT), f"{PERCENT * group.predicted:.2f}"))
     return Table(("", "found", "ideal"), tuple(rows), "Predicted uncertainties")
 
 
-def _dropped_table(found: Uncertainty, width_name: str) -> Table:
+def _dropped_table(uncertainty: Uncertainty, width_name: str) -> Table:
     rows = [
         (
             energy_range(item.energy_low, item.energy_high),
             *(with_error(width, PERCENT) for width in (item.everything, *item.resolutions)),
         )
-        for item in found.dropped
+        for item in uncertainty.dropped
     ]
     header = ("E_true [GeV]", *(f"{width_name} [%]: {share}" for share in ("all", "best 90 %", "best 80 %")))
     return Table(header, tuple(rows), "Resolution without the events of the largest predicted uncertainty")

@@ -97,8 +97,8 @@ class Subject:
 
     def overview(self) -> list[Chart]:
         """Make the charts that are drawn in a terminal."""
-        there = self.charts()
-        return [chart for chart in there if chart.name in self.main] or there[:1]
+        charts = self.charts()
+        return [chart for chart in charts if chart.name in self.main] or charts[:1]
 
 
 def of_view(view: View, label: str = "") -> Subject:
@@ -134,9 +134,9 @@ def of_scan(reports: Mapping[str, Report], setting: str, numbers: Sequence[str])
     values = {place.value for place in places}
     if len(values) == 1:
         raise UsageError(f"--x {setting!r}: it is {values.pop()} in all reports that are named, so that nothing varies")
-    found = {name: [number_of(report, name, label) for label, report in reports.items()] for name in numbers}
+    of_reports = {name: [number_of(report, name, label) for label, report in reports.items()] for name in numbers}
     unit = f" [{places[0].unit}]" if places[0].unit else ""
-    builder = partial(scan, f"{setting}{unit}", [place.value for place in places], found)
+    builder = partial(scan, f"{setting}{unit}", [place.value for place in places], of_reports)
     events = sum(report.events for report in reports.values())
     made_by = next(iter(reports.values())).context.provenance
     return Subject("scan of reports", {"scan": builder}, _metadata(f"{events} events", made_by), ("scan",))
@@ -153,12 +153,12 @@ def of_model(document: Mapping[str, Any], label: str) -> Subject:
         ArtefactError: If something is missing that every model records.
     """
     try:
-        found = Training.of_model(document)
+        record = Training.of_model(document)
         made_by = document["provenance"]
     except (LookupError, TypeError) as error:
         raise ArtefactError(f"{label}: this model is damaged: no {error}") from error
-    builders = {"training": partial(training, found), "learning-curve": partial(learning_curve, found)}
-    return Subject("model", builders, _metadata(f"{found.events} training events", made_by), ("training",))
+    builders = {"training": partial(training, record), "learning-curve": partial(learning_curve, record)}
+    return Subject("model", builders, _metadata(f"{record.events} training events", made_by), ("training",))
 
 
 def of_search(record: Mapping[str, Any], version: str) -> Subject:

@@ -59,8 +59,8 @@ def draw(charts: Sequence[Chart], width: int, height: int, *, colour: bool) -> s
 
 def _titled(chart: Chart, panel: Panel) -> Panel:
     """Return a panel with its title on the left."""
-    said = [plain(panel.y.label or panel.x.label), panel.left, panel.right]
-    return replace(panel, left=f"{chart.heading.title}: {', '.join(filter(None, said))}")
+    parts = [plain(panel.y.label or panel.x.label), panel.left, panel.right]
+    return replace(panel, left=f"{chart.heading.title}: {', '.join(filter(None, parts))}")
 
 
 def _labels(panel: Panel) -> Iterator[str]:

@@ -219,11 +219,11 @@ class View:
                 (by_name[item.curve], Points.of(item.ratios, [one.ratio for one in item.ratios]))
                 for item in self.report.comparisons
             ]
-        found = []
+        of_reports = []
         for shown in self.shown[1:]:
             ratios = _ratios(shown.curve, self.first.curve)
-            found.append((shown, Points.of(ratios, [item.ratio for item in ratios])))
-        return found
+            of_reports.append((shown, Points.of(ratios, [item.ratio for item in ratios])))
+        return of_reports
 
 
 def short(label: str, longest: int = _LONGEST_LABEL) -> str:
@@ -233,10 +233,10 @@ def short(label: str, longest: int = _LONGEST_LABEL) -> str:
 
 def _ratios(curve: Curve, other: Curve) -> list[Ratio]:
     """Return the ratio of two independent resolutions in the bins of energy that both have."""
-    there = {bin_.edges: bin_.resolution for bin_ in other.bins}
+    known = {bin_.edges: bin_.resolution for bin_ in other.bins}
     ratios = []
     for bin_ in curve.bins:
-        above, below = bin_.resolution, there.get(bin_.edges)
+        above, below = bin_.resolution, known.get(bin_.edges)
         if above and below:
             ratio = above.value / below.value
             error = math.hypot(above.error, ratio * below.error) / below.value

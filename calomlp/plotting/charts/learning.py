@@ -74,9 +74,9 @@ class Training:
         return cls(document["history"], outcome, document["envelope"]["n_train"])
 
 
-def training(found: Training) -> Chart:
+def training(record: Training) -> Chart:
     """Show loss, resolution of the validation side and learning rate against epoch, and the chosen epoch."""
-    history, outcome = found.history, found.outcome
+    history, outcome = record.history, record.outcome
     best = outcome.best_epoch
     chosen = [Rule(best, vertical=True, dotted=True)] if best is not None else []
     panels = []
@@ -90,7 +90,7 @@ def training(found: Training) -> Chart:
         if lines:
             epochs = np.concatenate([line.x for line in lines])
             across = Axis("epoch", float(epochs.min()) - 0.5, float(epochs.max()) + 0.5, whole=True)
-            sides = _sides(found) if label == _SIGMA_68 and best is not None else []
+            sides = _sides(record) if label == _SIGMA_68 and best is not None else []
             panels.append(Panel(across, _span(label, [*lines, *sides]), (*sides, *lines, *chosen), share=share))
     if not panels:
         raise NothingToDraw("there is no history of a training, so there is no training to draw")
@@ -100,13 +100,13 @@ def training(found: Training) -> Chart:
         if "test" in outcome.sides:
             rows.append(Row(("test side",), _TEST))
     notes = _sentences(outcome.worse, outcome.overtraining)
-    heading = Heading("training", _events(found), rows, notes)
+    heading = Heading("training", _events(record), rows, notes)
     return Chart("training", heading, tuple(panels), 0.4 + 0.9 * sum(panel.share for panel in panels))
 
 
-def learning_curve(found: Training) -> Chart:
+def learning_curve(record: Training) -> Chart:
     """Show resolution and loss against the number of training events."""
-    curve = found.outcome.learning_curve
+    curve = record.outcome.learning_curve
     if not curve:
         raise NothingToDraw("this model was trained without --learning-curve, so there is none to draw")
     events = np.array([entry.events for entry in curve], dtype=np.float64)
@@ -115,11 +115,11 @@ def learning_curve(found: Training) -> Chart:
     for label, scale, name in ((_SIGMA_68, PERCENT, "resolution"), ("loss", 1.0, "loss")):
         value = scale * np.array([getattr(entry, name) for entry in curve], dtype=np.float64)
         line = Line("validation side", _VALIDATION, events, value)
-        error = value * _relative_error(found, "validation") if name == "resolution" else None
+        error = value * _relative_error(record, "validation") if name == "resolution" else None
         points = Marks("validation side", _VALIDATION, events, value, error)
         panels.append(Panel(across, _span(label, [points]), (points, line)))
-    notes = _sentences(found.outcome.more_data)
-    heading = Heading("learning curve", _events(found), [Row(("validation side",), _VALIDATION)], notes)
+    notes = _sentences(record.outcome.more_data)
+    heading = Heading("learning curve", _events(record), [Row(("validation side",), _VALIDATION)], notes)
     return Chart("learning-curve", heading, tuple(panels), 2.8)
 
 
@@ -150,31 +150,31 @@ def rates(record: Mapping[str, Any]) -> Chart:
     return Chart("rates", heading, (panel,), 2.4)
 
 
-def _sides(found: Training) -> list[Marks]:
+def _sides(record: Training) -> list[Marks]:
     """Return the resolution of the training and the test side at the chosen epoch."""
     looks = {"training": _TRAINING, "test": _TEST}  # that of the validation side is the curve
-    sides = found.outcome.sides
+    sides = record.outcome.sides
     return [
         Marks(
             f"{name} side",
             look,
-            np.array([found.outcome.best_epoch], dtype=np.float64),
+            np.array([record.outcome.best_epoch], dtype=np.float64),
             np.array([PERCENT * sides[name].resolution]),
-            np.array([PERCENT * sides[name].resolution * _relative_error(found, name)]),
+            np.array([PERCENT * sides[name].resolution * _relative_error(record, name)]),
         )
         for name, look in looks.items()
         if name in sides
     ]
 
 
-def _relative_error(found: Training, side: str) -> float:
+def _relative_error(record: Training, side: str) -> float:
     """Return the standard error of sigma_68 over its value, as for a Gaussian; 0 if the events are not known."""
-    events = found.outcome.sides[side].events if side in found.outcome.sides else 0
+    events = record.outcome.sides[side].events if side in record.outcome.sides else 0
     return SIGMA_68_ERROR / math.sqrt(2 * events) if events else 0.0
 
 
-def _events(found: Training) -> str:
-    return f"{count(found.events)} training events" if found.events else ""
+def _events(record: Training) -> str:
+    return f"{count(record.events)} training events" if record.events else ""
 
 
 def _sentences(*verdicts: str) -> list[str]:

@@ -62,17 +62,17 @@ def dependence(view: View) -> Chart:
 def importance(view: View) -> Chart:
     """Show by how much the energies become worse if a feature is shuffled."""
     report = view.single("the importance of features")
-    found = report.importance[:_MOST_BARS]
-    if not found:
+    shown = report.importance[:_MOST_BARS]
+    if not shown:
         raise NothingToDraw("the report has no importance of features: evaluate with --importance")
-    value, error = (PERCENT * np.array([getattr(item.increase, part) for item in found]) for part in ("value", "error"))
-    left_out = len(report.importance) - len(found)
-    more = [f"the largest {len(found)} of {len(report.importance)} features"] if left_out else []
+    value, error = (PERCENT * np.array([getattr(item.increase, part) for item in shown]) for part in ("value", "error"))
+    left_out = len(report.importance) - len(shown)
+    more = [f"the largest {len(shown)} of {len(report.importance)} features"] if left_out else []
     if not (value > 0).all():
         more.append("features without a bar do not increase it")
     notes = ["increase of the mean deviation if a feature is taken from another event", *more]
-    panel = _bars([item.feature for item in found], value, error, "increase [%]", view)
-    return Chart("importance", Heading("importance of features", view.sample, (), notes), (panel,), _height(len(found)))
+    panel = _bars([item.feature for item in shown], value, error, "increase [%]", view)
+    return Chart("importance", Heading("importance of features", view.sample, (), notes), (panel,), _height(len(shown)))
 
 
 def domain(view: View) -> Chart:
@@ -112,12 +112,12 @@ def _inside_and_outside(report: Report) -> list[str]:
     own = next((item for item in report.dependences if item.by == IN_DOMAIN), None)
     if own is None:
         return []
-    said = []
+    sentences = []
     for slice_ in own.slices:
         median, width = slice_.estimates.get("median"), slice_.estimates.get("sigma_68")
         numbers = f", median {with_error(median)}, σ68 ({with_error(width, PERCENT)}) %" if median and width else ""
-        said.append(f"{'inside' if slice_.value else 'outside'}: {count(slice_.events)} events{numbers}")
-    return said
+        sentences.append(f"{'inside' if slice_.value else 'outside'}: {count(slice_.events)} events{numbers}")
+    return sentences
 
 
 def _dependence(view: View, group: Sequence[Dependence]) -> Panel | None:

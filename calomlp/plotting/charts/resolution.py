@@ -167,8 +167,12 @@ def _fit_rows(view: View) -> list[Row]:
 
 
 def _linearity_row(shown: Shown) -> Row:
-    found, look = shown.curve.linearity, replace(shown.look, line="none")
-    if found is None:
+    linearity, look = shown.curve.linearity, replace(shown.look, line="none")
+    if linearity is None:
         return Row((shown.short, *(NONE,) * 3), look)
-    numbers = (four_decimals(found.response), f"{PERCENT * found.max:.2f} %", f"{PERCENT * found.rms:.2f} %")
+    numbers = (
+        four_decimals(linearity.response),
+        f"{PERCENT * linearity.max:.2f} %",
+        f"{PERCENT * linearity.rms:.2f} %",
+    )
     return Row((shown.short, *numbers), look)

@@ -66,16 +66,16 @@ def response_linear(view: View) -> Chart:
 def energy(view: View) -> Chart:
     """Show measured energy and response against true energy: medians, and the band that holds 68 % of the events."""
     axis = energy_axis(view)
-    found = [_quantiles(shown.curve) for shown in view.shown]
-    if not any(len(item[0]) for item in found):
+    quantiles = [_quantiles(shown.curve) for shown in view.shown]
+    if not any(len(item[0]) for item in quantiles):
         raise NothingToDraw("no bin of the report has events enough for quantiles, so there is no band to draw")
-    label, look, (true, low, _, high) = view.first.label, view.first.look, found[0]
+    label, look, (true, low, _, high) = view.first.label, view.first.look, quantiles[0]
     medians = [estimate_points(shown.curve, "median") for shown in view.shown]
     points = [Points(of.energy, of.energy * of.value, of.energy * of.error, of.edge) for of in medians]
     ends = (axis.low, axis.high)
-    top = max(float(np.max(item[0] * item[3], initial=0)) for item in found)
-    lowest = min(float(np.min(item[0] * item[1], initial=np.inf)) for item in found)
-    middle = min(float(np.min(at := item[0] * item[2], initial=np.inf, where=at > 0)) for item in found)
+    top = max(float(np.max(item[0] * item[3], initial=0)) for item in quantiles)
+    lowest = min(float(np.min(item[0] * item[1], initial=np.inf)) for item in quantiles)
+    middle = min(float(np.min(at := item[0] * item[2], initial=np.inf, where=at > 0)) for item in quantiles)
     measured = Axis(
         r"$E_\mathrm{reco}$ [GeV]",
         max(min(axis.low, lowest), min(axis.low, middle) / 3) if axis.log else min(0, axis.low, lowest),
@@ -132,7 +132,7 @@ def legend(shown: Sequence[Shown]) -> list[Row]:
 def _quantiles(curve: Curve) -> tuple[Array, Array, Array, Array]:
     """Return energies, and the quantiles of the response there, of the bins with estimates; shape [bins] each."""
     bins = [bin_ for bin_ in curve.bins if bin_.estimates]
-    found = [
+    quantiles = [
         np.interp(
             np.multiply(SHARES, bin_.histogram.count.sum()),
             np.cumsum(bin_.histogram.count) - bin_.histogram.count / 2,
@@ -140,7 +140,7 @@ def _quantiles(curve: Curve) -> tuple[Array, Array, Array, Array]:
         )
         for bin_ in bins
     ]
-    low, middle, high = np.array(found).reshape(-1, 3).T
+    low, middle, high = np.array(quantiles).reshape(-1, 3).T
     return np.array([bin_.energy for bin_ in bins], dtype=np.float64), low, middle, high
 
 
@@ -155,9 +155,9 @@ def _response(view: View, name: str, *, log: bool) -> Chart:
     shown = f"; {len(chosen)} of {total} bins of energy are shown" if len(chosen) < total else ""
     notes = [_NOTE.format(view.first.short, view.report.options.core_sigmas) + shown, *([_FAR_NOTE] if far else [])]
     first = view.first
-    there = {shown.label for bin_ in chosen for shown, _ in _beside(view, bin_)}
-    others = [one for one in view.shown[1:] if one.label in there]
-    missing = [one.short for one in view.shown[1:] if one.label not in there]
+    drawn = {shown.label for bin_ in chosen for shown, _ in _beside(view, bin_)}
+    others = [one for one in view.shown[1:] if one.label in drawn]
+    missing = [one.short for one in view.shown[1:] if one.label not in drawn]
     if missing:
         notes.append(f"without {', '.join(missing)}, in other bins of energy")
     filled = Row((first.short,), replace(first.look, marker="s", line="none"))

@@ -36,10 +36,10 @@ def scan(setting: str, places: Sequence[float | str], numbers: Mapping[str, Sequ
     axis, x = _across(setting, places)
     order = np.argsort(x, kind="stable")
     panels, notes = [], [] if axis.ticks else ["dotted: to guide the eye"]
-    for name, found in numbers.items():
+    for name, of_reports in numbers.items():
         scale, unit = _unit(name)
         value, error = (
-            scale * np.array([getattr(found[i].measured, part) for i in order]) for part in ("value", "error")
+            scale * np.array([getattr(of_reports[i].measured, part) for i in order]) for part in ("value", "error")
         )
         items: list[Item] = [Marks(name, _LOOK, x[order], value, error)]
         if not axis.ticks:  # there is nothing between words
@@ -48,7 +48,7 @@ def scan(setting: str, places: Sequence[float | str], numbers: Mapping[str, Sequ
         pad = 0.1 * (high - low) or 0.1 * abs(high) or 1.0
         if value.min() >= 0:  # what is not negative has a frame that ends at zero
             low = max(low, pad)
-        if bins := dict.fromkeys(item.name for item in found if item.name != name):
+        if bins := dict.fromkeys(item.name for item in of_reports if item.name != name):
             notes.append(f"{name} is {listed(list(bins), 4)}: the bins that it is in, by their mean energies")
         label = f"{short(name, 24)} [{unit}]" if unit else short(name, 28)
         panels.append(Panel(axis, Axis(label, low - pad, high + pad), tuple(items)))

@@ -21,31 +21,31 @@ _NOTE = "black: what a perfect uncertainty gives; observed σ: what 68 % of the 
 def uncertainty(view: View) -> Chart:
     """Show pulls, probability integral transform, coverage and reliability of the predicted uncertainties."""
     report = view.single("the uncertainty")
-    found, statistics = report.uncertainty, report.statistics.uncertainty
-    if found is None or statistics is None:
+    uncertainty, statistics = report.uncertainty, report.statistics.uncertainty
+    if uncertainty is None or statistics is None:
         raise NothingToDraw("no uncertainties of single events are predicted, so there are none to draw")
     look = view.first.look
     panels = (
-        _pulls(statistics.pulls, found, look),
-        _transform(found, look),
-        _coverage(found, look),
-        _reliability(found, look),
+        _pulls(statistics.pulls, uncertainty, look),
+        _transform(uncertainty, look),
+        _coverage(uncertainty, look),
+        _reliability(uncertainty, look),
     )
     heading = Heading(
-        "predicted uncertainties", f"{count(found.events)} events", [Row((view.first.label,), look)], [_NOTE]
+        "predicted uncertainties", f"{count(uncertainty.events)} events", [Row((view.first.label,), look)], [_NOTE]
     )
     return Chart("uncertainty", heading, panels, 4.4, columns=2, wide=True, separate=True)
 
 
-def _pulls(pulls: Histogram, found: Uncertainty, look: Look) -> Panel:
+def _pulls(pulls: Histogram, uncertainty: Uncertainty, look: Look) -> Panel:
     edges = np.linspace(-_REACH, _REACH, _PULL_BINS + 1)
     events = np.histogram(pulls.centres - PULL_SHIFT, edges, weights=pulls.count)[0].astype(np.float64)
     x = np.linspace(edges[0], edges[-1], 200)
     ideal = pulls.events * (edges[1] - edges[0]) * np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi)
     beyond = pulls.events - int(events.sum())
     numbers = [f"beyond: {count(beyond)} events"]
-    if "core_sigma" in found.pull:
-        core = found.pull["core_mean"], found.pull["core_sigma"]
+    if "core_sigma" in uncertainty.pull:
+        core = uncertainty.pull["core_mean"], uncertainty.pull["core_sigma"]
         numbers = [f"core: μ = {with_error(core[0])}", f"σ = {with_error(core[1])}", *numbers]
     top = _HEADROOM * float(max(events.max(), ideal.max()))
     return Panel(
@@ -56,11 +56,11 @@ def _pulls(pulls: Histogram, found: Uncertainty, look: Look) -> Panel:
     )
 
 
-def _transform(found: Uncertainty, look: Look) -> Panel:
-    share = np.array(found.transform)
+def _transform(uncertainty: Uncertainty, look: Look) -> Panel:
+    share = np.array(uncertainty.transform)
     edges = np.linspace(0, 1, len(share) + 1)
     middle = (edges[1:] + edges[:-1]) / 2
-    error = np.sqrt(share * (1 - share) / found.events)
+    error = np.sqrt(share * (1 - share) / uncertainty.events)
     return Panel(
         Axis("probability integral transform", 0, 1),
         Axis("events / expected", 0, _HEADROOM * max(1.0, float(share.max()) * len(share))),
@@ -68,18 +68,18 @@ def _transform(found: Uncertainty, look: Look) -> Panel:
             Marks("transform", look, middle, share * len(share), error * len(share)),
             Line("flat", BLACK, np.array([0.0, 1.0]), np.ones(2)),
         ),
-        text=f"largest distance: {found.distance:.3f}",
+        text=f"largest distance: {uncertainty.distance:.3f}",
     )
 
 
-def _coverage(found: Uncertainty, look: Look) -> Panel:
+def _coverage(uncertainty: Uncertainty, look: Look) -> Panel:
     """Show the share of the events inside central intervals of every probability."""
-    share = np.array(found.transform)
+    share = np.array(uncertainty.transform)
     half = len(share) // 2
     inside = np.cumsum(share[half:] + share[half - 1 :: -1])
     asked = np.arange(1, half + 1) / half
-    error = np.sqrt(np.maximum(inside * (1 - inside), 0) / found.events)
-    one, two = found.coverage
+    error = np.sqrt(np.maximum(inside * (1 - inside), 0) / uncertainty.events)
+    one, two = uncertainty.coverage
     ends = np.array([0, PERCENT])
     return Panel(
         Axis("probability of the interval [%]", 0, 102),
@@ -92,10 +92,10 @@ def _coverage(found: Uncertainty, look: Look) -> Panel:
     )
 
 
-def _reliability(found: Uncertainty, look: Look) -> Panel:
-    predicted = PERCENT * np.array([group.predicted for group in found.reliability])
-    observed = PERCENT * np.array([group.observed.value for group in found.reliability])
-    error = PERCENT * np.array([group.observed.error for group in found.reliability])
+def _reliability(uncertainty: Uncertainty, look: Look) -> Panel:
+    predicted = PERCENT * np.array([group.predicted for group in uncertainty.reliability])
+    observed = PERCENT * np.array([group.observed.value for group in uncertainty.reliability])
+    error = PERCENT * np.array([group.observed.error for group in uncertainty.reliability])
     low = float(min(predicted.min(), (observed - error).min()))
     high = float(max(predicted.max(), (observed + error).max()))
     log = low > 0 and high > 4 * low
