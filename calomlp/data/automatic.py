@@ -265,7 +265,7 @@ def _for_network(table: Rows, roles: Mapping[str, Role], kept: Sequence[Readout]
     possible = [
         name
         for name, role in roles.items()
-        if role in _FOR_NETWORK and not table.columns[name].jagged and not table.columns[name].shape
+        if role in _FOR_NETWORK and table.columns[name].is_number
         if _is_of_the_object(name, role, named)
     ]
     if not possible or not table.entries:

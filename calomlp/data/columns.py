@@ -28,6 +28,11 @@ class Column:
     branch: str = ""  # path of the branch in its tree
     keys: tuple[str, ...] = ()  # where in the records of the branch the numbers lie
 
+    @property
+    def is_number(self) -> bool:
+        """Whether it is one number in each event."""
+        return not self.jagged and not self.shape
+
     def of(self, records: ak.Array) -> ak.Array:
         """Return the numbers in what was read of the branch."""
         for key in self.keys:

@@ -174,7 +174,7 @@ class Rows:
 
     def _cheapest(self) -> list[str]:
         """Return a column to read where only the number of events is asked for."""
-        numbers = [name for name, column in self._table.columns.items() if not column.jagged and not column.shape]
+        numbers = [name for name, column in self._table.columns.items() if column.is_number]
         return (numbers or list(self._table.columns))[:1]
 
 
@@ -254,8 +254,7 @@ class Grouped(Rows):
         self.source, self.identity = rows.source, rows.identity
         self._rows, self.branch = rows, branch
         rows.require([branch])
-        key = rows.columns[branch]
-        if key.jagged or key.shape:
+        if not rows.columns[branch].is_number:
             raise InputError(f"{self.source}: entries cannot be grouped by {branch!r}: it is not one number in each")
         self._energy = rows.source.true_energy
         numbers = {branch} if self._energy is None else {branch, TRUE_ENERGY}
@@ -403,7 +402,7 @@ class Joined(Rows):
 def _is_numbered(table: Table, branch: str) -> bool:
     """Tell whether every entry of a table has its own number, so that it is one for a whole group of entries."""
     column = table.columns.get(branch)
-    if column is None or column.jagged or column.shape or not table.entries:
+    if column is None or not column.is_number or not table.entries:
         return False
     numbers = table.read(branch, 0, table.entries)
     return len(np.unique(numbers)) == len(numbers)

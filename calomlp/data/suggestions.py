@@ -73,7 +73,7 @@ class BranchSummary:
     @property
     def is_number(self) -> bool:
         """Whether it is one number in each event."""
-        return self.column is not None and not self.column.jagged and not self.column.shape
+        return self.column is not None and self.column.is_number
 
     @property
     def is_array(self) -> bool:

@@ -185,8 +185,7 @@ def _check_branches(task: PredictionTask, rows: Rows) -> None:
             raise InputError(f"{error}; the cut {cut.text!r} needs it, --cut '' takes all events") from error
     rows.require(task.copied)
     for name in task.copied:
-        column = rows.whole.columns[name]
-        if column.jagged or column.shape:
+        if not rows.whole.columns[name].is_number:
             raise UsageError(f"{rows.source}: --keep {name}: it is not one number in each entry, and cannot be kept")
     taken = Counter(branch_of(name) for name in task.copied)
     if wrong := [name for name in task.copied if taken[branch_of(name)] > 1 or name.startswith(f"{_OURS}_")]:

@@ -18,7 +18,7 @@ from calomlp.data.dataset import DataFile
 from calomlp.data.expressions import quote_branch
 from calomlp.data.names import Role, is_loss, role_of
 from calomlp.data.operations import reduction
-from calomlp.data.rows import open_rows
+from calomlp.data.rows import Rows, open_rows
 from calomlp.data.sample import Recipe
 from calomlp.data.sources import Source, Tally
 from calomlp.data.split import Side
@@ -100,13 +100,13 @@ def look_for_truth(sources: Sequence[Source], recipe: Recipe) -> Look:
 
 def _read(sources: Sequence[Source], recipe: Recipe) -> _Events | None:
     """Return training events of the first files, or nothing if they are too few."""
-    names, parts = _candidates(sources[0], recipe), list[tuple[Any, Any, Any]]()
+    names: list[str] | None = None
+    parts: list[tuple[Any, Any, Any]] = []
     add, read = reduction("sum"), 0
     for source in sources:
         with open_rows(source, recipe.layout, recipe.branches) as rows:
-            more = frozenset(names) & rows.columns.keys()
-            names = [name for name in names if name in more]
-            for chunk in DataFile(rows, recipe, Tally(), Run()).chunks(more=more):
+            names = _candidates(rows, recipe) if names is None else [name for name in names if name in rows.columns]
+            for chunk in DataFile(rows, recipe, Tally(), Run()).chunks(more=frozenset(names)):
                 mine = chunk[recipe.sides(rows.identity, chunk.sample) == Side.TRAIN]
                 others = {name: np.asarray(add(mine.branches[name]), np.float64) for name in names}
                 parts.append((mine.sample.true_energy, mine.sample.features, others))
@@ -118,7 +118,7 @@ def _read(sources: Sequence[Source], recipe: Recipe) -> _Events | None:
     if read < _FEWEST:
         return None
     truth, matrix = (np.concatenate([part[place] for part in parts])[:_EVENTS].astype(np.float64) for place in (0, 1))
-    left_out = {name: np.concatenate([part[2][name] for part in parts])[:_EVENTS] for name in names}
+    left_out = {name: np.concatenate([part[2][name] for part in parts])[:_EVENTS] for name in names or ()}
     ends = np.cumsum([0, *(feature.width for feature in recipe.features)])
     blocks = {feature.expression: slice(*ends[i : i + 2]) for i, feature in enumerate(recipe.features)}
     kept = {item.expression: matrix[:, blocks[item.expression]].sum(axis=1) for item in recipe.features}
@@ -139,13 +139,12 @@ def _read(sources: Sequence[Source], recipe: Recipe) -> _Events | None:
     return _Events(truth, columns, used, right, good)
 
 
-def _candidates(source: Source, recipe: Recipe) -> list[str]:
+def _candidates(rows: Rows, recipe: Recipe) -> list[str]:
     """Return branches that are no features and might explain the true energy: numbers and arrays."""
     taken = recipe.branches
-    with open_rows(source, recipe.layout, recipe.branches) as rows:
-        names = [name for name, column in rows.columns.items() if name not in taken and not column.jagged]
-        names = [name for name in names if role_of(name) not in (Role.TRUTH, Role.BOOKKEEPING, Role.ERROR)]
-        return [name for name in names if np.dtype(rows.columns[name].kind).kind != "b"][:_LEFT_OUT]
+    names = [name for name, column in rows.columns.items() if name not in taken and not column.jagged]
+    names = [name for name in names if role_of(name) not in (Role.TRUTH, Role.BOOKKEEPING, Role.ERROR)]
+    return [name for name in names if np.dtype(rows.columns[name].kind).kind != "b"][:_LEFT_OUT]
 
 
 def _by_name(recipe: Recipe) -> Iterator[tuple[list[str], str]]:

@@ -63,8 +63,8 @@ class Found:
         evaluate: For each more row.
         predict: For each more row.
         energies: Bytes of the energies of a row on disk.
-        cache: Bytes of a row in the cache.
-        asked: Bytes of a row that a training wants to have free on the disk: the cache, and its own table.
+        kept: Bytes of a row in the temporary file of events.
+        asked: Bytes of a row that a training wants to have free on the disk: for that file, and for its table.
         sent: Bytes of a row over a network.
         file: For each more file in an evaluation.
         header: Bytes of a file in the header of a model.
@@ -78,7 +78,7 @@ class Found:
     evaluate: Slope
     predict: Slope
     energies: float
-    cache: float
+    kept: float
     asked: float
     sent: float
     file: Slope
@@ -97,7 +97,6 @@ def measured(folder: Path) -> Found:
 
     training = ("train", "-o", "m.safetensors", *DISK, "--epochs")
     train = of_rows(*training, 1)
-    cache = sum(path.stat().st_size for path in (folder / "cache").rglob("*") if path.is_file()) / (SMALL + LARGE)
     one, more = (run(folder, *training, epochs, large, *QUIET) for epochs in (1, EPOCHS))
     columns = read_model(str(folder / "m.safetensors"), "model").regressor.architecture.n_columns
     evaluate = of_rows("evaluate", "m.safetensors", "--all", "-o", "r.json")
@@ -111,7 +110,7 @@ def measured(folder: Path) -> Found:
         evaluate,
         predict,
         (folder / "e.root").stat().st_size / LARGE,
-        cache,
+        4 * (columns + 4),
         4 * (2 * columns + 12),
         per_row,
         file,
@@ -171,7 +170,7 @@ def sections(found: Found) -> Iterator[str]:
         ("an event more", "processor [us]", "peak of the memory [GB]", "disk [B]"),
         [(name, f"{1e6 * one.seconds:.2f}", f"{one.peak / GIGA:.2f}", disk) for name, (one, disk) in work.items()],
     )
-    yield EVENT.format(cache=found.cache, sent=found.sent)
+    yield EVENT.format(kept=found.kept, sent=found.sent)
     yield "## 10⁹ simulated showers"
     yield table(
         ("", "core hours", "memory of a process [GB]", "disk [TB]"),
@@ -249,8 +248,8 @@ machines differ by a factor. Made by `python -m tests.benchmarks.limits`.
 Electrons in `siw-ecal` (30 layers), where nothing else is said; training with the default network, one thread, and
 memory for a part of the events only."""
 
-EVENT = """A row on disk is, in a training, that of the cache, {cache:.0f} bytes, which later trainings use again, and
-that of the table of this training; in `predict`, the energies. Over a network, {sent:.0f} bytes of a row are sent: the
+EVENT = """A row on disk is, in a training, that of the events, {kept:.0f} bytes, and that of the table, both in
+temporary files; in `predict`, the energies. Over a network, {sent:.0f} bytes of a row are sent: the
 branches that are read, as they are compressed."""
 
 SIMULATED = """Nothing breaks: a shard is a job of its own, which holds a few blocks of events. What has to be bought is
@@ -258,15 +257,14 @@ the disk; hits are those above a threshold only."""
 
 LEARNED = """A large training has five epochs; all but the first look at its own table only. What breaks first:
 
-1. **The disk**, {asked:.1f} TB for cache and table, and a fast one. `train` asks for it before it begins. Processes on
+1. **The disk**, {asked:.1f} TB for events and table, and a fast one. `train` asks for it before it begins. Processes on
    several machines have a share each.
 2. **Reading**, {reading} hours: each process of a training reads all files and keeps its share, so that this does not
-   become faster with more of them, as the epochs do. What is in the cache is not read again.
+   become faster with more of them, as the epochs do. A training that was stopped does not read again.
 3. **Memory**: each process keeps {kept:.1f} bytes of every event, such as its side of the split.
 
 `evaluate` and `predict` keep nothing of an event (`pytest -m benchmark tests/benchmarks/test_evaluation.py
-tests/benchmarks/test_predict.py` give them a hundred million and fifty million); processes, arrays and machines share
-their files.
+tests/benchmarks/test_predict.py` give them a hundred million and fifty million); arrays share their files.
 
 Whether so many rows are worth it, `--learning-curve` says on a part of the files."""
 
@@ -274,7 +272,7 @@ OPENED = """A good part of the {opening:.0f} ms is what uproot takes to read the
 every file is looked at before long work begins. What breaks first:
 
 1. **Latency**: {requests:.0f} requests for each file, which take {latency} hours if each is answered after 30 ms. Merge
-   small files, or let processes or an array share them.
+   small files, or let an array share them.
 2. **The header of the model**, which names every training file: {header:.0f} of the 100 MB that readers of safetensors
    accept, which are full at {most:.1g} million files.
 3. The command line of a shell, long before: name files by a quoted pattern, or in `@list.txt`."""

@@ -20,7 +20,7 @@ from calomlp.training import loop
 from calomlp.training.checkpoint import Watch
 from calomlp.training.settings import TrainingSettings
 from calomlp.training.train import train
-from tests.conftest import fitted, linear_showers, quietly
+from tests.conftest import Room, fitted, linear_showers, quietly
 
 Make = Callable[..., Source]
 QUICK = TrainingSettings(hidden="16", epochs=4)
@@ -76,6 +76,23 @@ def test_an_interrupted_run_ends_with_the_same_bytes(
     assert checkpoint.exists()
     write_model(tmp_path / "resumed", trained(showers, settings, Watch(Interrupt(), checkpoint)))
     assert (tmp_path / "whole").read_bytes() == (tmp_path / "resumed").read_bytes()
+
+
+def test_an_interrupted_run_does_not_read_again_what_does_not_fit_into_memory(
+    showers: Source, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    room = Room(0, tmp_path / "cache")
+    write_model(tmp_path / "whole", fitted(showers, QUICK, room=room))
+    with pytest.raises(CheckpointWritten):
+        fitted(showers, QUICK, Watch(Trigger(40), tmp_path / "c"), room)
+    assert {path.name for path in tmp_path.iterdir()} >= {"c", "c.events"}
+    watch = Watch(Interrupt(), tmp_path / "c")
+    write_model(tmp_path / "resumed", fitted(showers, QUICK, watch, room))
+    assert f"events are taken from {tmp_path / 'c.events'}" in caplog.text
+    assert (tmp_path / "whole").read_bytes() == (tmp_path / "resumed").read_bytes()
+    watch.discard(0)
+    assert not list(tmp_path.glob("c.*"))
+    assert not list(room.folder.iterdir())
 
 
 def test_a_plateau_is_remembered_over_an_interruption(showers: Source, tmp_path: Path) -> None:
