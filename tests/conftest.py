@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -143,6 +143,20 @@ class Room(NamedTuple):
 
     memory: int
     folder: Path
+
+
+def crossed(first: Sequence[Any], second: Sequence[Any], share: int, *, whole: Any = None) -> list[Any]:
+    """Return all pairs of two parameters, of which one in so many is in the fast suite, and the others before landing.
+
+    Args:
+        share: At most the length of both, so that each value of both is in a fast pair.
+        whole: A first parameter all of whose pairs are fast.
+    """
+    return [
+        pytest.param(one, two, marks=() if one is whole or (i + j) % share == 0 else pytest.mark.landing)
+        for i, one in enumerate(first)
+        for j, two in enumerate(second)
+    ]
 
 
 ROOM = Room(1 << 30, Path("/nonexistent"))

@@ -5,10 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 import numpy as np
@@ -27,6 +26,7 @@ from calomlp.plotting.names import REPORT_KINDS, SIZES
 from calomlp.plotting.style import CANVASES, style
 from calomlp.plotting.subjects import REPORT_CHARTS
 from calomlp.plotting.view import View
+from tests.conftest import crossed
 from tests.plotting.conftest import figure, with_context
 
 if TYPE_CHECKING:
@@ -49,15 +49,6 @@ CASES = [
     "thousand bins",
 ]
 TOUCH = 1.0  # pixels by which boxes, which have margins, may overlap
-
-
-def crossed(values: Sequence[str], share: int) -> list[Any]:
-    """Return every value with every chart; one in so many is fast, and all values and all charts are among these."""
-    return [
-        pytest.param(value, name, marks=() if value == "everything" or (i + j) % share == 0 else pytest.mark.landing)
-        for i, value in enumerate(values)
-        for j, name in enumerate(REPORT_CHARTS)
-    ]
 
 
 def texts(figure: Figure, look: str = "calomlp") -> list[tuple[str, Bbox]]:
@@ -96,7 +87,7 @@ def check_layout(figure: Figure, look: str = "calomlp") -> None:
         assert not overlap, (one, other)
 
 
-@pytest.mark.parametrize(("case", "name"), crossed(CASES, 5))
+@pytest.mark.parametrize(("case", "name"), crossed(CASES, list(REPORT_CHARTS), 6))
 def test_nothing_is_cut_and_no_texts_collide(reports: dict[str, Report], case: str, name: str) -> None:
     try:
         drawn_figure = figure(name, reports[case])
@@ -106,12 +97,14 @@ def test_nothing_is_cut_and_no_texts_collide(reports: dict[str, Report], case: s
     check_layout(drawn_figure)
 
 
-@pytest.mark.parametrize(("look", "name"), crossed(["atlas", "lhcb2"], 2))  # the others have the font of atlas
+@pytest.mark.parametrize(
+    ("look", "name"), crossed(["atlas", "lhcb2"], list(REPORT_CHARTS), 2)
+)  # the others have the font of atlas
 def test_nor_in_the_styles_of_experiments(reports: dict[str, Report], look: str, name: str) -> None:
     check_layout(figure(name, reports["everything"], look=look, experiment="CALICE Preliminary"), look)
 
 
-@pytest.mark.parametrize(("size", "name"), crossed(SIZES[1:], len(SIZES) - 1))
+@pytest.mark.parametrize(("size", "name"), crossed(SIZES[1:], list(REPORT_CHARTS), len(SIZES) - 1))
 def test_nor_in_other_sizes(reports: dict[str, Report], size: str, name: str) -> None:
     drawn_figure = figure(name, reports["everything"], size=size)
     check_layout(drawn_figure)
@@ -122,8 +115,10 @@ def test_nor_in_other_sizes(reports: dict[str, Report], size: str, name: str) ->
         assert width == CANVASES[size].wide
 
 
-@pytest.mark.parametrize("number", [2, 4, 8])
-@pytest.mark.parametrize("name", ["resolution", "resolution-root", "linearity", "response", "energy", "tails"])
+@pytest.mark.parametrize(
+    ("name", "number"),
+    crossed(["resolution", "resolution-root", "linearity", "response", "energy", "tails"], [2, 4, 8], 3),
+)
 def test_nor_with_reports_beside_each_other(reports: dict[str, Report], name: str, number: int) -> None:
     shown = {f"variant-{i} of the network": reports["pions" if i % 2 else "normal"] for i in range(number)}
     check_layout(paper.draw(REPORT_CHARTS[name](View.comparing(shown))))

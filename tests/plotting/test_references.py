@@ -11,12 +11,14 @@ from calomlp.errors import UsageError
 from calomlp.evaluation.report import Report
 from calomlp.plotting.terminal import draw
 from calomlp.plotting.view import Reference, fitted_energies
+from tests.conftest import crossed
 from tests.plotting.conftest import chart, figure
 from tests.plotting.test_figures import check_layout, drawn, texts
 
 SIW = Reference("CALICE SiW ECAL", 16.6, 0, 1.1)
 LONG = Reference("CALICE scintillator-tungsten ECAL, with a label that is too long", 12.5, 0.12, 1.2)
 FAR = Reference("CMS ECAL", 2.8, 0.12, 0.3)
+ALL = (SIW, LONG, FAR)
 
 
 @pytest.mark.parametrize(
@@ -51,8 +53,15 @@ def test_terms_are_added_in_quadrature() -> None:
     assert SIW.formula == "16.6 %/√E ⊕ 1.1 %"
 
 
-@pytest.mark.parametrize("case", ["normal", "pions", "alone", "one energy", "no fit", "many curves", "wide range"])
-@pytest.mark.parametrize("references", [(SIW,), (SIW, LONG), (SIW, LONG, FAR)], ids=len)
+@pytest.mark.parametrize(
+    ("references", "case"),
+    crossed(
+        [(SIW,), (SIW, LONG), ALL],
+        ["normal", "pions", "alone", "one energy", "no fit", "many curves", "wide range"],
+        3,
+        whole=ALL,
+    ),
+)
 def test_nothing_is_cut_and_no_texts_collide(
     reports: dict[str, Report], case: str, references: tuple[Reference, ...]
 ) -> None:

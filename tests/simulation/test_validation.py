@@ -15,7 +15,7 @@ PARAMETERS = [
     pytest.param(
         each,
         id=f"{each.number}-{each.rows.__name__}",
-        marks=[pytest.mark.physics, *([pytest.mark.slow] if each.slow else [])],
+        marks=[pytest.mark.physics, *([getattr(pytest.mark, each.suite)] if each.suite else [])],
     )
     for each in CHECKS
 ]

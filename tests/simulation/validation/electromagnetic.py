@@ -131,7 +131,7 @@ def cell_integral() -> Iterator[Row]:
     )
 
 
-@check(12, "electrons in 3 x 3 crystals, central impact", "CMS ECAL, JINST 2 (2007) P04004")
+@check(12, "electrons in 3 x 3 crystals, central impact", "CMS ECAL, JINST 2 (2007) P04004", suite="landing")
 def crystal_resolution() -> Iterator[Row]:
     detector = load_detector("crystal-ecal")
     columns = simulate(detector, "e-", POINTS, 20_000, hits=True, impact=Impact(sigma=0.0))
@@ -200,6 +200,7 @@ def photon_maximum() -> Iterator[Row]:
     31,
     "cells above 5 keV and radii of electrons in silicon and tungsten, cells of 5 mm",
     "Geant4 11.4, 20 x 2.1 mm + 10 x 4.2 mm W",
+    suite="landing",
 )
 def silicon_hits() -> Iterator[Row]:
     group = {

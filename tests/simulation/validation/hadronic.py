@@ -18,7 +18,7 @@ from calomlp.simulation import load_detector
 from tests.simulation.validation.tools import Array, Row, check, deep_ahcal, resolution, simulate, sums, terms
 
 
-@check(17, "vertices of pions in ahcal", "mean free path 1.10 lambda_I; exp(-5.25/1.10)")
+@check(17, "vertices of pions in ahcal", "mean free path 1.10 lambda_I; exp(-5.25/1.10)", suite="landing")
 def vertices() -> Iterator[Row]:
     vertex = simulate(load_detector("ahcal"), "pi-", [20.0], 100_000)["true_vertex_depth"]
     yield Row("mean depth [lambda_I]", vertex.mean(), 1.10, 0.022)
@@ -26,7 +26,12 @@ def vertices() -> Iterator[Row]:
     yield Row("punch-through [%]", 100 * (vertex > depth).mean(), 0.85, 0.085)
 
 
-@check(18, "electromagnetic share of pions", "Groom, NIM A572 (2007) 633; width: calibrated on arXiv:1207.4210")
+@check(
+    18,
+    "electromagnetic share of pions",
+    "Groom, NIM A572 (2007) 633; width: calibrated on arXiv:1207.4210",
+    suite="landing",
+)
 def em_share() -> Iterator[Row]:
     for energy, mean, sd in ((10.0, 0.324, 0.287), (50.0, 0.486, None), (80.0, None, 0.138), (100.0, 0.543, None)):
         share = simulate(load_detector("ahcal"), "pi-", [energy], 50_000)["true_em_fraction"]
@@ -36,7 +41,12 @@ def em_share() -> Iterator[Row]:
             yield Row(f"sd, {energy:g} GeV", share.std(), sd, 0.015)
 
 
-@check(19, "response to pions in 12 lambda_I over that to electrons", "Groom: 1 - (1 - h/e) E^-0.17, e/h = 1.45")
+@check(
+    19,
+    "response to pions in 12 lambda_I over that to electrons",
+    "Groom: 1 - (1 - h/e) E^-0.17, e/h = 1.45",
+    suite="landing",
+)
 def pion_response() -> Iterator[Row]:
     for energy in (10.0, 20.0, 50.0, 100.0):
         columns = simulate(deep_ahcal(87), "pi-", [energy], 60_000)
@@ -47,7 +57,10 @@ def pion_response() -> Iterator[Row]:
 
 
 @check(
-    20, "response to protons over that to pions at 20 GeV", "formula with E0 = 2.6 and 1 GeV; ATLAS Tile data: 0.918"
+    20,
+    "response to protons over that to pions at 20 GeV",
+    "formula with E0 = 2.6 and 1 GeV; ATLAS Tile data: 0.918",
+    suite="landing",
 )
 def proton_response() -> Iterator[Row]:
     proton, pion = (
@@ -56,7 +69,7 @@ def proton_response() -> Iterator[Row]:
     yield Row("ratio", proton / pion, 0.959, 0.01)
 
 
-@check(21, "pions in 80 layers of ahcal", "CALICE, JINST 7 (2012) P09017: 57.6 and 44.3 %/sqrt(E)")
+@check(21, "pions in 80 layers of ahcal", "CALICE, JINST 7 (2012) P09017: 57.6 and 44.3 %/sqrt(E)", suite="landing")
 def ahcal_resolution() -> Iterator[Row]:
     points = (10.0, 18.0, 30.0, 45.0, 60.0, 80.0)
     raw = sums(deep_ahcal(), "pi-", points, 30_000)[1]
@@ -89,7 +102,10 @@ def compensation_inputs(columns: dict[str, Any], mip: float) -> tuple[Array, Arr
 
 
 @check(
-    22, "pions in 60 layers of ahcal with hits, local software compensation", "CALICE, JINST 7 (2012) P09017", slow=True
+    22,
+    "pions in 60 layers of ahcal with hits, local software compensation",
+    "CALICE, JINST 7 (2012) P09017",
+    suite="slow",
 )
 def software_compensation() -> Iterator[Row]:
     detector = load_detector("ahcal", ["layers.repeat=60", "layers.cells=30"])
@@ -110,7 +126,7 @@ def software_compensation() -> Iterator[Row]:
 
 
 @check(
-    23, "width of a trained network over that of known kinds of energy, pions", "no network may know more", slow=True
+    23, "width of a trained network over that of known kinds of energy, pions", "no network may know more", suite="slow"
 )
 def network_against_oracle() -> Iterator[Row]:
     points = (10.0, 20.0, 40.0, 80.0)
@@ -137,7 +153,12 @@ def network_against_oracle() -> Iterator[Row]:
         yield Row(f"{point:g} GeV", ratio, 1.2, 0.3)
 
 
-@check(24, "length of pion showers [lambda_I]", "Fabjan & Ludlam, Ann. Rev. Nucl. Part. Sci. 32 (1982) 335; model")
+@check(
+    24,
+    "length of pion showers [lambda_I]",
+    "Fabjan & Ludlam, Ann. Rev. Nucl. Part. Sci. 32 (1982) 335; model",
+    suite="landing",
+)
 def pion_length() -> Iterator[Row]:
     step = deep_ahcal().sections[0].medium.depth_in_interaction_lengths
     rear = step * np.arange(1, 81)

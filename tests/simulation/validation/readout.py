@@ -45,7 +45,7 @@ def muons_miss(detector: Detector, events: int) -> dict[str, Any]:
     return simulate(detector, "mu-", [20.0], events, hits=True, impact=Impact(500.0, 500.0, 0.0))
 
 
-@check(26, "noise of empty cells, 0.12 MIP", "sum in quadrature; Gaussian tail above 0.5 MIP")
+@check(26, "noise of empty cells, 0.12 MIP", "sum in quadrature; Gaussian tail above 0.5 MIP", suite="landing")
 def noise() -> Iterator[Row]:
     detector = load_detector("ahcal", ["readout.threshold=0.5MIP"])
     n_cells = 38 * 24 * 24
@@ -108,7 +108,10 @@ def kolmogorov_smirnov(a: Array, b: Array) -> float:
 
 
 @check(
-    29, "distributions do not depend on how events are cut into groups, nor on the device", "Kolmogorov-Smirnov test"
+    29,
+    "distributions do not depend on how events are cut into groups, nor on the device",
+    "Kolmogorov-Smirnov test",
+    suite="landing",
 )
 def same_distributions() -> Iterator[Row]:
     detector = load_detector("ahcal")

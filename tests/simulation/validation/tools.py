@@ -47,7 +47,7 @@ class Check:
     number: int
     claim: str
     source: str
-    slow: bool
+    suite: str
     rows: Callable[[], Iterator[Row]]
 
 
@@ -56,11 +56,11 @@ CHECKS: list[Check] = []
 Rows = Callable[[], Iterator[Row]]
 
 
-def check(number: int, claim: str, source: str, *, slow: bool = False) -> Callable[[Rows], Rows]:
-    """Register a function that yields rows as a check."""
+def check(number: int, claim: str, source: str, *, suite: str = "") -> Callable[[Rows], Rows]:
+    """Register a function that yields rows as a check, of the fast suite or of a marker's."""
 
     def register(rows: Rows) -> Rows:
-        CHECKS.append(Check(number, claim, source, slow, rows))
+        CHECKS.append(Check(number, claim, source, suite, rows))
         return rows
 
     return register
