@@ -1,4 +1,4 @@
-"""How and where tensors are computed: stated, never guessed, because results depend on it in the last bit."""
+"""Threads and devices of tensors: stated, never guessed, because results depend on them in the last bit."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ ALONE = Processes()
 
 @dataclass(frozen=True)
 class Meeting:
-    """Where the processes of a run find each other."""
+    """Meeting place of the processes of a run."""
 
     rank: int  # number of this one
     size: int  # how many there are

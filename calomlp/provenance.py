@@ -1,4 +1,4 @@
-"""What made an artefact: versions, command line, configuration, inputs.
+"""Provenance of an artefact: versions, command line, configuration, inputs.
 
 There is no clock among them, so that the same command gives the same bytes.
 """

@@ -1,4 +1,4 @@
-"""What goes with every run of a command: its progress, its signals, its processes, its memory."""
+"""A run of a command: its progress, its signals, its processes, its memory."""
 
 from __future__ import annotations
 

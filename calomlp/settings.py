@@ -20,7 +20,7 @@ _FILE_KEYS = ("files", "true_energy", "tree")
 
 @dataclass(frozen=True)
 class Setting:
-    """What the door needs to know about one field.
+    """Declaration of a setting: its help, its flags, its legal values.
 
     Attributes:
         help: One line for ``--help``.

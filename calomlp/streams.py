@@ -54,7 +54,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Piped:
-    """What arrived on standard input: files by name, or one artefact that was spooled to a temporary file."""
+    """Content of standard input: files by name, or one artefact that was spooled to a temporary file."""
 
     paths: tuple[str, ...]
     spooled: bool

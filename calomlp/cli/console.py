@@ -1,4 +1,4 @@
-"""What a person sees while a command works: a drawn display on a terminal, plain lines in a log file."""
+"""Progress of a command, drawn on a terminal or as plain lines in a log file; sections and charts on a terminal."""
 
 from __future__ import annotations
 

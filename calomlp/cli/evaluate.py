@@ -170,8 +170,8 @@ def _subjects(settings: EvaluateSettings, model: Model | None) -> Iterator[Subje
     if model is not None:
         yield Trained(REGRESSOR, model)
     for text in settings.compare:
-        name, found = parse_comparison(text)
-        yield Trained(name, read_model(found, found)) if isinstance(found, str) else found
+        name, compared = parse_comparison(text)
+        yield Trained(name, read_model(compared, compared)) if isinstance(compared, str) else compared
 
 
 def _recipe(

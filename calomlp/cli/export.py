@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class ExportSettings:
-    """What ``calomlp export`` can be asked for."""
+    """Settings of ``calomlp export``."""
 
     model: str = setting("", "Model file, or - for a pipe.", positional=True, metavar="MODEL")
     output: str = setting("-", "ONNX file; - is standard output.", "-o", metavar="FILE")

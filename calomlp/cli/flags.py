@@ -1,4 +1,4 @@
-"""From a settings dataclass to the flags of a command, its configuration file and its environment variables."""
+"""Flags, configuration file and environment variables of a command, from its settings dataclass."""
 
 from __future__ import annotations
 

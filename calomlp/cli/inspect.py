@@ -43,7 +43,7 @@ _DATA_MARKS = (*SUFFIXES, "://", "*", "?", "[")
 
 @dataclass(frozen=True, kw_only=True)
 class InspectSettings:
-    """What ``calomlp inspect`` can be asked for."""
+    """Settings of ``calomlp inspect``."""
 
     source: str = setting(
         "",
@@ -108,8 +108,8 @@ def _inspect_data(session: Session, source: Source) -> None:
         "trees": [tree.as_dict() for tree in trees],
         "suggestions": asdict(suggestions) if suggestions else None,
     }
-    said = (suggestions.sentences, suggestions.command) if suggestions else ((), None)
-    sections = data_sections(source.label, trees, *said)
+    proposal = (suggestions.sentences, suggestions.command) if suggestions else ((), None)
+    sections = data_sections(source.label, trees, *proposal)
     _answer(session, Record("inspect", "dataset", str(source), summary).to_json(), sections)
 
 

@@ -64,7 +64,7 @@ _DRAWING_LINES = 50
 
 @dataclass(frozen=True, kw_only=True)
 class PlotSettings:
-    """What ``calomlp plot`` can be asked for."""
+    """Settings of ``calomlp plot``."""
 
     input: tuple[str, ...] = setting(
         (),
@@ -182,13 +182,13 @@ def _subject(
 ) -> Subject:
     """Return what is drawn, by the kind of the files."""
     kinds = {source.label: "dataset" if _is_data(source) else kind_of_file(source.path) for source in sources}
-    found = set(kinds.values())
-    if found == {"dataset"}:
+    kinds_found = set(kinds.values())
+    if kinds_found == {"dataset"}:
         return _data_set(session, settings, sources)
     other = next(label for label, kind in kinds.items() if kind != "dataset")
-    if "dataset" in found:
+    if "dataset" in kinds_found:
         raise UsageError(f"{other}: not a ROOT file: several inputs are one data set, or reports to compare")
-    if "model" in found:
+    if "model" in kinds_found:
         return _model(sources)
     return _reports(settings, sources, references)
 
@@ -231,13 +231,13 @@ def _reports(settings: PlotSettings, sources: Sequence[Source], references: Sequ
 def _search(source: Source) -> dict[str, Any] | None:
     """Return the record of a search for a learning rate, if this is one."""
     try:
-        found = json.loads(Path(source.path).read_text(encoding="utf-8"))
+        record = json.loads(Path(source.path).read_text(encoding="utf-8"))
     except (OSError, ValueError):  # reading it as a report will say what is wrong
         return None
     is_search = (
-        isinstance(found, dict) and found.get("schema") == RECORD_SCHEMA and found.get("artefact") == "learning-rate"
+        isinstance(record, dict) and record.get("schema") == RECORD_SCHEMA and record.get("artefact") == "learning-rate"
     )
-    return found if is_search else None
+    return record if is_search else None
 
 
 def _named(sources: Sequence[Source]) -> dict[str, Source]:

@@ -84,7 +84,7 @@ class _PredictSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class PredictSettings(FileSettings, _PredictSettings):
-    """What ``calomlp predict`` can be asked for."""
+    """Settings of ``calomlp predict``."""
 
 
 SETTINGS = PredictSettings
@@ -117,8 +117,8 @@ def run(session: Session, settings: PredictSettings) -> None:
     keep = tuple(name.strip() for text in settings.keep for name in text.split(",") if name.strip())
     recipe = _recipe(models[""], settings)
     request = PredictionTask(models, recipe, keep, settings.container, settings.on_bad_file == SKIP)
-    found = predict(request, outputs, session.streams.artefact, session.run)
-    _report(session, settings, found, recipe.cut.text if recipe.cut else "", in_folder=in_folder)
+    predicted = predict(request, outputs, session.streams.artefact, session.run)
+    _report(session, settings, predicted, recipe.cut.text if recipe.cut else "", in_folder=in_folder)
 
 
 def _is_model(name: str) -> bool:
@@ -181,28 +181,28 @@ def _in_folder(folder: str, sources: Sequence[Source]) -> dict[str, list[Source]
     return outputs
 
 
-def _report(session: Session, settings: PredictSettings, found: Predicted, cut: str, *, in_folder: bool) -> None:
+def _report(session: Session, settings: PredictSettings, predicted: Predicted, cut: str, *, in_folder: bool) -> None:
     """Say what was done, and what has no energy or one that cannot be trusted."""
-    for sentence in found.losses():
+    for sentence in predicted.losses():
         logger.warning("%s", sentence)
-    for sentence in found.doubts():
+    for sentence in predicted.doubts():
         logger.warning("%s", sentence)
-    if found.tally.cut:
-        logger.info("%d events do not pass the cut %s: their energy is NaN", found.tally.cut, cut)
+    if predicted.tally.cut:
+        logger.info("%d events do not pass the cut %s: their energy is NaN", predicted.tally.cut, cut)
     summary: dict[str, Any] = {
-        "entries": found.entries,
-        "events": found.tally.events,
-        "cut": found.tally.cut,
-        **found.counts(""),
+        "entries": predicted.entries,
+        "events": predicted.tally.events,
+        "cut": predicted.tally.cut,
+        **predicted.counts(""),
         "seconds": round(session.seconds, 3),
     }
-    if others := {name: found.counts(name) for name in found.of_models if name}:
+    if others := {name: predicted.counts(name) for name in predicted.of_models if name}:
         summary["models"] = others
     if in_folder:
-        summary["files"] = found.outputs
-    counts = found.counts("")
+        summary["files"] = predicted.outputs
+    counts, tally = predicted.counts(""), predicted.tally
     session.finish(
         Record("predict", "dataset", settings.output, summary),
-        f"{settings.output}: energies of {found.tally.events} events, {counts['outside_domain']} unlike those of the "
-        f"training, {counts['not_measured']} not measured, {found.tally.cut} cut, {format_duration(session.seconds)}",
+        f"{settings.output}: energies of {tally.events} events, {counts['outside_domain']} unlike those of the "
+        f"training, {counts['not_measured']} not measured, {tally.cut} cut, {format_duration(session.seconds)}",
     )

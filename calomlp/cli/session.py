@@ -18,7 +18,7 @@ from calomlp.streams import STDIN, Record, Streams
 
 
 class Session:
-    """What every command needs besides its settings; a context manager.
+    """Streams, progress, signals and last word of a command; a context manager.
 
     Args:
         name: The command as the user typed it, for messages.

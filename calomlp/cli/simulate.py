@@ -27,7 +27,7 @@ RUN = "Running"
 
 @dataclass(frozen=True, kw_only=True)
 class SimulateSettings:
-    """What ``calomlp simulate`` can be asked for."""
+    """Settings of ``calomlp simulate``."""
 
     detector: str = setting("", "A preset, or a TOML file.", positional=True, metavar="DETECTOR")
     output: str = setting("-", "ROOT file; - is standard output.", "-o", metavar="FILE")

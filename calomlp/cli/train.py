@@ -49,7 +49,7 @@ _DRAWING_LINES = 20
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings(TrainingSettings):
-    """What ``calomlp train`` can be asked for."""
+    """Settings of ``calomlp train``."""
 
     data: tuple[str, ...] = setting(
         (),
@@ -155,8 +155,8 @@ def _train(session: Session, settings: TrainSettings) -> None:
     outputs = (settings.output, settings.history)
     session.streams.check_distinct(outputs, filter(None, (*files, settings.init)))
     watch = Watch(session.run.interrupt, checkpoint, settings.checkpoint_every, settings.max_time, last_good)
-    told = (Path(name) if name and first else None for name in (settings.history, settings.tensorboard))
-    with reporter(*told) as tell:
+    destinations = (Path(name) if name and first else None for name in (settings.history, settings.tensorboard))
+    with reporter(*destinations) as tell:
         model = train(sources, hyperparameters, session.run, watch=watch, init=init, tell=tell)
     if first:
         with session.streams.artefact(settings.output) as path:
@@ -204,17 +204,17 @@ def _find_rate(session: Session, sources: Sequence[Source], settings: TrainingSe
     """Try learning rates, and show what the loss says to them."""
     from calomlp.training.finder import find_rate
 
-    found = find_rate(sources, settings, session.run, init)
+    curve = find_rate(sources, settings, session.run, init)
     if session.json:
-        details = {**asdict(found), "seconds": round(session.seconds, 3)}
+        details = {**asdict(curve), "seconds": round(session.seconds, 3)}
         session.streams.print_line(Record("train", "learning-rate", "", details).to_json())
         return
     from calomlp.plotting.charts.learning import rates
 
-    print_charts([rates(asdict(found))], _DRAWING_LINES, session.streams)
+    print_charts([rates(asdict(curve))], _DRAWING_LINES, session.streams)
     session.streams.print_line(
-        f"suggested: --learning-rate {found.suggestion:.2g}, a tenth of where the loss has doubled for good; the "
-        f"automatic one is {found.automatic:.2g}"
+        f"suggested: --learning-rate {curve.suggestion:.2g}, a tenth of where the loss has doubled for good; the "
+        f"automatic one is {curve.automatic:.2g}"
     )
 
 
@@ -222,18 +222,18 @@ def _rehearse(session: Session, sources: Sequence[Source], settings: TrainingSet
     """Say what the training would do."""
     from calomlp.training.rehearsal import rehearse
 
-    found = rehearse(sources, settings, session.run, init)
+    rehearsal = rehearse(sources, settings, session.run, init)
     if session.json:
-        session.streams.print_line(Record("train", "plan", "", asdict(found)).to_json())
+        session.streams.print_line(Record("train", "plan", "", asdict(rehearsal)).to_json())
         return
     from calomlp.cli.console import print_sections
     from calomlp.plotting.pages import rehearsal_sections
 
-    print_sections(rehearsal_sections(found), session.streams)
+    print_sections(rehearsal_sections(rehearsal), session.streams)
 
 
 def _checkpoint(settings: TrainSettings) -> Path | None:
-    """Where the state is kept."""
+    """Return the path of the checkpoint."""
     return Path(settings.checkpoint) if settings.checkpoint is not None else _beside(settings.output, "checkpoint")
 
 

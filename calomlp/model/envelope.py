@@ -15,7 +15,7 @@ _EVENTS = 100_000
 
 @dataclass(frozen=True)
 class FeatureRange:
-    """Where nearly all training events have a column of the features.
+    """Range of a column of the features that holds nearly all training events.
 
     Attributes:
         name: Name of the column, such as ``layer_energy[3]``.

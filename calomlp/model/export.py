@@ -49,7 +49,7 @@ Matrix = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Export:
-    """What was made of a model."""
+    """An exported model."""
 
     content: bytes  # the ONNX file
     contract: Mapping[str, Any]  # what has to be known to use it, and what was verified, as its metadata have it

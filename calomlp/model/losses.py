@@ -29,7 +29,7 @@ HUBER_SIGMAS = 3.0
 
 
 class Prediction(NamedTuple):
-    """What is said of events, in GeV, each of shape [events] or [members, events].
+    """Prediction for events, in GeV, each of shape [events] or [members, events].
 
     Attributes:
         energy: The estimate of the energy.

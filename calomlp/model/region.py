@@ -89,10 +89,10 @@ def profile_of(
     places = torch.from_numpy(places_of(true_energy.numpy(), beams))
     total = torch.zeros(int(places.max()) + 1, inputs(features[:1]).shape[1] + 2, dtype=torch.float64)
     for start in range(0, len(features), _PART):
-        some = slice(start, start + _PART)
-        logarithm = true_energy[some, None].double().log()
-        columns = torch.cat([inputs(features[some]).double(), logarithm, torch.ones_like(logarithm)], dim=1)
-        total.index_add_(0, places[some], columns)
+        part = slice(start, start + _PART)
+        logarithm = true_energy[part, None].double().log()
+        columns = torch.cat([inputs(features[part]).double(), logarithm, torch.ones_like(logarithm)], dim=1)
+        total.index_add_(0, places[part], columns)
     filled = total[total[:, -1] > 0]
     means = filled / filled[:, -1:]
     return Profile(means[:, -2], means[:, :-2], filled[:, -1])

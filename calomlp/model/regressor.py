@@ -36,7 +36,7 @@ SOFTPLUS_ONE = math.log(math.e - 1)
 
 @dataclass(frozen=True)
 class Architecture:
-    """What has to be known to build a regressor before its weights are loaded.
+    """Shape of a regressor, from which it is built before its weights are loaded.
 
     Attributes:
         n_columns: Number of columns of the feature matrix.
@@ -367,8 +367,8 @@ class Regressor(nn.Module):
         """Return nothing but the regressor's energies [GeV], shape [events]."""
         x = torch.from_numpy(features).to(self.anchor_weights.device)
         pieces = [self(x[start : start + _PART]) for start in range(0, len(x), _PART)]  # which caches like
-        found: NDArray[np.float32] = torch.cat([x.new_empty(0), *pieces]).cpu().numpy()
-        return found
+        energies: NDArray[np.float32] = torch.cat([x.new_empty(0), *pieces]).cpu().numpy()
+        return energies
 
     @torch.inference_mode()
     def estimates(self, features: NDArray[np.float32]) -> Estimates:

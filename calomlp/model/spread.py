@@ -43,7 +43,7 @@ class Spread:
 
     @property
     def squares(self) -> tuple[float, float, float]:
-        """What is multiplied by E, by one and by E^2 in sigma^2."""
+        """Factors of E, of one and of E^2 in sigma^2."""
         return self.stochastic**2, self.noise**2, self.constant**2 + _FLOOR**2
 
     def variance(self, energy: Energy) -> Energy:

@@ -83,7 +83,7 @@ class Showers:
 
 
 class Balance(NamedTuple):
-    """Where the energy of n particles went [GeV], each [n]; the five sum to the energy of the particle.
+    """Balance of the energy of n particles [GeV], each [n]; the five sum to the energy of the particle.
 
     Attributes:
         em_energy: Electromagnetic, deposited in the calorimeter.

@@ -20,7 +20,7 @@ SILICON_LANDAU = 0.9
 
 @dataclass(frozen=True)
 class Response:
-    """What showers and single particles give in one group of layers.
+    """Response of one group of layers to showers and single particles.
 
     Args:
         c_em: Sampling fluctuation of electromagnetic deposits, sigma/E = c_em/sqrt(E/GeV): a measured number, or the
@@ -43,7 +43,7 @@ class Response:
 
 @dataclass(frozen=True)
 class Readout:
-    """What turns visible energies into measured ones, in this order; a MIP is its most probable signal in a layer.
+    """Effects of the readout, in this order; a MIP is its most probable signal in a layer.
 
     Args:
         calibration_smear: Spread of the cells' calibration constants, which belong to the detector, not to a run.
@@ -150,7 +150,7 @@ class Section:
 
     @property
     def mip_spread(self) -> float:
-        """How far the most probable signal is below the mean one, relative; smaller where a readout sums layers."""
+        """Relative distance of the most probable signal below the mean one; smaller where a readout sums layers."""
         return (1.0 - self.response.mip_peak) / math.sqrt(self.layers_per_readout)
 
     @property

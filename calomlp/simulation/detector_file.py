@@ -67,8 +67,8 @@ def _tables_behind(tables: list[dict[str, Any]]) -> dict[str, list[dict[str, Any
     for table in tables:
         for key, value in table.items():
             items = value if isinstance(value, list) else [value]
-            if found := [item for item in items if isinstance(item, dict)]:
-                behind.setdefault(key, []).extend(found)
+            if nested := [item for item in items if isinstance(item, dict)]:
+                behind.setdefault(key, []).extend(nested)
     return behind
 
 

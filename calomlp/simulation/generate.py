@@ -98,9 +98,9 @@ class Simulation:
             index = (beam.kind == kind).nonzero().squeeze(1)
             if len(index):
                 showers = shower(name, self._layers, take(beam.axes, index), beam.energy[index], generator)
-                part, found = self._measure(showers, generator)
+                part, measured = self._measure(showers, generator)
                 parts.append((index, part))
-                hits += [Hits(index[hit.event], *hit[1:]) for hit in found]
+                hits += [Hits(index[hit.event], *hit[1:]) for hit in measured]
         order = torch.cat([index for index, _ in parts]).argsort()
         for name in parts[0][1]:
             columns[name] = torch.cat([part[name] for _, part in parts])[order].cpu().numpy()

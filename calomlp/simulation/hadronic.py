@@ -24,7 +24,7 @@ from calomlp.simulation.profile import draw_profile, step_shares
 
 @dataclass(frozen=True)
 class Hadron:
-    """What tells hadrons apart."""
+    """Constants of a kind of hadron."""
 
     E0: float  # scale of the electromagnetic share [GeV]
     interaction_length: float  # mean free path in units of lambda_I, which is that of nucleons

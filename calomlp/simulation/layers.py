@@ -142,7 +142,7 @@ def _nodes(steps: list[int], distance: int) -> tuple[Tensor, Tensor]:
 
 
 class Span(NamedTuple):
-    """Where a section is among the steps and the readout layers of its detector."""
+    """Place of a section among the steps and the readout layers of its detector."""
 
     section: Section
     steps: slice
@@ -151,12 +151,12 @@ class Span(NamedTuple):
 
 def spans(detector: Detector) -> list[Span]:
     """Place the sections of a detector one behind the other."""
-    found, step, layer = [], 0, 0
+    spans_, step, layer = [], 0, 0
     for section in detector.sections:
         n_steps = section.n_readouts * steps_per_readout(section)
-        found.append(Span(section, slice(step, step + n_steps), slice(layer, layer + section.n_readouts)))
+        spans_.append(Span(section, slice(step, step + n_steps), slice(layer, layer + section.n_readouts)))
         step, layer = step + n_steps, layer + section.n_readouts
-    return found
+    return spans_
 
 
 def steps_per_readout(section: Section) -> int:

@@ -1,4 +1,4 @@
-"""What calorimeters are made of: materials with their shower constants, and the effective medium of layers of them.
+"""Materials with their shower constants, and the effective medium of layers of them.
 
 Density, Z, A, radiation length and nuclear interaction length are those of the Geant4 NIST database
 (https://geant4.web.cern.ch, "Geant4 Material Database"); Z and A of compounds are weighted with the mass fractions.

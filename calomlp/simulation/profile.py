@@ -53,7 +53,7 @@ _SAMPLING = _Fluctuations(T0=-2.5, T1=1.25, alpha0=-0.82, alpha1=0.79, rho0=0.78
 
 @dataclass(frozen=True)
 class Media:
-    """What the profile needs to know of media; all tensors have one shape."""
+    """Constants of media for profiles; all tensors have one shape."""
 
     critical_energy: Tensor  # ec [GeV]
     moliere_radius: Tensor  # R_M [cm]

@@ -268,15 +268,15 @@ def cell_channels(detector: Detector, all_grids: list[Grid], device: torch.devic
     """Channels of the cells of each section; calibration is [layers, n, n], the other constants are numbers."""
     generator = torch.Generator().manual_seed(detector.calibration_seed)
     alive = _alive(detector)
-    found = []
+    channels = []
     for grid in all_grids:
         readout, shape = grid.section.readout, (grid.n_layers, grid.n, grid.n)
         calibration = 1.0 + readout.calibration_smear * draws.normal(shape, generator)
         calibration *= draws.uniform(shape, generator) >= readout.dead_cells
         calibration *= alive[grid.layers, None, None]
         constants = torch.tensor(_constants(grid.section), device=device).unbind()
-        found.append(Channels(calibration.to(device), *constants[1:]))
-    return found
+        channels.append(Channels(calibration.to(device), *constants[1:]))
+    return channels
 
 
 def measure_layers(signal: Tensor, channels: Channels, generator: torch.Generator) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a simulation run is asked for: detector, particles, energies, impact points, number of events, seed, share."""
+"""Request of a simulation: detector, particles, energies, impact points, number of events, seed, share."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def parse_particles(text: str) -> tuple[tuple[str, float], ...]:
     Raises:
         UsageError: A weight is not a number above zero, or a particle is named twice.
     """
-    found: dict[str, float] = {}
+    shares: dict[str, float] = {}
     for part in text.split(","):
         name, _, weight = part.strip().partition(":")
         try:
@@ -160,10 +160,10 @@ def parse_particles(text: str) -> tuple[tuple[str, float], ...]:
         if not 1.0 / MAX_WEIGHT <= value <= MAX_WEIGHT:
             legal = f"from {1.0 / MAX_WEIGHT:g} to {MAX_WEIGHT:g}"
             raise UsageError(f"particles {text!r}: {weight!r} is not a weight {legal}; write e-:1,pi-:3")
-        if name in found:
+        if name in shares:
             raise UsageError(f"particles {text!r}: {name!r} is named twice")
-        found[name] = value
-    return tuple(found.items())
+        shares[name] = value
+    return tuple(shares.items())
 
 
 @dataclass(frozen=True)

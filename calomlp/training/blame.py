@@ -1,4 +1,4 @@
-"""Whose fault it is that a loss is no number."""
+"""The input that made a loss non-finite."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def explain(
         rate: Learning rate of the last step; 0 if there was none.
         processes: Those that share the events.
     """
-    found = processes.gather(_culprit(regressor, names, parts, loss, rate))
-    return next(filter(None, found), None) or (
+    culprits = processes.gather(_culprit(regressor, names, parts, loss, rate))
+    return next(filter(None, culprits), None) or (
         "no input is an outlier, the weights have grown without limit: lower the learning rate with --lr, it was "
         f"{rate:.3g} in this step"
         if rate

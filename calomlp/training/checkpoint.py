@@ -1,4 +1,4 @@
-"""When a training run stops, and how it saves itself: with all its state in one file it can go on from there."""
+"""Checkpoints of a training, and when it stops: all of its state is in one file, from which it goes on."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _SCALARS = ("epoch", "step", "loss_sum", "seconds", "best_loss", "best_epoch", "
 
 @dataclass
 class Watch:
-    """When a run must stop, and when it saves itself.
+    """Times at which a run stops and saves itself.
 
     Attributes:
         interrupt: Set by signals.

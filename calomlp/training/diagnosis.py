@@ -45,16 +45,16 @@ def overtraining(sides: Mapping[str, Performance]) -> tuple[Overtraining, str]:
     return status, f"{status}: {kind} ({100 * abs(excess):.1f} +- {100 * error:.1f}) %{remedy}"
 
 
-def worse(found: Mapping[str, float], events: int, regress: str) -> str:
+def worse(resolutions: Mapping[str, float], events: int, regress: str) -> str:
     """Say that a network is worse than what needs none; nothing if it is not, or that may be luck.
 
     Args:
-        found: Resolutions (sigma_68 of the response) on events that it was not trained on: ``network``, and others.
+        resolutions: sigma_68 of the response of events that it was not trained on: ``network``, and others.
         events: How many these are.
         regress: What the network was asked for.
     """
     error = SIGMA_68_ERROR / math.sqrt(events)  # of a ratio; for the same events it is smaller
-    network, others = found["network"], {name: value for name, value in found.items() if name != "network"}
+    network, others = resolutions["network"], {name: value for name, value in resolutions.items() if name != "network"}
     better = [name for name, value in others.items() if network > value * (1 + DOUBTFUL * error)]
     if not better:
         return ""

@@ -1,4 +1,4 @@
-"""What the loop needs of every event, in one table: in memory, or in a file if that is too small.
+"""Table of the events that the loop learns from, in memory, or in a file if that is too small.
 
 Batches are the same either way. Their order is random over the whole sample if it is small; in a large one, blocks of
 neighbouring events are drawn at random until they fill a window, and the events of a window are mixed. So a file is
@@ -153,10 +153,10 @@ class EventsInFile:
         rows, place = torch.cat(batches).sort()
         edges = np.flatnonzero(np.diff(rows.numpy(), prepend=-2, append=len(self) + 1) != 1)
         runs = np.stack([rows.numpy()[edges[:-1]], rows.numpy()[edges[1:] - 1] + 1], axis=1)
-        found = self._read(runs).table
-        window = torch.empty_like(found)
-        window[place] = found
-        del found
+        sorted_window = self._read(runs).table
+        window = torch.empty_like(sorted_window)
+        window[place] = sorted_window
+        del sorted_window
         yield from map(Events, window.split([len(batch) for batch in batches]))  # type: ignore[no-untyped-call]
 
     def _read(self, runs: NDArray[np.int64]) -> Events:

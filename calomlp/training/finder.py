@@ -36,7 +36,7 @@ _LEAST = 0.1
 
 @dataclass(frozen=True)
 class Curve:
-    """What the finder saw.
+    """Loss against learning rate.
 
     Attributes:
         rates: Learning rate of every step, each the one before times the same factor.

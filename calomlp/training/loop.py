@@ -39,7 +39,7 @@ Forward = Callable[..., Tensor]
 
 @dataclass
 class State:
-    """Where a training run stands; a checkpoint holds all of it.
+    """State of a training run; a checkpoint holds all of it.
 
     Attributes:
         regressor: The regressor; only its network changes.
@@ -216,7 +216,7 @@ def validate(regressor: Regressor, events: Table, loss: str) -> Performance:
     regressor.network.train(mode=False)
     stride, seen = math.ceil(len(events) / WIDTH_EVENTS), 0
     # pieces that are kept one by one between others that are not would leave the memory in splinters
-    found = torch.empty(2, -(-len(events) // stride), device=regressor.anchor_weights.device)
+    ratios = torch.empty(2, -(-len(events) // stride), device=regressor.anchor_weights.device)
     total, filled = 0.0, 0
     for part in events.parts():
         prediction = regressor.predict(regressor.network(part.inputs).mean(dim=0), part.anchor, part.sigma)
@@ -225,10 +225,10 @@ def validate(regressor: Regressor, events: Table, loss: str) -> Performance:
         )
         difference = prediction.energy - part.true_energy
         some = torch.stack([prediction.energy / part.true_energy, difference / part.sigma])[:, -seen % stride :: stride]
-        found[:, filled : filled + some.shape[1]] = some
+        ratios[:, filled : filled + some.shape[1]] = some
         filled, seen = filled + some.shape[1], seen + len(part)
     value = sum(events.processes.gather(total)) / len(events)
-    ordered = torch.cat(events.processes.gather(found[:, :filled].clone()), dim=1).sort(dim=1).values
+    ordered = torch.cat(events.processes.gather(ratios[:, :filled].clone()), dim=1).sort(dim=1).values
     places = [min(int(share * ordered.shape[1]), ordered.shape[1] - 1) for share in SHARES]
     low, median, high = ordered[:, places].unbind(dim=1)
     width, pull = ((high - low) / 2).tolist()

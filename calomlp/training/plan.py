@@ -1,4 +1,4 @@
-"""From settings to numbers.
+"""Numbers of a training from its settings: batch, epochs, learning rate, threads.
 
 What the user leaves open is chosen by rules of the sample's size, never by timing: the same command gives the same
 bytes.

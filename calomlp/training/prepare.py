@@ -85,7 +85,7 @@ def design(data: Data, sample: Sample, settings: TrainingSettings, init: Model |
 
 
 class Prepared(NamedTuple):
-    """What a training begins with."""
+    """Start of a training."""
 
     state: State  # its state
     train: Table  # training events
@@ -218,7 +218,7 @@ def _left_out(
     device = regressor.anchor_weights.device
     folds, own_folds = (folds_of(each.true_energy, beams) for each in (sample, own))
     ours, other = (copy.deepcopy(regressor).cpu() for _ in range(2))
-    found = [torch.empty(0, regressor.architecture.n_inputs + OTHERS)]
+    tables = [torch.empty(0, regressor.architecture.n_inputs + OTHERS)]
     for fold in range(FOLDS):
         rows, seen = own_folds == fold, sample[folds != fold]
         if len(seen) == len(sample):
@@ -229,8 +229,8 @@ def _left_out(
             for each in (ours, other)
         )
         full.inputs.lerp_(bent.inputs, _BEND)
-        found.append(full.table)
-    return Events(torch.cat(found).to(device))
+        tables.append(full.table)
+    return Events(torch.cat(tables).to(device))
 
 
 def folds_of(true_energy: NDArray[np.float32], beams: NDArray[np.float64]) -> NDArray[np.uint8]:
@@ -384,17 +384,17 @@ def resolutions(
         sigma_68 of the response over its median, by name, where that is above zero; and the number of events.
     """
     low, high = _inner_range(anchor, sample)
-    found, taken = [np.empty((3, 0))], evenly(data.side == side)
+    ratios, taken = [np.empty((3, 0))], evenly(data.side == side)
     for rows, part in data.parts():
         some = part[taken[rows] & (part.true_energy > low) & (part.true_energy < high)]
         if len(some):
             estimates = regressor.estimates(some.features)
             energies = torch.stack([estimates.regressor, estimates.anchor, estimates.sum]).cpu().numpy()
-            found.append(energies / some.true_energy)
-    responses = np.concatenate(data.processes.gather(np.concatenate(found, axis=1)), axis=1)
+            ratios.append(energies / some.true_energy)
+    responses = np.concatenate(data.processes.gather(np.concatenate(ratios, axis=1)), axis=1)
     if responses.shape[1] < MIN_EVENTS:
         return {}, 0
     medians, widths = median_and_sigma_68(responses)
     names = ("network", "linear anchor", "calibrated sum")
-    found_ = zip(names, widths, medians, strict=True)
-    return {name: float(width / centre) for name, width, centre in found_ if centre > 0}, responses.shape[1]
+    columns = zip(names, widths, medians, strict=True)
+    return {name: float(width / centre) for name, width, centre in columns if centre > 0}, responses.shape[1]

@@ -1,4 +1,4 @@
-"""From files to events: recipe, samples, features that tell something."""
+"""Events for a training: recipe, calibration sample, features that are not constant."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ _LONGEST = 5.0
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """What a training would do.
+    """Numbers of a training that is not run.
 
     Attributes:
         files: Number of files.

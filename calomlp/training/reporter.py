@@ -1,4 +1,4 @@
-"""Where the epochs of a training are told while it goes on: lines of JSON, TensorBoard."""
+"""Epochs written while a training goes on: as lines of JSON, to TensorBoard."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a training run can be asked for. Importing this imports nothing heavy."""
+"""Settings of a training; importing them imports nothing heavy."""
 
 from __future__ import annotations
 

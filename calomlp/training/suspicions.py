@@ -94,8 +94,8 @@ def _features(data: Data, sample: Sample) -> Iterator[str]:
     if data.recipe.missing and not data.tally.missing:
         marks = ", ".join(f"{mark:g}" for mark in data.recipe.missing)
         yield f"no value is {marks}, which --missing says to stand for a missing one"
-    some = sample[:: max(1, len(sample) // _LOOK)]
-    usual = np.quantile(np.abs(some.features), _USUAL, axis=0)
+    sampled = sample[:: max(1, len(sample) // _LOOK)]
+    usual = np.quantile(np.abs(sampled.features), _USUAL, axis=0)
     largest = np.abs(sample.features).max(axis=0)
     wild = [
         f"{name} reaches {peak:.3g}, where nearly all events stay below {high:.3g}"

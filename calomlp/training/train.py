@@ -123,8 +123,8 @@ def train(
                 findings |= _learning_curve(data, settings, run.folder, device, init, findings["sides"])
             findings["closure"] = close(state.regressor, prepared.anchor, data, sample)
             side = Side.TEST if "test" in findings["sides"] else Side.VALIDATION
-            found, events = resolutions(state.regressor, prepared.anchor, data, sample, side)
-            if "network" in found and (sentence := worse(found, events, settings.regress)):
+            measured, events = resolutions(state.regressor, prepared.anchor, data, sample, side)
+            if "network" in measured and (sentence := worse(measured, events, settings.regress)):
                 logger.warning("%s", sentence)
                 findings["worse"] = sentence
             return _model(prepared, data, sample, settings, plan, reason, findings)
@@ -163,13 +163,13 @@ def _compare(prepared: Prepared, data: Data, settings: TrainingSettings) -> dict
         tables["test"] = prepared.table(Side.TEST)
     sides = {}
     for name, table in tables.items():
-        found = validate(prepared.state.regressor, table, settings.loss)
-        if name == "test" and not math.isfinite(found.loss):  # the network is what it is, whatever is among these
+        performance = validate(prepared.state.regressor, table, settings.loss)
+        if name == "test" and not math.isfinite(performance.loss):  # the network is what it is, whatever is among these
             state = prepared.state
             reason = explain(state.regressor, state.inputs, table.parts(), settings.loss, 0.0, table.processes)
             logger.warning("the loss of the test events is not finite, they are not compared: %s", reason)
             continue
-        sides[name] = replace(found, events=len(table))
+        sides[name] = replace(performance, events=len(table))
     status, verdict = overtraining(sides)
     logger.log(logging.WARNING if status == Overtraining.OVERTRAINED else logging.INFO, "%s", verdict)
     return {"sides": sides, "overtraining": verdict, "overtrained": status}
@@ -189,16 +189,18 @@ def _learning_curve(
     for part in CURVE:
         side = data.side.copy()
         side[np.delete(train, np.s_[::part])] = len(Side)  # on no side
-        some = replace(data, side=side)
-        sample = calibration_sample(some)
-        architecture = design(some, sample, settings, init)
-        plan = plan_for(some, settings, architecture, init)
-        prepared = prepare(some, sample, settings, architecture, folder, device, init)
+        reduced = replace(data, side=side)
+        sample = calibration_sample(reduced)
+        architecture = design(reduced, sample, settings, init)
+        plan = plan_for(reduced, settings, architecture, init)
+        prepared = prepare(reduced, sample, settings, architecture, folder, device, init)
         run_loop(prepared.state, prepared.train, prepared.validation, settings, plan)
-        found = validate(prepared.state.regressor, prepared.validation, settings.loss)
-        curve.append(replace(found, events=len(prepared.train)))
+        performance = validate(prepared.state.regressor, prepared.validation, settings.loss)
+        curve.append(replace(performance, events=len(prepared.train)))
         logger.info(
-            "learning curve: %d events, resolution (sigma_68) %.2f %%", len(prepared.train), 100 * found.resolution
+            "learning curve: %d events, resolution (sigma_68) %.2f %%",
+            len(prepared.train),
+            100 * performance.resolution,
         )
     whole = replace(sides["validation"], events=sides["training"].events)
     verdict = more_data([*curve, whole])
@@ -207,7 +209,7 @@ def _learning_curve(
 
 
 class Arranged(NamedTuple):
-    """What is trained, and how."""
+    """Events, network and plan of a training."""
 
     data: Data  # the events
     sample: Sample  # those of them that anchor and scaler are determined with

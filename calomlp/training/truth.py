@@ -50,7 +50,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Look:
-    """What explains the true energy.
+    """Columns that explain the true energy.
 
     Attributes:
         suspects: Features that look like truth.
