@@ -28,8 +28,8 @@ from calomlp.processes import ALONE, Processes
 from calomlp.run import Interrupt
 from calomlp.run import Run as OneRun
 from calomlp.training.checkpoint import Watch
-from calomlp.training.settings import TrainingSettings
 from calomlp.training.train import train
+from calomlp.training.training_settings import TrainingSettings
 
 ROOT = Path(__file__).parents[1]
 SAMPLE_DATA = ROOT / "sample_data"

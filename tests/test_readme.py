@@ -15,7 +15,7 @@ from calomlp.cli.flags import TABLES
 from calomlp.data.expressions import _FUNCTIONS, Expression
 from calomlp.errors import ExitCode
 from calomlp.settings import declared
-from calomlp.training.settings import LOSSES, OPTIMISERS, SCHEDULES
+from calomlp.training.training_settings import LOSSES, OPTIMISERS, SCHEDULES
 from tests.conftest import ROOT, SAMPLE_DATA
 
 LANGUAGE = (ROOT / "calomlp/data/README.md").read_text(encoding="utf-8")

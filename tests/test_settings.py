@@ -10,10 +10,10 @@ from calomlp.cli.flags import TABLES
 from calomlp.errors import UsageError
 from calomlp.model.losses import LOSSES
 from calomlp.model.network import ACTIVATIONS
-from calomlp.plotting.names import REPORT_KINDS
-from calomlp.plotting.subjects import REPORT_CHARTS
+from calomlp.plotting.figures import REPORT_CHARTS
+from calomlp.plotting.kinds import REPORT_KINDS
 from calomlp.settings import declared, dump_config, load_config, setting
-from calomlp.training import settings as training
+from calomlp.training import training_settings as training
 
 
 @dataclass(frozen=True)

@@ -219,10 +219,10 @@ def _sources(
 
 def _summary(report: Report, session: Session) -> dict[str, Any]:
     """Return the numbers of the record: terms of the resolution and linearity of every curve, and the ratios."""
-    from calomlp.evaluation.numbers import RATIO, Line, table
+    from calomlp.evaluation.numbers import RATIO, RowKind, table
     from calomlp.evaluation.resolution import TERMS
 
-    fits = {row.curve: row.numbers for row in table(report) if row.line == Line.FIT}
+    fits = {row.curve: row.numbers for row in table(report) if row.line == RowKind.FIT}
     curves = {
         curve: {**_pairs(numbers, TERMS), "linearity": numbers.get("linearity")} for curve, numbers in fits.items()
     }

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 from calomlp import __version__
 from calomlp.cli.console import print_charts
 from calomlp.errors import UsageError, did_you_mean
-from calomlp.plotting.names import FORMATS, MODEL_KINDS, OF_HITS, ON_REQUEST, REPORT_KINDS, SHOWER_KINDS, SIZES, STYLES
+from calomlp.plotting.kinds import FORMATS, MODEL_KINDS, OF_HITS, ON_REQUEST, REPORT_KINDS, SHOWER_KINDS, SIZES, STYLES
 from calomlp.settings import check_choice, setting
 from calomlp.streams import RECORD_SCHEMA, Record, kind_of_file
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from calomlp.data.sources import Source
     from calomlp.evaluation.report import Report
     from calomlp.plotting.chart import Chart
-    from calomlp.plotting.subjects import Subject
+    from calomlp.plotting.figures import Subject
     from calomlp.plotting.view import Reference
 
 logger = logging.getLogger(__name__)
@@ -208,7 +208,7 @@ def _is_data(source: Source) -> bool:
 def _reports(settings: PlotSettings, sources: Sequence[Source], references: Sequence[Reference]) -> Subject:
     from calomlp.evaluation.report import read_report
     from calomlp.plotting.chart import literal
-    from calomlp.plotting.subjects import of_scan, of_search, of_view
+    from calomlp.plotting.figures import of_scan, of_search, of_view
     from calomlp.plotting.view import View, parse_labels
 
     search = _search(sources[0])
@@ -248,7 +248,7 @@ def _named(sources: Sequence[Source]) -> dict[str, Source]:
 
 def _model(sources: Sequence[Source]) -> Subject:
     from calomlp.model.file import read_header
-    from calomlp.plotting.subjects import of_model
+    from calomlp.plotting.figures import of_model
 
     if len(sources) > 1:
         model = next(source.label for source in sources if kind_of_file(source.path) == "model")
@@ -259,7 +259,7 @@ def _model(sources: Sequence[Source]) -> Subject:
 
 def _data_set(session: Session, settings: PlotSettings, sources: Sequence[Source]) -> Subject:
     from calomlp.evaluation.profiles import ShowerEvent, ShowerProfiles, has_hits, shower_event, shower_profiles
-    from calomlp.plotting.subjects import of_showers
+    from calomlp.plotting.figures import of_showers
 
     hits = has_hits(sources) or any(kind in OF_HITS for kind in settings.kind)
 

@@ -33,7 +33,7 @@ from calomlp.errors import UsageError
 from calomlp.processes import find_meeting
 from calomlp.settings import setting
 from calomlp.streams import Record, ensure_folder
-from calomlp.training.settings import OPTIMISATION, TrainingSettings
+from calomlp.training.training_settings import OPTIMISATION, TrainingSettings
 from calomlp.units import format_duration, parse_duration, parse_size
 
 if TYPE_CHECKING:

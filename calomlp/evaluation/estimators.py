@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from calomlp.evaluation.histogram import Histogram, Joint, edges, fine_width
 from calomlp.evaluation.measurement import Measurement
 from calomlp.evaluation.options import MEAN, WIDTHS, Options
-from calomlp.evaluation.widths import OF_WIDTH, Counts, Row, Sample, fit_crystal_ball
+from calomlp.evaluation.widths import OF_WIDTH, Counts, ReplicatedHistogram, Row, fit_crystal_ball
 
 MIN_EVENTS = 100
 """Bins with fewer events are shown without estimates: their widths are biased by more than 5 %."""
@@ -138,7 +138,9 @@ def resolution_in(joint: Joint, cells: NDArray[np.intp], options: Options) -> Me
     return _measured(_chosen(sample, options))
 
 
-def _samples(joint: Joint, cells: slice | NDArray[np.intp], axes: Sequence[str], seed: int) -> Iterator[Sample]:
+def _samples(
+    joint: Joint, cells: slice | NDArray[np.intp], axes: Sequence[str], seed: int
+) -> Iterator[ReplicatedHistogram]:
     """Yield the distributions of quantities of a joint histogram, and of the same replicas of all of them."""
     counts = _with_replicas(joint.count[cells].astype(np.float64), np.random.default_rng(seed))
     for axis in axes:
@@ -146,7 +148,7 @@ def _samples(joint: Joint, cells: slice | NDArray[np.intp], axes: Sequence[str],
         order = np.argsort(place, kind="stable")
         places, starts = np.unique(place[order], return_index=True)
         summed = np.add.reduceat(counts[:, order], starts, axis=1)
-        yield Sample(*joint.edges(places), summed)
+        yield ReplicatedHistogram(*joint.edges(places), summed)
 
 
 def _with_replicas(data: Row, rng: np.random.Generator) -> Counts:
@@ -159,14 +161,14 @@ def _with_replicas(data: Row, rng: np.random.Generator) -> Counts:
     return counts
 
 
-def _chosen(sample: Sample, options: Options) -> Row:
+def _chosen(sample: ReplicatedHistogram, options: Options) -> Row:
     """Return the resolution of every replica; that of the core stands for the fit of a Crystal Ball."""
     chosen = WIDTHS[options.width if options.width != "crystal_ball" else "core"]
     rows = OF_WIDTH[chosen.width](sample, options.core_sigmas)
     return rows[chosen.width] / rows[chosen.location] if options.relative_to == MEAN else rows[chosen.width]
 
 
-def _resampled(histogram: Histogram, rng: np.random.Generator) -> Sample:
+def _resampled(histogram: Histogram, rng: np.random.Generator) -> ReplicatedHistogram:
     """Return a histogram and its replicas, with bins that are as fine as they need to be.
 
     They are multiples of a power of two, so that they hold whole fine bins, and some 32 of them are a sigma: that of
@@ -183,10 +185,10 @@ def _resampled(histogram: Histogram, rng: np.random.Generator) -> Sample:
     high = np.where(wider, high, low + width)
     low, starts = np.unique(low, return_index=True)
     data = np.add.reduceat(histogram.count, starts).astype(np.float64)
-    return Sample(low, high[starts], _with_replicas(data, rng))
+    return ReplicatedHistogram(low, high[starts], _with_replicas(data, rng))
 
 
-def _rows(sample: Sample, core_sigmas: float) -> dict[str, Row]:
+def _rows(sample: ReplicatedHistogram, core_sigmas: float) -> dict[str, Row]:
     """Return the estimators of every replica by name."""
     rows: dict[str, Row] = {}
     for of_width in OF_WIDTH.values():

@@ -22,12 +22,12 @@ from calomlp.data.sources import FileRecord, Source
 from calomlp.data.writer import DatasetWriter, read_origin
 from calomlp.documents import to_document
 from calomlp.errors import InputError, UsageError
+from calomlp.evaluation.accumulator import MAX_ENERGY, Accumulator, Unusual
 from calomlp.evaluation.bins import AUTOMATIC, EDGES, LOGARITHMIC, MAX_BINS, POINTS, QUANTILES, EnergyBins, parse_bins
 from calomlp.evaluation.histogram import blocks, edges, fine_bins
 from calomlp.evaluation.importance import permuted
 from calomlp.evaluation.options import SIMULATION, TRAINING, EvaluateSettings
 from calomlp.evaluation.report import Context, Report
-from calomlp.evaluation.response import MAX_ENERGY, Accumulator, Unusual
 from calomlp.evaluation.slices import SliceRequest, SliceStatistics, Slicing
 from calomlp.evaluation.statistics import IN_DOMAIN, Statistics, Worst
 from calomlp.evaluation.subjects import Measured, Subject, Trained, check_names, one_number
@@ -59,7 +59,7 @@ Keep = Callable[[int, Chunk, Measured], None]
 
 
 @dataclass
-class _Evaluation:
+class _EventPass:
     """An evaluation: its subjects, its settings, and what follows from these."""
 
     subjects: tuple[Subject, ...]  # what is evaluated, the one that matters first
@@ -130,7 +130,7 @@ def evaluate(
         UsageError: If two curves have the same name.
     """
     options, wanted = settings.options, parse_bins(settings.bins)
-    whole = _Evaluation(tuple(subjects), recipe, settings, keep)
+    whole = _EventPass(tuple(subjects), recipe, settings, keep)
     check, skip = partial(_check_branches, whole), settings.on_bad_file == SKIP
     dataset = Dataset(sources, recipe, run, skip_bad_files=skip, check=check)
     whole.bins = choose_bins(wanted, dataset, whole.main.model.envelope if whole.main else None)
@@ -151,7 +151,7 @@ def evaluate(
     return report
 
 
-def _of_file(whole: _Evaluation, file: DataFile, number: int) -> Statistics:
+def _of_file(whole: _EventPass, file: DataFile, number: int) -> Statistics:
     """Return what one file adds."""
     statistics = whole.empty()
     identity = file.rows.identity
@@ -169,7 +169,7 @@ def _of_file(whole: _Evaluation, file: DataFile, number: int) -> Statistics:
 
 
 def _of_events(
-    whole: _Evaluation, source: Source, number: int, chunk: Chunk, keys: NDArray[np.int64], *, first: bool
+    whole: _EventPass, source: Source, number: int, chunk: Chunk, keys: NDArray[np.int64], *, first: bool
 ) -> Statistics:
     """Return what some events add.
 
@@ -224,7 +224,7 @@ def _bounded(energy: NDArray[np.floating]) -> NDArray[np.floating]:
 
 
 def _slices(
-    whole: _Evaluation, chunk: Chunk, curves: Mapping[str, NDArray[np.floating]], trained: Measured | None
+    whole: _EventPass, chunk: Chunk, curves: Mapping[str, NDArray[np.floating]], trained: Measured | None
 ) -> Iterator[tuple[str, SliceStatistics]]:
     """Yield the responses in slices; those at the edges of the training range are biased, and in none but of domain."""
     true_energy = chunk.sample.true_energy
@@ -243,7 +243,7 @@ def _slices(
         yield text, SliceStatistics.of(whole.slicings[text], values[inner], true_energy[inner], energies)
 
 
-def _slicings(whole: _Evaluation, dataset: Dataset) -> dict[str, Slicing]:
+def _slicings(whole: _EventPass, dataset: Dataset) -> dict[str, Slicing]:
     """Decide how events are sliced, by a look at the first ones; by what they are sliced by."""
     slicings = {}
     first = _first_events(whole, dataset) if whole.requests else None
@@ -253,7 +253,7 @@ def _slicings(whole: _Evaluation, dataset: Dataset) -> dict[str, Slicing]:
     return slicings
 
 
-def _first_events(whole: _Evaluation, dataset: Dataset) -> Chunk | None:
+def _first_events(whole: _EventPass, dataset: Dataset) -> Chunk | None:
     for number in range(len(dataset)):
         with suppress(InputError), dataset.look(number) as file:
             identity = file.rows.identity
@@ -282,7 +282,7 @@ def _spread(main: Trained) -> Spread:
     return main.model.outcome.anchor_spread
 
 
-def _context(whole: _Evaluation, records: Iterable[FileRecord], settings: Mapping[str, Any]) -> Context:
+def _context(whole: _EventPass, records: Iterable[FileRecord], settings: Mapping[str, Any]) -> Context:
     main, cut = whole.main, whole.recipe.cut
     origin = {"model": main.model.provenance} if main else {}
     return Context(
@@ -297,7 +297,7 @@ def _context(whole: _Evaluation, records: Iterable[FileRecord], settings: Mappin
     )
 
 
-def _check_branches(whole: _Evaluation, rows: Rows) -> None:
+def _check_branches(whole: _EventPass, rows: Rows) -> None:
     for subject in whole.subjects:
         if isinstance(subject, Trained):
             whole.recipe.check(rows, subject.branches(rows.identity))

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from calomlp.evaluation.accumulator import Added
 from calomlp.evaluation.measurement import Measurement
-from calomlp.evaluation.response import Added
 
 if TYPE_CHECKING:
     from calomlp.data.features import FeatureSet

@@ -50,7 +50,7 @@ _NO_PAIRS = "no event has both energies"
 Value = Measurement | float
 
 
-class Line(StrEnum):
+class RowKind(StrEnum):
     """Kinds of rows of the table."""
 
     BIN = "bin"  # a curve in a bin of energy
@@ -61,7 +61,7 @@ class Line(StrEnum):
 
 
 @dataclass(frozen=True)
-class Row:
+class NumberRow:
     """Numbers of one curve in one place.
 
     Attributes:
@@ -71,7 +71,7 @@ class Row:
         numbers: By name: with an error where there is one.
     """
 
-    line: Line
+    line: RowKind
     curve: str
     place: Mapping[str, str | float | None]
     numbers: Mapping[str, Value]
@@ -86,12 +86,12 @@ class Number:
     why: str = ""  # why it is absent
 
 
-def table(report: Report) -> list[Row]:
+def table(report: Report) -> list[NumberRow]:
     """Return all numbers of a report."""
-    return [*_bins(report), *_fits(report), *_slices(report), Row(Line.REPORT, "", {}, _of_report(report))]
+    return [*_bins(report), *_fits(report), *_slices(report), NumberRow(RowKind.REPORT, "", {}, _of_report(report))]
 
 
-def _bins(report: Report) -> Iterator[Row]:
+def _bins(report: Report) -> Iterator[NumberRow]:
     ratios = {
         (comparison.curve, item.energy_low): item.ratio
         for comparison in report.comparisons
@@ -102,10 +102,10 @@ def _bins(report: Report) -> Iterator[Row]:
             place = {"energy_low": bin_.energy_low, "energy_high": bin_.energy_high, "energy": bin_.energy}
             ratio = ratios.get((curve.name, bin_.energy_low))
             numbers: dict[str, Value] = {"events": bin_.events, "edge": int(bin_.edge), **bin_.estimates}
-            yield Row(Line.BIN, curve.name, place, {**numbers, **({RATIO: ratio} if ratio else {})})
+            yield NumberRow(RowKind.BIN, curve.name, place, {**numbers, **({RATIO: ratio} if ratio else {})})
 
 
-def _fits(report: Report) -> Iterator[Row]:
+def _fits(report: Report) -> Iterator[NumberRow]:
     means = {item.curve: item.mean for item in report.comparisons if item.mean}
     for curve in report.curves:
         numbers: dict[str, Value] = {}
@@ -123,17 +123,17 @@ def _fits(report: Report) -> Iterator[Row]:
         if curve.name in means:
             numbers[RATIO] = means[curve.name]
         numbers |= {name: getattr(curve.unusual, name) for name in ("missing", "infinite", "not_positive")}
-        yield Row(Line.FIT, curve.name, {}, numbers)
+        yield NumberRow(RowKind.FIT, curve.name, {}, numbers)
 
 
-def _slices(report: Report) -> Iterator[Row]:
+def _slices(report: Report) -> Iterator[NumberRow]:
     for dependence in report.dependences:
         for slice_ in dependence.slices:
             place = {"by": dependence.by, "low": slice_.low, "high": slice_.high, "value": slice_.value}
-            yield Row(Line.SLICE, dependence.curve, place, {"events": slice_.events, **slice_.estimates})
+            yield NumberRow(RowKind.SLICE, dependence.curve, place, {"events": slice_.events, **slice_.estimates})
         if trend := dependence.trend:
             numbers = {name: getattr(trend, name) for name in ("slope", "ndf", "chi2", "p_value", "largest")}
-            yield Row(Line.TREND, dependence.curve, {"by": dependence.by}, numbers)
+            yield NumberRow(RowKind.TREND, dependence.curve, {"by": dependence.by}, numbers)
 
 
 def _of_report(report: Report) -> dict[str, Value]:
@@ -157,7 +157,7 @@ def to_tsv(report: Report) -> str:
     return text.getvalue()
 
 
-def _cells(row: Row) -> Iterator[tuple[str, str]]:
+def _cells(row: NumberRow) -> Iterator[tuple[str, str]]:
     for name, value in {**row.place, **row.numbers}.items():
         if isinstance(value, Measurement):
             yield name, f"{value.value:.9g}"
@@ -205,10 +205,10 @@ def find_numbers(report: Report, name: str, energy: str, where: str) -> list[Num
     elif quantity.startswith("crystal_ball") and report.options.width != "crystal_ball":
         raise UsageError(f"{where}: {quantity} is there with --width crystal_ball only")
     curve = report.curve(known_curve(owner or names[0], names, where))
-    line = Line.REPORT if quantity in OF_THE_REPORT else Line.FIT if quantity in OF_A_CURVE else Line.BIN
-    of_curve = "" if line == Line.REPORT else curve.name
+    line = RowKind.REPORT if quantity in OF_THE_REPORT else RowKind.FIT if quantity in OF_A_CURVE else RowKind.BIN
+    of_curve = "" if line == RowKind.REPORT else curve.name
     rows = [row for row in table(report) if row.line == line and row.curve == of_curve]
-    if line != Line.BIN:
+    if line != RowKind.BIN:
         value = rows[0].numbers.get(quantity)
         return [Number(name, _measured(value), "" if value is not None else _why_absent(quantity, curve, report))]
     numbers = []

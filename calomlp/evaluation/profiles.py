@@ -67,7 +67,7 @@ class Stack:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ProfilePlan:
     """What is known of the files before their showers are read."""
 
     dataset: Dataset  # the files
@@ -100,7 +100,7 @@ def stack_of(source: Source, n_layers: int) -> Stack | None:
     return Stack(layers) if layers else None
 
 
-def make_plan(sources: Sequence[Source], run: Run, *, hits: bool) -> Plan:
+def make_plan(sources: Sequence[Source], run: Run, *, hits: bool) -> ProfilePlan:
     """Open and check every file, with or without hits, and find the groups of energies.
 
     Raises:
@@ -133,7 +133,7 @@ def make_plan(sources: Sequence[Source], run: Run, *, hits: bool) -> Plan:
     if len(distinct) > MAX_ENERGIES:
         edges = np.geomspace(distinct[0], distinct[-1], ENERGY_BINS + 1)
         low, high = edges[:-1], edges[1:]
-    return Plan(dataset, n_layers, Stack(layers) if layers else None, low, high, true_axis)
+    return ProfilePlan(dataset, n_layers, Stack(layers) if layers else None, low, high, true_axis)
 
 
 def check_branches(rows: Rows | Table, *, hits: bool) -> int:
@@ -240,7 +240,7 @@ def flat(values: Any) -> Array:
 
 
 @dataclass(frozen=True)
-class Profile:
+class MeanProfile:
     """A quantity at several places of a shower, for every group of energies."""
 
     events: NDArray[np.int64]  # number of showers, shape [energies]
@@ -278,10 +278,10 @@ class ShowerProfiles:
     events: int
     depth: Array
     depth_unit: str
-    longitudinal: Profile
+    longitudinal: MeanProfile
     radii: Array
     radius_unit: str
-    radial: Profile | None
+    radial: MeanProfile | None
     true_axis: bool
 
     @property
@@ -304,7 +304,7 @@ class ShowerProfiles:
         return np.array([np.interp(share, [0, *mean], radii, right=np.nan) for mean in self.radial.mean])
 
 
-class Moments:
+class ShowerMoments:
     """Sums over showers, in double precision, from which a profile follows."""
 
     def __init__(self, energies: int, places: int) -> None:
@@ -320,13 +320,13 @@ class Moments:
             self._sum[i] += chosen.sum(axis=0)
             self._squares[i] += np.square(chosen).sum(axis=0)
 
-    def profile(self, unit: Array | float = 1.0) -> Profile:
+    def profile(self, unit: Array | float = 1.0) -> MeanProfile:
         """Return the profile of the values over a unit, shape [places]."""
         n = self._events[:, None]
         with np.errstate(invalid="ignore", divide="ignore"):  # a group without showers has no mean, one has no spread
             mean = self._sum / n
             variance = np.maximum(self._squares / n - mean**2, 0) * n / (n - 1)
-            return Profile(self._events, mean / unit, np.sqrt(variance) / unit)
+            return MeanProfile(self._events, mean / unit, np.sqrt(variance) / unit)
 
 
 def has_hits(sources: Sequence[Source]) -> bool:
@@ -349,7 +349,7 @@ def shower_profiles(sources: Sequence[Source], run: Run, *, radial: bool) -> Sho
     """
     plan = make_plan(sources, run, hits=radial)
     energies = len(plan.low)
-    along, within = Moments(energies, plan.n_layers), Moments(energies, len(RADII))
+    along, within = ShowerMoments(energies, plan.n_layers), ShowerMoments(energies, len(RADII))
     pdg_ids: set[int] = set()
     run.progress.start("reading showers", plan.dataset.events, "events")
     names = {ENERGY, LAYERS} | ({*HITS, *(AXIS if plan.true_axis else ())} if radial else set())
@@ -381,7 +381,9 @@ def shower_profiles(sources: Sequence[Source], run: Run, *, radial: bool) -> Sho
     )
 
 
-def _fill_containment(within: Moments, group: NDArray[np.intp], branches: Mapping[str, Any], plan: Plan) -> None:
+def _fill_containment(
+    within: ShowerMoments, group: NDArray[np.intp], branches: Mapping[str, Any], plan: ProfilePlan
+) -> None:
     """Add a chunk in blocks, because the radii of an event may take more memory than the event."""
     for first in range(0, len(group), _BLOCK):
         rows = slice(first, first + _BLOCK)
@@ -390,7 +392,7 @@ def _fill_containment(within: Moments, group: NDArray[np.intp], branches: Mappin
         within.fill(group[rows][filled], contained[filled])
 
 
-def _containment(block: Mapping[str, Any], plan: Plan) -> tuple[NDArray[np.bool_], Array]:
+def _containment(block: Mapping[str, Any], plan: ProfilePlan) -> tuple[NDArray[np.bool_], Array]:
     """Return which events have energy in hits, shape [events], and its share within radii, shape [events, radii]."""
     energy, place, x, y = (flat(block[name]) for name in HITS)  # [hits]
     layer = place.astype(np.intp)

@@ -16,6 +16,7 @@ import numpy as np
 from calomlp.data.sources import FileRecord
 from calomlp.documents import from_document, schema_of, to_document
 from calomlp.errors import ArtefactError, InputError
+from calomlp.evaluation.accumulator import Unusual
 from calomlp.evaluation.bins import EnergyBins
 from calomlp.evaluation.estimators import MIN_QUOTED, MIN_SHOWN, is_above_zero
 from calomlp.evaluation.histogram import Histogram
@@ -24,7 +25,6 @@ from calomlp.evaluation.measurement import Measurement
 from calomlp.evaluation.migration import OLD_SCHEMA, migrated
 from calomlp.evaluation.options import MEAN, QUADRATURE, WIDTHS, Options
 from calomlp.evaluation.resolution import ResolutionFit, ResponseFit
-from calomlp.evaluation.response import Unusual
 from calomlp.evaluation.slices import Dependence
 from calomlp.evaluation.statistics import IN_DOMAIN, Statistics
 from calomlp.evaluation.uncertainty import Uncertainty

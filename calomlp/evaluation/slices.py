@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calomlp.errors import InputError, UsageError
+from calomlp.evaluation.accumulator import Accumulator, Added
 from calomlp.evaluation.estimators import estimate_all
 from calomlp.evaluation.measurement import Measurement
 from calomlp.evaluation.options import Options
-from calomlp.evaluation.response import Accumulator, Added
 from calomlp.units import listed
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from calomlp.data.sources import Tally
 from calomlp.errors import ArtefactError
+from calomlp.evaluation.accumulator import Accumulator, Added, Unusual
 from calomlp.evaluation.bins import EnergyBins
 from calomlp.evaluation.importance import ImportanceStatistics
-from calomlp.evaluation.response import Accumulator, Added, Unusual
 from calomlp.evaluation.slices import SliceStatistics
 from calomlp.evaluation.uncertainty import UncertaintyStatistics
 

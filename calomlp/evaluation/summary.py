@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from calomlp.errors import ArtefactError, InputError
+from calomlp.evaluation.accumulator import Accumulator, Unusual, grouped
 from calomlp.evaluation.bins import EnergyBins
 from calomlp.evaluation.estimators import MIN_QUOTED, MIN_SHOWN, estimate_all, is_above_zero, resolution_ratio
 from calomlp.evaluation.histogram import Histogram
@@ -20,7 +21,6 @@ from calomlp.evaluation.numbers import absences, why_no_fit
 from calomlp.evaluation.options import Options
 from calomlp.evaluation.report import Bin, Comparison, Context, Curve, Linearity, Ratio, Report
 from calomlp.evaluation.resolution import fit_resolution, fit_response
-from calomlp.evaluation.response import Accumulator, Unusual, grouped
 from calomlp.evaluation.slices import dependences, describe
 from calomlp.evaluation.statistics import IN_DOMAIN, Statistics
 from calomlp.evaluation.uncertainty import judge

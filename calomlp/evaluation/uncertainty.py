@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from calomlp.evaluation.accumulator import MAX_ENERGY, Added, joints
 from calomlp.evaluation.bins import EnergyBins
 from calomlp.evaluation.estimators import estimate_all, resolution_in
 from calomlp.evaluation.histogram import Histogram, Joint
 from calomlp.evaluation.measurement import Measurement
 from calomlp.evaluation.options import Options
-from calomlp.evaluation.response import MAX_ENERGY, Added, joints
 from calomlp.evaluation.widths import ONE_SIGMA
 
 DROPPED = (0.1, 0.2)

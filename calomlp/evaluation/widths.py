@@ -40,7 +40,7 @@ Counts = NDArray[np.float64]
 Row = NDArray[np.float64]
 
 
-class Sample:
+class ReplicatedHistogram:
     """Histograms over the same bins, with the running sums that the estimators share.
 
     Sums of the first and second power are those of the distance from the middle bin, and run from there to both sides:
@@ -120,7 +120,7 @@ class Sample:
         return np.asarray(np.maximum((high - low) / 2, self.finest))
 
 
-def gaussian_core(sample: Sample, n_sigmas: float) -> dict[str, Row]:
+def gaussian_core(sample: ReplicatedHistogram, n_sigmas: float) -> dict[str, Row]:
     """Return mean and sigma of the Gaussian core.
 
     The moments inside ``mean +- n_sigmas * sigma`` are taken again and again until they change by less than 0.01 %; the
@@ -142,7 +142,7 @@ def gaussian_core(sample: Sample, n_sigmas: float) -> dict[str, Row]:
     return {"core_mean": mean, "core_sigma": sigma}
 
 
-def quantiles(sample: Sample, _: float) -> dict[str, Row]:
+def quantiles(sample: ReplicatedHistogram, _: float) -> dict[str, Row]:
     """Return the median, and half the distance of the 15.87 and 84.13 % quantiles.
 
     For Gaussian data their errors are 1.25 sigma/sqrt(N) and, relative, 0.97/sqrt(N).
@@ -150,7 +150,7 @@ def quantiles(sample: Sample, _: float) -> dict[str, Row]:
     return {"median": sample.quantile(0.5), "sigma_68": sample.spread()}
 
 
-def absolute_deviation(sample: Sample, _: float) -> dict[str, Row]:
+def absolute_deviation(sample: ReplicatedHistogram, _: float) -> dict[str, Row]:
     """Return 1.4826 times the median distance from the median, which is sigma for Gaussian data.
 
     The relative error is 1.17/sqrt(N); for 100 events it is 0.9 % low.
@@ -165,7 +165,7 @@ def absolute_deviation(sample: Sample, _: float) -> dict[str, Row]:
     return {"median": median, "mad": _GAUSSIAN_MAD * high}
 
 
-def smallest_rms(sample: Sample, _: float) -> dict[str, Row]:
+def smallest_rms(sample: ReplicatedHistogram, _: float) -> dict[str, Row]:
     """Return mean and RMS of the contiguous range with at least 90 % of the entries whose RMS is smallest.
 
     These are mean90 and RMS90 (M. Thomson, NIM A611 (2009) 25); no factor is applied that would make RMS90 the sigma of
@@ -191,7 +191,7 @@ def smallest_rms(sample: Sample, _: float) -> dict[str, Row]:
     }
 
 
-def shortest_interval(sample: Sample, _: float) -> dict[str, Row]:
+def shortest_interval(sample: ReplicatedHistogram, _: float) -> dict[str, Row]:
     """Return half the length of the shortest interval that holds 68.27 % of the entries, and the median.
 
     This is the effective sigma of the CMS photon analyses (arXiv:1502.02702). It is biased low for few events: by 6 %
@@ -209,7 +209,7 @@ def shortest_interval(sample: Sample, _: float) -> dict[str, Row]:
     return {"median": sample.quantile(0.5), "sigma_eff": shortest / 2}
 
 
-def half_maximum(sample: Sample, _: float) -> dict[str, Row]:
+def half_maximum(sample: ReplicatedHistogram, _: float) -> dict[str, Row]:
     """Return the mode of the density, and its full width at half maximum over 2.355, the sigma of a Gaussian.
 
     The density is that of a Gaussian kernel whose width is chosen by Silverman's rule, 0.9 sigma_68 N^(-1/5); what it
@@ -241,14 +241,14 @@ def half_maximum(sample: Sample, _: float) -> dict[str, Row]:
     return {"mode": grid[peak] + offset * step, "fwhm": width}
 
 
-def all_entries(sample: Sample, _: float) -> dict[str, Row]:
+def all_entries(sample: ReplicatedHistogram, _: float) -> dict[str, Row]:
     """Return mean and RMS; for Gaussian data the errors are sigma/sqrt(N) and, relative, 0.707/sqrt(N)."""
     number = np.maximum(sample.total, 2)
     mean, square = (sample.counts @ sample.x**power / number for power in (1, 2))
     return {"mean": sample.middle + mean, "rms": np.sqrt(np.maximum(square - mean**2, 0) * number / (number - 1))}
 
 
-OF_WIDTH: dict[str, Callable[[Sample, float], dict[str, Row]]] = {
+OF_WIDTH: dict[str, Callable[[ReplicatedHistogram, float], dict[str, Row]]] = {
     "core_sigma": gaussian_core,
     "rms": all_entries,
     "rms90": smallest_rms,

@@ -61,7 +61,7 @@ def places_of(true_energy: NDArray[np.floating], beams: NDArray[np.float64]) -> 
     return np.searchsorted(edges, logarithm)
 
 
-class Profile(NamedTuple):
+class InputProfile(NamedTuple):
     """Means of the inputs of a network at energies.
 
     Attributes:
@@ -77,7 +77,7 @@ class Profile(NamedTuple):
 
 def profile_of(
     inputs: Callable[[Tensor], Tensor], features: Tensor, true_energy: Tensor, beams: NDArray[np.float64]
-) -> Profile:
+) -> InputProfile:
     """Measure means at beam energies, or in bins of a spectrum.
 
     Args:
@@ -95,7 +95,7 @@ def profile_of(
         total.index_add_(0, places[part], columns)
     filled = total[total[:, -1] > 0]
     means = filled / filled[:, -1:]
-    return Profile(means[:, -2], means[:, :-2], filled[:, -1])
+    return InputProfile(means[:, -2], means[:, :-2], filled[:, -1])
 
 
 def training_range(anchor: Anchor, true_energy: Tensor) -> tuple[float, float]:
@@ -163,7 +163,7 @@ class Region(nn.Module):
         """Return how much of the correction there is at a logarithm of the size of the anchor [GeV], the same shape."""
         return torch.exp(self.growth * (logarithm - self.lowest).clamp(max=0))
 
-    def fit(self, profile: Profile, edges: tuple[float, float] | None) -> None:
+    def fit(self, profile: InputProfile, edges: tuple[float, float] | None) -> None:
         """Set the chain of lines.
 
         Args:
@@ -179,7 +179,7 @@ class Region(nn.Module):
             self.start.copy_(start)
         else:
             knots = torch.tensor(edges, dtype=torch.float64).log()
-            low, high = (_line(Profile(*(each[part] for each in profile))) for part in (_LOWEST, _HIGHEST))
+            low, high = (_line(InputProfile(*(each[part] for each in profile))) for part in (_LOWEST, _HIGHEST))
             low[-1] = high[-1] = 1
             slopes = torch.stack([low, torch.zeros_like(low), high])
         self.knots.fill_(float(knots[-1]))
@@ -205,7 +205,7 @@ class Region(nn.Module):
         self.limits.copy_(torch.from_numpy(np.quantile(inputs, [_SHARE, 1 - _SHARE], axis=0)))
 
 
-def _line(profile: Profile) -> Tensor:
+def _line(profile: InputProfile) -> Tensor:
     """Return the slopes of straight lines through means, shape [inputs]; of one mean, none."""
     logarithm, means, events = profile
     distance = logarithm - (events @ logarithm) / events.sum()
@@ -213,7 +213,7 @@ def _line(profile: Profile) -> Tensor:
     return (events * distance) @ means / spread if spread > 0 else torch.zeros_like(means[0])
 
 
-def _is_power(profile: Profile) -> Tensor:
+def _is_power(profile: InputProfile) -> Tensor:
     """Tell which means rise like a power of the energy rather than like its logarithm, shape [inputs].
 
     They more than double, and one straight line through their logarithms misses them by less than one through the
@@ -233,7 +233,7 @@ def _is_power(profile: Profile) -> Tensor:
     return power
 
 
-def _chain(profile: Profile) -> tuple[Tensor, Tensor, Tensor]:
+def _chain(profile: InputProfile) -> tuple[Tensor, Tensor, Tensor]:
     """Return chains of lines that are fitted by least squares.
 
     Returns:

@@ -15,7 +15,7 @@ from hepdata_lib import Table, Uncertainty, Variable
 
 from calomlp.evaluation.bins import POINTS
 from calomlp.evaluation.measurement import PERCENT, Measurement, with_error
-from calomlp.evaluation.numbers import RATIO, Line, Row, table
+from calomlp.evaluation.numbers import RATIO, NumberRow, RowKind, table
 from calomlp.evaluation.report import Report
 from calomlp.evaluation.resolution import TERMS
 from calomlp.plotting.sections import slice_range
@@ -43,11 +43,11 @@ class _Columns:
         name: Of the number.
     """
 
-    rows: Mapping[str, Sequence[Row]]
+    rows: Mapping[str, Sequence[NumberRow]]
     name: str
 
     @classmethod
-    def of(cls, rows: Sequence[Row], name: str, curves: Sequence[str]) -> _Columns:
+    def of(cls, rows: Sequence[NumberRow], name: str, curves: Sequence[str]) -> _Columns:
         """Choose the places; each curve has rows in the same ones."""
         own = [[row for row in rows if row.curve == curve] for curve in curves]
         together = [column for column in zip(*own, strict=True) if all(name in row.numbers for row in column)]
@@ -67,7 +67,7 @@ class _Columns:
 def _tables(report: Report) -> Iterator[Any]:
     """Yield resolution and response in bins of energy, the terms and their correlations, ratios, and dependences."""
     rows, width, labels = table(report), report.width_name, report.statistics.labels
-    fits = {row.curve: row.numbers for row in rows if row.line == Line.FIT and TERMS[0] in row.numbers}
+    fits = {row.curve: row.numbers for row in rows if row.line == RowKind.FIT and TERMS[0] in row.numbers}
     about = f"Relative resolution {width} of the calorimeter; sigma/E = {report.formula} is fitted."
     yield _table("Resolution", about, "resolution", _in_bins(report, rows, "resolution", fits))
     yield _table("Response", "Mean of E_reco/E_true, minus one.", "bias", _in_bins(report, rows, "bias", {}))
@@ -84,10 +84,12 @@ def _tables(report: Report) -> Iterator[Any]:
         yield _table(f"Dependence {number}", about, "median", _dependence(report, rows, by))
 
 
-def _in_bins(report: Report, rows: Sequence[Row], quantity: str, fits: Mapping[str, Mapping[str, Any]]) -> list[Any]:
+def _in_bins(
+    report: Report, rows: Sequence[NumberRow], quantity: str, fits: Mapping[str, Mapping[str, Any]]
+) -> list[Any]:
     """Return the true energy, and the quantity of every curve [%] with the terms that were fitted to it."""
     columns = _Columns.of(
-        [row for row in rows if row.line == Line.BIN], quantity, [curve.name for curve in report.curves]
+        [row for row in rows if row.line == RowKind.BIN], quantity, [curve.name for curve in report.curves]
     )
     variables = [_energy(report, columns.places)]
     for curve, variable in columns.variables(quantity, PERCENT, "%"):
@@ -98,9 +100,9 @@ def _in_bins(report: Report, rows: Sequence[Row], quantity: str, fits: Mapping[s
     return variables
 
 
-def _ratios(report: Report, rows: Sequence[Row]) -> list[Any]:
+def _ratios(report: Report, rows: Sequence[NumberRow]) -> list[Any]:
     means = {item.curve: item.mean for item in report.comparisons}
-    columns = _Columns.of([row for row in rows if row.line == Line.BIN], RATIO, list(means))
+    columns = _Columns.of([row for row in rows if row.line == RowKind.BIN], RATIO, list(means))
     variables = [_energy(report, columns.places)]
     for curve, variable in columns.variables(RATIO):
         variable.add_qualifier("RELATIVE_TO", report.statistics.labels[curve])
@@ -110,10 +112,10 @@ def _ratios(report: Report, rows: Sequence[Row]) -> list[Any]:
     return variables
 
 
-def _dependence(report: Report, rows: Sequence[Row], by: str) -> list[Any]:
+def _dependence(report: Report, rows: Sequence[NumberRow], by: str) -> list[Any]:
     """Return slices and mean of a quantity, and the median of every curve."""
     trends = {item.curve: item.trend for item in report.dependences if item.by == by}
-    own = [row for row in rows if row.line == Line.SLICE and row.place["by"] == by]
+    own = [row for row in rows if row.line == RowKind.SLICE and row.place["by"] == by]
     columns = _Columns.of(own, "median", list(trends))
     variables = [
         _independent(by, [slice_range(place["low"], place["high"]) for place in columns.places]),

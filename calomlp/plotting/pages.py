@@ -29,13 +29,12 @@ from calomlp.plotting.sections import (
     versions,
 )
 from calomlp.streams import STDIN
-from calomlp.training.settings import TrainingSettings
+from calomlp.training.training_settings import TrainingSettings
 from calomlp.units import format_duration, format_size, listed
 
 if TYPE_CHECKING:
     from calomlp.data.suggestions import BranchSummary, TreeSummary
-    from calomlp.simulation.detector import Detector
-    from calomlp.simulation.detector import Section as LayerGroup
+    from calomlp.simulation.detector import Detector, LayerGroup
     from calomlp.training.rehearsal import Rehearsal
 
 _NAMES = 4

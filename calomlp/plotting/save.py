@@ -73,7 +73,7 @@ def write(charts: Sequence[Chart], path: Path, file_format: str, look: Style, me
     Args:
         charts: What the figures show.
         path: The file.
-        file_format: One of :data:`calomlp.plotting.names.FORMATS`.
+        file_format: One of :data:`calomlp.plotting.kinds.FORMATS`.
         look: How they look.
         metadata: Of the file: ``Subject`` and ``Software``.
     """
@@ -96,7 +96,7 @@ def write_figures(
     Args:
         figures: The figures.
         target: Path or binary stream.
-        file_format: One of :data:`calomlp.plotting.names.FORMATS`.
+        file_format: One of :data:`calomlp.plotting.kinds.FORMATS`.
         metadata: ``Title``, ``Subject`` and ``Software``, each optional.
         look: Name of the style that they were made in.
         dpi: Dots per inch of pictures in pixels.

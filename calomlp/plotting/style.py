@@ -89,14 +89,14 @@ CANVASES = {
     # enlarged to the width of a slide, the letters are those of its text
     "slide": Canvas(5.6, 7.0, ratio=16 / 9),
 }
-"""By the names of :data:`calomlp.plotting.names.SIZES`."""
+"""By the names of :data:`calomlp.plotting.kinds.SIZES`."""
 
 
 def style(name: str = "calomlp") -> AbstractContextManager[None]:
     """Return a context in which figures are made and written; nothing changes outside of it.
 
     Args:
-        name: One of :data:`calomlp.plotting.names.STYLES`.
+        name: One of :data:`calomlp.plotting.kinds.STYLES`.
     """
     if name == "calomlp":
         settings: Any = {**mplhep.style.CMS, **_FONTS, **_OWN_FONTS, **_SIZES}

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from calomlp.simulation import draws
-from calomlp.simulation.detector import Section
+from calomlp.simulation.detector import LayerGroup
 from calomlp.simulation.request import Request, Spectrum
 
 
@@ -90,7 +90,7 @@ def _draw_axes(request: Request, n: int, generator: torch.Generator) -> Axes:
     return Axes(x, y, theta, phi)
 
 
-def _central_cell(section: Section) -> tuple[float, float]:
+def _central_cell(section: LayerGroup) -> tuple[float, float]:
     """Lower edge and size [cm] of the cell at the beam; for an even number of cells, the one above it."""
     if section.cells is None:
         return 0.0, 0.0

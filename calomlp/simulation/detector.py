@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any
 
-from calomlp.simulation.matter import Medium, Slice, effective_medium
+from calomlp.simulation.matter import Medium, Plate, effective_medium
 from calomlp.units import Quantity
 
 ELECTROMAGNETIC = ("e-", "e+", "gamma")
@@ -74,7 +74,7 @@ class Readout:
 
 
 @dataclass(frozen=True)
-class Section:
+class LayerGroup:
     """Identical layers, one behind the other.
 
     Args:
@@ -89,7 +89,7 @@ class Section:
     """
 
     name: str
-    slices: tuple[Slice, ...]
+    slices: tuple[Plate, ...]
     repeat: int
     response: Response
     readout: Readout
@@ -113,7 +113,7 @@ class Section:
         return all(piece.active for piece in self.slices)
 
     @property
-    def absorber(self) -> Slice | None:
+    def absorber(self) -> Plate | None:
         """The passive slice with the largest mass, None in a homogeneous section."""
         return max((piece for piece in self.slices if not piece.active), key=lambda piece: piece.mass, default=None)
 
@@ -240,7 +240,7 @@ class Detector:
 
     name: str  # short name
     description: str  # one line
-    sections: tuple[Section, ...]  # groups of layers in the order of the beam
+    sections: tuple[LayerGroup, ...]  # groups of layers in the order of the beam
     calibration_seed: int = 1  # seed of what is fixed for the detector: calibration constants and dead cells
     dead_layers: tuple[int, ...] = ()  # readout layers that never answer, counted from 0
 
@@ -283,7 +283,7 @@ class Detector:
         }
 
 
-def del_peso_ros(section: Section) -> float:
+def del_peso_ros(section: LayerGroup) -> float:
     """Sampling constant a = 5 % (1 - f) d^((1 - f)/2), d the MIP loss per layer in MeV, f its share in active slices.
 
     Del Peso & Ros, NIM A276 (1989) 456, as quoted by Fabjan & Gianotti, RMP 75 (2003) 1243. It is the pure sampling
@@ -295,7 +295,7 @@ def del_peso_ros(section: Section) -> float:
     return a * math.sqrt(1.0 + SILICON_LANDAU**2) if silicon else a
 
 
-def wigmans(section: Section) -> float:
+def wigmans(section: LayerGroup) -> float:
     """Sampling constant a = 2.7 % sqrt(s/f), s the active thickness of a layer in mm, f the MIP sampling fraction.
 
     Livan & Wigmans; it absorbs typical effects of scintillators, good to 30 %.

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from calomlp.errors import UsageError, did_you_mean
-from calomlp.simulation.detector import SAMPLING_FORMULAS, Detector, Readout, Response, Section
-from calomlp.simulation.matter import Slice, material
+from calomlp.simulation.detector import SAMPLING_FORMULAS, Detector, LayerGroup, Readout, Response
+from calomlp.simulation.matter import Plate, material
 from calomlp.units import Quantity, parse_quantity
 
 _OPTIONAL = ("response", "readout")
@@ -283,14 +283,14 @@ def parse_detector(content: Mapping[str, Any], *, where: str = "detector") -> De
         )
 
 
-def _parse_section(content: TomlTable, response: Response, readout: Readout) -> Section:
+def _parse_section(content: TomlTable, response: Response, readout: Readout) -> LayerGroup:
     """Build a group of layers from its table and from what the detector says for all groups."""
     with content as table:
         name = table.word("name")
         table.path = f"layers.{name}"
         if table.has("cells") != table.has("cell_size"):
             raise UsageError(f"{table.where}: cells and cell_size go together: give both, or none of them")
-        section = Section(
+        section = LayerGroup(
             name=name,
             repeat=table.count("repeat", 1, at_most=MAX_COUNT),
             layers_per_readout=table.count("layers_per_readout", 1, at_most=MAX_COUNT),
@@ -304,13 +304,13 @@ def _parse_section(content: TomlTable, response: Response, readout: Readout) -> 
     return section
 
 
-def _parse_slice(name: str, content: TomlTable) -> Slice:
+def _parse_slice(name: str, content: TomlTable) -> Plate:
     with content as table:
         if not re.fullmatch(r"[a-z0-9_-]+", name):
             raise UsageError(f"{table.where}: name {name!r} is not legal: lower-case letters, digits, - and _")
         if not table.has("material"):
             raise UsageError(f"{table.where}: material is missing; tables here are slices, response and readout")
-        return Slice(
+        return Plate(
             name=name,
             material=material(table.text("material"), where=table.place("material")),
             thickness=_length(table, "thickness"),
@@ -318,7 +318,7 @@ def _parse_slice(name: str, content: TomlTable) -> Slice:
         )
 
 
-def _check_section(section: Section, where: str) -> None:
+def _check_section(section: LayerGroup, where: str) -> None:
     """Refuse what no single key is to blame for."""
     response, readout = section.response, section.readout
     if not section.slices:

@@ -9,7 +9,7 @@ from calomlp.simulation import draws
 from calomlp.simulation.beam import Axes
 from calomlp.simulation.deposits import Component, Showers
 from calomlp.simulation.layers import Layers
-from calomlp.simulation.profile import Profile, draw_profile, radial_spread
+from calomlp.simulation.profile import CascadeProfile, draw_profile, radial_spread
 
 CONVERSION_LENGTH = 9.0 / 7.0
 """Mean free path of a photon before it converts [X0]."""
@@ -55,7 +55,7 @@ def cascades(
     path: Tensor,
     energy: Tensor,
     start: Tensor,
-    profile: Profile,
+    profile: CascadeProfile,
     x: Tensor,
     y: Tensor,
 ) -> tuple[Component, Tensor]:
@@ -84,7 +84,7 @@ def cascades(
     return Component.of(energy.sum(dim=1), deposit, spread, x, y, layers), maximum
 
 
-def _showers(layers: Layers, axes: Axes, energy: Tensor, start: Tensor, profile: Profile) -> Showers:
+def _showers(layers: Layers, axes: Axes, energy: Tensor, start: Tensor, profile: CascadeProfile) -> Showers:
     x, y = axes.at(layers.middle[layers.nodes])
     path = axes.path
     em, maximum = cascades(layers, path, energy, start / path[:, None], profile, x[:, None], y[:, None])

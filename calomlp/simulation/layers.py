@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from calomlp.simulation.detector import Detector, Section
+from calomlp.simulation.detector import Detector, LayerGroup
 from calomlp.simulation.profile import Media
 
 MAX_STEP = 1.3
@@ -144,7 +144,7 @@ def _nodes(steps: list[int], distance: int) -> tuple[Tensor, Tensor]:
 class Span(NamedTuple):
     """Place of a section among the steps and the readout layers of its detector."""
 
-    section: Section
+    section: LayerGroup
     steps: slice
     layers: slice
 
@@ -159,6 +159,6 @@ def spans(detector: Detector) -> list[Span]:
     return spans_
 
 
-def steps_per_readout(section: Section) -> int:
+def steps_per_readout(section: LayerGroup) -> int:
     """Steps in which one readout layer of a section is simulated."""
     return math.ceil(section.layers_per_readout * section.medium.depth_in_radiation_lengths / MAX_STEP)

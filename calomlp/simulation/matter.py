@@ -86,7 +86,7 @@ def material(name: str, *, where: str = "material") -> Material:
 
 
 @dataclass(frozen=True)
-class Slice:
+class Plate:
     """A plate of one material, perpendicular to the beam.
 
     Args:
@@ -141,7 +141,7 @@ class Medium:
         return self.thickness / self.interaction_length
 
 
-def effective_medium(slices: Sequence[Slice]) -> Medium:
+def effective_medium(slices: Sequence[Plate]) -> Medium:
     """Average the slices of a structure into one medium.
 
     With mass fractions w_i: Z = sum w_i Z_i, A alike; 1/X0 = sum w_i/X0_i and Ec = X0 sum w_i Ec_i/X0_i with X0 in

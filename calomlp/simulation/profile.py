@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from calomlp.simulation import draws
-from calomlp.simulation.detector import Section
+from calomlp.simulation.detector import LayerGroup
 
 COARSE_SAMPLING = 0.3
 """Below this many layers per X0 the sampling corrections leave their range: the medium counts as homogeneous."""
@@ -63,7 +63,7 @@ class Media:
     fluctuations: Tensor  # constants of the widths, in a last axis of length 5
 
     @classmethod
-    def of(cls, sections: Sequence[Section], device: torch.device) -> Media:
+    def of(cls, sections: Sequence[LayerGroup], device: torch.device) -> Media:
         """Media of the sections of a detector, shape [n_sections]."""
         rows = []
         for section in sections:
@@ -93,7 +93,7 @@ class Media:
 
 
 @dataclass(frozen=True)
-class Profile:
+class CascadeProfile:
     """Shapes of cascades."""
 
     T: Tensor  # depth of the maximum, counted from the start of the cascade [X0]
@@ -101,7 +101,7 @@ class Profile:
     tau_per_x0: Tensor  # relative depth tau, on which the radial profile depends, per radiation length of depth
 
     @classmethod
-    def of(cls, T: Tensor, alpha: Tensor, mean_alpha: Tensor) -> Profile:
+    def of(cls, T: Tensor, alpha: Tensor, mean_alpha: Tensor) -> CascadeProfile:
         """Profile of one cascade among many: tau is counted from its own centre of gravity, T alpha/(alpha - 1)."""
         T, alpha = T.clamp(min=MIN_T), alpha.clamp(min=MIN_ALPHA)
         return cls(T, alpha, (alpha - 1.0) / (T * alpha) * (mean_alpha / (mean_alpha - 1.0)))
@@ -150,15 +150,15 @@ def step_shares(alpha: Tensor, beta: Tensor, depth: Tensor) -> Tensor:
     return shares.div_(shares.sum(dim=-1, keepdim=True).clamp_(min=1.0))
 
 
-def mean_profile(energy: Tensor, media: Media) -> Profile:
+def mean_profile(energy: Tensor, media: Media) -> CascadeProfile:
     """Shape of the mean of many cascades; ``energy`` and ``media`` broadcast."""
     log_y = media.log_y(energy)
     T = log_y - 0.858 - 0.59 * media.layer_depth - 0.53 * media.transition
     alpha = (0.21 + (0.492 + 2.38 / media.Z) * log_y - 0.444 * media.layer_depth).clamp(min=MIN_ALPHA)
-    return Profile.of(T, alpha, alpha)
+    return CascadeProfile.of(T, alpha, alpha)
 
 
-def draw_profile(energy: Tensor, media: Media, generator: torch.Generator) -> Profile:
+def draw_profile(energy: Tensor, media: Media, generator: torch.Generator) -> CascadeProfile:
     """Draw the shapes of individual cascades.
 
     Args:
@@ -175,7 +175,7 @@ def draw_profile(energy: Tensor, media: Media, generator: torch.Generator) -> Pr
     rho = rho0 - 0.023 * log_y
     common = ((1.0 + rho) / 2.0).sqrt() * draws.normal(tuple(log_y.shape), generator)
     opposite = ((1.0 - rho) / 2.0).sqrt() * draws.normal(tuple(log_y.shape), generator)
-    return Profile.of(
+    return CascadeProfile.of(
         mean_T * (sigma_T * (common + opposite)).exp(),
         mean_alpha * (sigma_alpha * (common - opposite)).exp(),
         mean_alpha,

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from calomlp.simulation import draws
 from calomlp.simulation.deposits import Component, InLayers, Showers, sample, share_sideways
-from calomlp.simulation.detector import Detector, Section
+from calomlp.simulation.detector import Detector, LayerGroup
 from calomlp.simulation.layers import Layers, Span, spans, steps_per_readout
 from calomlp.simulation.profile import mean_profile, radial_spread
 
@@ -347,7 +347,7 @@ def _alive(detector: Detector) -> Tensor:
     return alive
 
 
-def _constants(section: Section) -> list[float]:
+def _constants(section: LayerGroup) -> list[float]:
     """Constants of one channel in the order of :class:`Channels`."""
     readout = section.readout
     limit = readout.saturation

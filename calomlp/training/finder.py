@@ -23,8 +23,8 @@ from calomlp.training.events import Table
 from calomlp.training.loop import State, summed_loss
 from calomlp.training.plan import Plan
 from calomlp.training.prepare import prepare
-from calomlp.training.settings import TrainingSettings
 from calomlp.training.train import arrange
+from calomlp.training.training_settings import TrainingSettings
 
 _FIRST, _LAST, _STEPS = 1e-6, 10.0, 200
 _SMOOTHING = 0.9
@@ -35,7 +35,7 @@ _LEAST = 0.1
 
 
 @dataclass(frozen=True)
-class Curve:
+class RateCurve:
     """Loss against learning rate.
 
     Attributes:
@@ -51,7 +51,7 @@ class Curve:
     automatic: float
 
 
-def find_rate(sources: Sequence[Source], settings: TrainingSettings, run: Run, init: Model | None = None) -> Curve:
+def find_rate(sources: Sequence[Source], settings: TrainingSettings, run: Run, init: Model | None = None) -> RateCurve:
     """Look for a learning rate; nothing is left of the network that was trained for it.
 
     Args:
@@ -78,7 +78,7 @@ def find_rate(sources: Sequence[Source], settings: TrainingSettings, run: Run, i
 
         rates, losses = curve(state, train, settings, plan, after_step)
         run.progress.finish()
-    return Curve(tuple(rates), tuple(losses), suggest(rates, losses), plan.learning_rate)
+    return RateCurve(tuple(rates), tuple(losses), suggest(rates, losses), plan.learning_rate)
 
 
 def curve(

@@ -23,7 +23,7 @@ from calomlp.training.diagnosis import WIDTH_EVENTS
 from calomlp.training.events import FOLDS, Events, Table
 from calomlp.training.optimiser import Optimiser, plateau_factor, rate_factor
 from calomlp.training.plan import Plan
-from calomlp.training.settings import TrainingSettings
+from calomlp.training.training_settings import TrainingSettings
 from calomlp.units import format_duration
 
 _WARM_UP = 0.1

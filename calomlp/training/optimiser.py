@@ -49,7 +49,7 @@ class Optimiser:
     """Moves the weights of a network, all of which it keeps in one vector.
 
     Args:
-        name: One of :data:`~calomlp.training.settings.OPTIMISERS`.
+        name: One of :data:`~calomlp.training.training_settings.OPTIMISERS`.
         network: Its parameters and their gradients become views of two vectors, so that a step is a few operations
             however many layers there are.
         weight_decay: Pull of the parameters towards zero that is proportional to them.

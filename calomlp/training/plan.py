@@ -13,7 +13,7 @@ from itertools import pairwise
 from calomlp.errors import UsageError
 from calomlp.processes import ALONE, Processes
 from calomlp.settings import check_choice, declared
-from calomlp.training.settings import TrainingSettings
+from calomlp.training.training_settings import TrainingSettings
 
 WHOLE_SET = "gd"
 """Optimiser that takes all events in one step."""

@@ -35,7 +35,7 @@ from calomlp.training.loop import Forward, State
 from calomlp.training.optimiser import Optimiser
 from calomlp.training.plan import parse_hidden
 from calomlp.training.reading import MIN_EVENTS, evenly
-from calomlp.training.settings import TrainingSettings
+from calomlp.training.training_settings import TrainingSettings
 
 logger = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ from calomlp.errors import InputError, UsageError
 from calomlp.model.file import Model
 from calomlp.model.losses import LOSSES
 from calomlp.run import Run
-from calomlp.training.settings import TrainingSettings
+from calomlp.training.training_settings import TrainingSettings
 from calomlp.units import listed
 
 logger = logging.getLogger(__name__)

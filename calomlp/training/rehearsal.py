@@ -21,8 +21,8 @@ from calomlp.training.loop import State, validate
 from calomlp.training.loop import run as run_loop
 from calomlp.training.plan import Plan
 from calomlp.training.prepare import SIDES, Prepared, at_edges, prepare
-from calomlp.training.settings import TrainingSettings
 from calomlp.training.train import arrange
+from calomlp.training.training_settings import TrainingSettings
 
 _WARM_UP, _TIMED = 3, 20
 _LONGEST = 5.0

@@ -45,8 +45,8 @@ from calomlp.training.reading import (
     without_constants,
 )
 from calomlp.training.reporter import Tell
-from calomlp.training.settings import TrainingSettings
 from calomlp.training.suspicions import look_at
+from calomlp.training.training_settings import TrainingSettings
 
 logger = logging.getLogger(__name__)
 

@@ -49,7 +49,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Look:
+class Explanation:
     """Columns that explain the true energy.
 
     Attributes:
@@ -74,7 +74,7 @@ class _Events:
     left_out: dict[str, Array]  # branches that are no features, shape [events] each
 
 
-def look_for_truth(sources: Sequence[Source], recipe: Recipe) -> Look:
+def look_for_truth(sources: Sequence[Source], recipe: Recipe) -> Explanation:
     """Look at the first training events for features that explain the true energy too well, or are missed.
 
     Args:
@@ -95,7 +95,7 @@ def look_for_truth(sources: Sequence[Source], recipe: Recipe) -> Look:
         further = f"; also {listed(others)}, by name" if others else ""
         verb = "look" if len(told) > 1 else "looks"
         sentence = f"{listed(told)} {verb} like truth, from which nothing is learned of the detector: {reason}{further}"
-    return Look(suspects, sentence, () if found or not np.isfinite(readout) else tuple(_missed(events, readout)))
+    return Explanation(suspects, sentence, () if found or not np.isfinite(readout) else tuple(_missed(events, readout)))
 
 
 def _read(sources: Sequence[Source], recipe: Recipe) -> _Events | None:

@@ -23,8 +23,8 @@ from calomlp.model.regressor import Regressor
 from calomlp.run import Run
 from calomlp.training.loop import State, run
 from calomlp.training.prepare import close, design, prepare
-from calomlp.training.settings import TrainingSettings
 from calomlp.training.train import arrange, plan_for
+from calomlp.training.training_settings import TrainingSettings
 from tests.benchmarks import rivals
 from tests.benchmarks.rivals import Array
 from tests.benchmarks.showers import CRYSTAL, ELECTRONS, PION_HITS, PIONS, SHASHLIK, Beam

@@ -21,10 +21,10 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from calomlp.compute import threads
 from calomlp.data.sample import Sample
+from calomlp.evaluation.accumulator import Accumulator
 from calomlp.evaluation.bins import EnergyBins
 from calomlp.evaluation.estimators import estimate_all
 from calomlp.evaluation.options import Options
-from calomlp.evaluation.response import Accumulator
 
 Array = NDArray[np.floating]
 Predictor = Callable[[Array], Array]

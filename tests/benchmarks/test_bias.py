@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from calomlp.model.spread import Spread
-from calomlp.training.settings import TrainingSettings
+from calomlp.training.training_settings import TrainingSettings
 from tests.benchmarks.showers import ELECTRONS, PIONS, Beam
 from tests.conftest import evaluated, fitted
 

@@ -13,8 +13,8 @@ from calomlp.evaluation.report import Report
 from calomlp.model.file import Model
 from calomlp.run import Interrupt
 from calomlp.training.checkpoint import Watch
-from calomlp.training.settings import TrainingSettings
 from calomlp.training.train import train
+from calomlp.training.training_settings import TrainingSettings
 from tests.benchmarks.showers import PIONS
 from tests.conftest import evaluated, quietly
 

@@ -10,7 +10,7 @@ import pytest
 
 from calomlp.model.network import ACTIVATIONS
 from calomlp.simulation import PRESETS
-from calomlp.training.settings import REGRESS, TrainingSettings
+from calomlp.training.training_settings import REGRESS, TrainingSettings
 from tests.benchmarks.showers import Beam
 from tests.conftest import fitted
 

@@ -15,7 +15,7 @@ from calomlp.model.file import Model, write_model
 from calomlp.prediction.energies import PredictionTask, predict
 from calomlp.run import Run
 from calomlp.streams import Streams
-from calomlp.training.settings import TrainingSettings
+from calomlp.training.training_settings import TrainingSettings
 from tests.benchmarks.commands import run
 from tests.benchmarks.showers import ELECTRONS, Beam
 from tests.conftest import fitted, linear_showers

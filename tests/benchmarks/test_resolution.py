@@ -9,7 +9,7 @@ import pytest
 from calomlp.data.sources import Source
 from calomlp.evaluation.report import Report
 from calomlp.plotting.sections import fit_table, linearity_table, resolution_table
-from calomlp.training.settings import TrainingSettings
+from calomlp.training.training_settings import TrainingSettings
 from tests.benchmarks.showers import CRYSTAL, ELECTRONS, PION_HITS, PIONS, SHASHLIK, Beam
 from tests.conftest import evaluated, fitted
 

@@ -17,7 +17,7 @@ from calomlp.data.sources import Source
 from calomlp.errors import ExitCode
 from calomlp.model.file import read_model, write_model
 from calomlp.run import Interrupt
-from calomlp.training.settings import TrainingSettings
+from calomlp.training.training_settings import TrainingSettings
 from tests.conftest import Run, fitted, linear_showers
 from tests.processes import ends, srun
 

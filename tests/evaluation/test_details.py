@@ -20,7 +20,7 @@ from calomlp.evaluation.subjects import Trained
 from calomlp.evaluation.widths import crystal_ball
 from calomlp.model.file import Model
 from calomlp.run import Run
-from calomlp.training.settings import TrainingSettings
+from calomlp.training.training_settings import TrainingSettings
 from tests.conftest import evaluated, fitted, linear_showers
 
 Make = Callable[..., Source]

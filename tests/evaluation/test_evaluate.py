@@ -15,7 +15,7 @@ from calomlp.errors import ArtefactError, InputError
 from calomlp.evaluation.report import Report, read_report, report_schema
 from calomlp.evaluation.subjects import training_sources
 from calomlp.model.file import Model
-from calomlp.training.settings import TrainingSettings
+from calomlp.training.training_settings import TrainingSettings
 from tests.conftest import evaluated, fitted, linear_showers
 
 Make = Callable[..., Source]

@@ -18,7 +18,7 @@ from calomlp.evaluation.slices import SliceRequest
 from calomlp.evaluation.subjects import parse_estimate
 from calomlp.evaluation.summary import merge
 from calomlp.model.file import Model
-from calomlp.training.settings import TrainingSettings
+from calomlp.training.training_settings import TrainingSettings
 from tests.conftest import evaluated, fitted, linear_showers
 
 Make = Callable[..., Source]

@@ -26,7 +26,7 @@ from calomlp.evaluation.subjects import parse_estimate
 from calomlp.evaluation.summary import merge
 from calomlp.plotting.render import to_markdown
 from calomlp.run import Run
-from calomlp.training.settings import TrainingSettings
+from calomlp.training.training_settings import TrainingSettings
 from tests.conftest import evaluated, fitted, linear_showers
 from tests.evaluation.test_merge import differences
 

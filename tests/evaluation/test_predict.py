@@ -28,7 +28,7 @@ from calomlp.model.file import Model
 from calomlp.prediction.energies import Predicted, PredictionTask, predict
 from calomlp.run import Run
 from calomlp.streams import Streams
-from calomlp.training.settings import TrainingSettings
+from calomlp.training.training_settings import TrainingSettings
 from tests.conftest import damage, fitted, linear_showers
 
 Make = Callable[..., Source]

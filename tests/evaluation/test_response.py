@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from calomlp.errors import ArtefactError
+from calomlp.evaluation.accumulator import Accumulator, Unusual
 from calomlp.evaluation.bins import POINTS, EnergyBins
-from calomlp.evaluation.response import Accumulator, Unusual
 from calomlp.evaluation.statistics import Statistics
 
 RNG = np.random.default_rng(1)

@@ -11,9 +11,9 @@ import pytest
 from calomlp.data.sources import Source
 from calomlp.errors import UsageError
 from calomlp.evaluation.measurement import Measurement
+from calomlp.evaluation.recorded_settings import _settings, find_setting, number_of
 from calomlp.evaluation.report import Report
 from calomlp.evaluation.resolution import ResolutionFit
-from calomlp.evaluation.scan import _settings, find_setting, number_of
 from tests.conftest import linear_showers
 from tests.evaluation.test_subjects import judged
 

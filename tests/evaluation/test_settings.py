@@ -13,7 +13,7 @@ import pytest
 from calomlp.data.sources import Source
 from calomlp.evaluation.report import Report, read_report
 from calomlp.evaluation.summary import merge
-from calomlp.training.settings import TrainingSettings
+from calomlp.training.training_settings import TrainingSettings
 from tests.conftest import evaluated, fitted, linear_showers
 from tests.evaluation.test_subjects import judged
 from tests.plotting.toy_showers import write_showers

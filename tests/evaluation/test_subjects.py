@@ -15,7 +15,7 @@ from calomlp.evaluation.options import EvaluateSettings
 from calomlp.evaluation.report import Report
 from calomlp.evaluation.subjects import Trained, parse_comparison, parse_estimate
 from calomlp.run import Run
-from calomlp.training.settings import TrainingSettings
+from calomlp.training.training_settings import TrainingSettings
 from tests.conftest import evaluated, fitted, linear_showers
 
 Make = Callable[..., Source]

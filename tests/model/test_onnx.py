@@ -18,7 +18,7 @@ from calomlp.model.losses import HEADS
 from calomlp.model.network import ACTIVATIONS
 from calomlp.model.regressor import Architecture, Regressor
 from calomlp.model.spread import Spread
-from calomlp.training.settings import REGRESS
+from calomlp.training.training_settings import REGRESS
 from tests.conftest import ROOT
 
 onnx: Any = pytest.importorskip("onnx", reason="pip install '.[onnx]'")

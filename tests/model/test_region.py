@@ -14,10 +14,10 @@ import torch
 from calomlp.data.sources import Source
 from calomlp.model.anchor import Anchor
 from calomlp.model.file import read_model, write_model
-from calomlp.model.region import Profile, Region, beam_energies, places_of
+from calomlp.model.region import InputProfile, Region, beam_energies, places_of
 from calomlp.model.regressor import Architecture, Regressor
 from calomlp.model.spread import Spread
-from calomlp.training.settings import TrainingSettings
+from calomlp.training.training_settings import TrainingSettings
 from tests.conftest import fitted, linear_showers
 
 ANCHOR = Anchor(1.0, np.ones(2), Spread(0.1, 0.0, 0.0))
@@ -59,10 +59,10 @@ def test_a_region_that_was_not_fitted_changes_nothing() -> None:
     assert (region.faded(logarithm) == 1).all()
 
 
-def profile(energies: list[float]) -> Profile:
+def profile(energies: list[float]) -> InputProfile:
     logarithm = torch.tensor(energies, dtype=torch.float64).log()
     means = torch.stack([2 * logarithm, torch.ones_like(logarithm), logarithm], dim=1)
-    return Profile(logarithm, means, torch.ones_like(logarithm))
+    return InputProfile(logarithm, means, torch.ones_like(logarithm))
 
 
 @pytest.mark.parametrize("energies", [[5.0, 20.0], [3.0, 10.0, 30.0], [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0]])

@@ -9,7 +9,7 @@ import torch
 from calomlp.model.anchor import Anchor
 from calomlp.model.regressor import Architecture, Regressor
 from calomlp.model.spread import Spread
-from calomlp.training.settings import REGRESS
+from calomlp.training.training_settings import REGRESS
 
 FEATURES = torch.tensor([[1.0, 2.0, 7.0], [10.0, 20.0, 7.5], [-0.5, 0.4, 8.0]])
 TRUE_ENERGY = torch.tensor([4.0, 40.0, 1.0])

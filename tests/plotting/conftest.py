@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import pytest
 
+from calomlp.evaluation.accumulator import Accumulator
 from calomlp.evaluation.bins import LOGARITHMIC, POINTS, EnergyBins
 from calomlp.evaluation.importance import ImportanceStatistics, Moments
 from calomlp.evaluation.options import Options
 from calomlp.evaluation.report import Bin, Context, Ratio, Report
-from calomlp.evaluation.response import Accumulator
 from calomlp.evaluation.slices import SliceStatistics, Slicing
 from calomlp.evaluation.statistics import IN_DOMAIN, Statistics
 from calomlp.evaluation.summary import summarise
@@ -20,7 +20,7 @@ from calomlp.evaluation.uncertainty import UncertaintyStatistics
 from calomlp.model.envelope import Envelope
 from calomlp.model.spread import Spread
 from calomlp.plotting import paper
-from calomlp.plotting.subjects import REPORT_CHARTS
+from calomlp.plotting.figures import REPORT_CHARTS
 from calomlp.plotting.view import View
 from tests.conftest import replicas
 

@@ -33,7 +33,7 @@ from calomlp.plotting.chart import (
 )
 from calomlp.plotting.charts.learning import Training, rates, training
 from calomlp.plotting.charts.scan import scan
-from calomlp.plotting.subjects import REPORT_CHARTS, of_scan
+from calomlp.plotting.figures import REPORT_CHARTS, of_scan
 from calomlp.plotting.view import View
 from tests.plotting.conftest import chart, with_context
 

@@ -22,9 +22,9 @@ from calomlp.errors import ArtefactError
 from calomlp.evaluation.report import Report
 from calomlp.plotting import paper
 from calomlp.plotting.chart import NothingToDraw
-from calomlp.plotting.names import REPORT_KINDS, SIZES
+from calomlp.plotting.figures import REPORT_CHARTS
+from calomlp.plotting.kinds import REPORT_KINDS, SIZES
 from calomlp.plotting.style import CANVASES, style
-from calomlp.plotting.subjects import REPORT_CHARTS
 from calomlp.plotting.view import View
 from tests.conftest import crossed
 from tests.plotting.conftest import figure, with_context
@@ -129,7 +129,7 @@ def test_every_figure_is_named_in_order() -> None:
 
 
 def test_names_for_help_texts_cost_nothing() -> None:
-    code = "import sys, calomlp.plotting.names; sys.exit('numpy' in sys.modules or 'matplotlib' in sys.modules)"
+    code = "import sys, calomlp.plotting.kinds; sys.exit('numpy' in sys.modules or 'matplotlib' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from calomlp.data.sources import FileRecord
+from calomlp.plotting.figures import of_view
 from calomlp.plotting.render import to_html
 from calomlp.plotting.save import Picture, picture
 from calomlp.plotting.sections import report_tables
-from calomlp.plotting.subjects import of_view
 from calomlp.plotting.view import View
 from tests.plotting.conftest import chart, with_context
 from tests.plotting.test_figures import CASES

@@ -17,8 +17,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from calomlp.evaluation.report import Report
 from calomlp.plotting import paper
 from calomlp.plotting.chart import Chart
+from calomlp.plotting.figures import REPORT_CHARTS, SHOWER_CHARTS
 from calomlp.plotting.style import style
-from calomlp.plotting.subjects import REPORT_CHARTS, SHOWER_CHARTS
 from tests.plotting.conftest import chart, everything
 from tests.plotting.toy_showers import toy_profiles
 

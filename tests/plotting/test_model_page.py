@@ -15,7 +15,7 @@ from calomlp.plotting.pages import evaluate_command, model_sections
 from calomlp.plotting.render import text_blocks
 from calomlp.plotting.sections import Table
 from calomlp.settings import load_config
-from calomlp.training.settings import TrainingSettings
+from calomlp.training.training_settings import TrainingSettings
 
 FEATURES = ("layer_energy", "sum(hit_energy[hit_layer > 20])", "quantile(hit_energy, 0.9)", "top(hit_energy, 5)")
 SETTINGS = replace(TrainingSettings(), features=FEATURES, hidden="32", cut='where(a > 1, b, c) & "é"', seed=7)

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from calomlp.evaluation.report import Report
-from calomlp.plotting.names import FORMATS, STYLES
+from calomlp.plotting.kinds import FORMATS, STYLES
 from calomlp.plotting.save import write_figures
 from tests.plotting.conftest import figure
 

@@ -15,10 +15,10 @@ from calomlp.evaluation.profiles import RADII, ShowerProfiles, shower_event
 from calomlp.plotting import terminal
 from calomlp.plotting.chart import Cells, Steps, sequence
 from calomlp.plotting.charts.showers import event, longitudinal, radial
-from calomlp.plotting.names import FORMATS, SHOWER_KINDS
+from calomlp.plotting.figures import SHOWER_CHARTS, of_showers
+from calomlp.plotting.kinds import FORMATS, SHOWER_KINDS
 from calomlp.plotting.paper import draw
 from calomlp.plotting.save import write_figures
-from calomlp.plotting.subjects import SHOWER_CHARTS, of_showers
 from tests.plotting.test_figures import check_layout, drawn, texts
 from tests.plotting.toy_showers import toy_profiles, toy_showers, write_showers
 

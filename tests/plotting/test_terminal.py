@@ -9,7 +9,7 @@ import pytest
 from calomlp.evaluation.report import Report
 from calomlp.plotting import terminal
 from calomlp.plotting.chart import NothingToDraw
-from calomlp.plotting.subjects import REPORT_CHARTS
+from calomlp.plotting.figures import REPORT_CHARTS
 from tests.plotting.conftest import chart
 
 CASES = [

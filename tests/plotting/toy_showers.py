@@ -10,7 +10,7 @@ import awkward as ak
 import numpy as np
 import uproot
 
-from calomlp.evaluation.profiles import RADII, Profile, ShowerProfiles
+from calomlp.evaluation.profiles import RADII, MeanProfile, ShowerProfiles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,9 +98,9 @@ def toy_profiles(energies: int, *, known: bool = True, hits: bool = True, hadron
         1234 * energies,
         depth,
         unit,
-        Profile(events, mean, 0.4 * mean + 0.001),
+        MeanProfile(events, mean, 0.4 * mean + 0.001),
         RADII,
         "R_M" if known else "cm",
-        Profile(events, held, 0.1 * np.ones_like(held)) if hits else None,
+        MeanProfile(events, held, 0.1 * np.ones_like(held)) if hits else None,
         known,
     )

@@ -19,7 +19,7 @@ from calomlp.units import Quantity
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from calomlp.simulation.detector import Detector, Section
+    from calomlp.simulation.detector import Detector, LayerGroup
 
 # material and thickness [mm] of each slice; X0 cm, Ec MeV, R_M cm, t and s per layer, Fs, e/mip, MIP sampling fraction
 EFFECTIVE_MEDIA = {
@@ -67,7 +67,7 @@ LEAD = {"material": "Pb", "thickness": "2 mm"}
 SCINTILLATOR = {"material": "polystyrene", "thickness": "4 mm", "active": True}
 
 
-def section_of(text: str) -> Section:
+def section_of(text: str) -> LayerGroup:
     words = text.split()
     slices = {
         f"slice-{i}": {"material": name.strip("*"), "thickness": f"{thickness} mm", "active": "*" in name}
@@ -76,7 +76,7 @@ def section_of(text: str) -> Section:
     return parse_detector({"name": "stack", "layers": [{"name": "stack", **slices}]}).sections[0]
 
 
-def check_medium(section: Section, text: str) -> None:
+def check_medium(section: LayerGroup, text: str) -> None:
     # Averages of Grindhammer & Peters, hep-ex/0001020; three digits are tabulated.
     x0, critical_energy, moliere_radius, t, s, frequency, e_over_mip, fraction = EFFECTIVE_MEDIA[text]
     assert section.medium.radiation_length == pytest.approx(x0, rel=2e-3)

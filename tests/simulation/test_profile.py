@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from calomlp.simulation import PRESETS, load_detector
 from calomlp.simulation.layers import Layers
-from calomlp.simulation.matter import MATERIALS, Slice
+from calomlp.simulation.matter import MATERIALS, Plate
 from calomlp.simulation.profile import MIN_ALPHA, MIN_T, Media, draw_profile, mean_profile, step_shares
 from tests.simulation.tools import generator, media_of, medium
 
-LEAD = (Slice("a", MATERIALS["Pb"], 0.2), Slice("b", MATERIALS["polystyrene"], 0.4, active=True))
+LEAD = (Plate("a", MATERIALS["Pb"], 0.2), Plate("b", MATERIALS["polystyrene"], 0.4, active=True))
 SANDWICH = replace(load_detector("shashlik").sections[0], slices=LEAD)
 
 
@@ -138,7 +138,7 @@ def test_sampling_changes_means_widths_and_correlation_of_single_profiles() -> N
 
 
 def test_media_that_are_sampled_less_than_every_three_radiation_lengths_count_as_homogeneous() -> None:
-    coarse = (Slice("a", MATERIALS["brass"], 5.05), Slice("b", MATERIALS["polystyrene"], 0.37, active=True))
+    coarse = (Plate("a", MATERIALS["brass"], 5.05), Plate("b", MATERIALS["polystyrene"], 0.37, active=True))
     found = media_of(replace(SANDWICH, slices=coarse)).at(0)
     assert SANDWICH.sampling_frequency > 0.3 > replace(SANDWICH, slices=coarse).sampling_frequency
     assert (found.layer_depth.item(), found.transition.item()) == (0.0, 0.0)

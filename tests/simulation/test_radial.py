@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calomlp.simulation import load_detector
-from calomlp.simulation.detector import Section
-from calomlp.simulation.matter import MATERIALS, Slice
+from calomlp.simulation.detector import LayerGroup
+from calomlp.simulation.matter import MATERIALS, Plate
 from calomlp.simulation.profile import Media, RadialSpread, cell_shares, mean_profile, radial_spread
 from tests.simulation.tools import contained, media_of, medium
 
@@ -21,7 +21,7 @@ SIW, SHASHLIK, AHCAL = (load_detector(name).sections[0] for name in ("siw-ecal",
 CRYSTAL = load_detector("crystal-ecal").sections[0]
 
 
-def published(section: Section, energy: float, tau: float) -> tuple[float, float, float]:
+def published(section: LayerGroup, energy: float, tau: float) -> tuple[float, float, float]:
     """Core and tail in units of R_M, and the share of the core."""
     Z, log_energy = section.medium.Z, math.log(energy)
     core = 0.0251 + 0.00319 * log_energy + (0.1162 - 0.000381 * Z) * tau
@@ -37,7 +37,7 @@ def published(section: Section, energy: float, tau: float) -> tuple[float, float
     return max(core, 0.02), max(tail, 0.05), min(max(share, 0.0), 1.0)
 
 
-def spread_of(section: Section, energy: float, tau: torch.Tensor) -> RadialSpread:
+def spread_of(section: LayerGroup, energy: float, tau: torch.Tensor) -> RadialSpread:
     media = media_of(section).at(torch.zeros(len(tau), dtype=torch.long))
     return radial_spread(torch.tensor([energy]), tau, media)
 
@@ -45,7 +45,7 @@ def spread_of(section: Section, energy: float, tau: torch.Tensor) -> RadialSprea
 @pytest.mark.physics
 @pytest.mark.parametrize("energy", [0.3, 10.0, 1000.0])
 @pytest.mark.parametrize("section", [CRYSTAL, SIW, SHASHLIK, AHCAL], ids=lambda section: section.name)
-def test_core_and_tail_are_the_published_ones(section: Section, energy: float) -> None:
+def test_core_and_tail_are_the_published_ones(section: LayerGroup, energy: float) -> None:
     tau = torch.linspace(0.0, 4.0, 41)
     spread, radius = spread_of(section, energy, tau), section.medium.moliere_radius
     expected = np.array([published(section, energy, each) for each in tau.tolist()])
@@ -55,7 +55,7 @@ def test_core_and_tail_are_the_published_ones(section: Section, energy: float) -
 
 
 def test_layers_of_one_material_are_corrected_for_their_thickness_only() -> None:
-    plates = (Slice("a", MATERIALS["W"], 0.2), Slice("b", MATERIALS["W"], 0.2, active=True))
+    plates = (Plate("a", MATERIALS["W"], 0.2), Plate("b", MATERIALS["W"], 0.2, active=True))
     section = replace(SIW, slices=plates)
     spread = spread_of(section, 10.0, torch.tensor([0.5]))
     core, tail, share = published(section, 10.0, 0.5)
@@ -113,7 +113,7 @@ def test_containment_within_moliere_radii(name: str, expected: tuple[float, ...]
     [(load_detector("siw-ecal").sections[1], 1.11), (SHASHLIK, 0.94), (AHCAL, 1.65)],
     ids=["siw-ecal", "shashlik", "ahcal"],
 )
-def test_radius_that_contains_nine_tenths_in_sampling_media(section: Section, r90: float) -> None:
+def test_radius_that_contains_nine_tenths_in_sampling_media(section: LayerGroup, r90: float) -> None:
     assert mean_containment(media_of(section).at(0), [r90]) == pytest.approx([0.90], abs=0.01)
 
 

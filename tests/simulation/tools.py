@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from calomlp.simulation import Detector, Request, Spectrum, load_detector
 from calomlp.simulation.detector import Readout
 from calomlp.simulation.generate import generate
-from calomlp.simulation.matter import MATERIALS, Slice
+from calomlp.simulation.matter import MATERIALS, Plate
 from calomlp.simulation.profile import Media, RadialSpread
 from calomlp.simulation.request import parse_particles
 from calomlp.units import Quantity
 
 if TYPE_CHECKING:
-    from calomlp.simulation.detector import Section
+    from calomlp.simulation.detector import LayerGroup
 
 Array = NDArray[Any]
 Columns = dict[str, Any]
@@ -71,13 +71,13 @@ def wide(detector: Detector) -> Detector:
     return replace(detector, sections=sections)
 
 
-def media_of(*sections: Section) -> Media:
+def media_of(*sections: LayerGroup) -> Media:
     return Media.of(sections, torch.device("cpu"))
 
 
 def medium(*names: str) -> Media:
     """Media of equal thicknesses of materials, the last one active."""
-    parts = tuple(Slice(name, MATERIALS[name], 1.0, active=name == names[-1]) for name in names)
+    parts = tuple(Plate(name, MATERIALS[name], 1.0, active=name == names[-1]) for name in names)
     return media_of(replace(load_detector("crystal-ecal").sections[0], slices=parts)).at(0)
 
 

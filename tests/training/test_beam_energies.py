@@ -10,7 +10,7 @@ import pytest
 
 from calomlp.data.sources import Source
 from calomlp.training.prepare import folds_of
-from calomlp.training.settings import TrainingSettings
+from calomlp.training.training_settings import TrainingSettings
 from tests.benchmarks.beam_energies import QUICK, SLOW, points
 from tests.benchmarks.showers import Beam
 from tests.conftest import fitted, linear_showers

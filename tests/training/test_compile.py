@@ -11,7 +11,7 @@ import torch
 
 from calomlp.data.sources import Source
 from calomlp.errors import ExitCode, MissingDependencyError
-from calomlp.training.settings import TrainingSettings
+from calomlp.training.training_settings import TrainingSettings
 from tests.conftest import Run, fitted, linear_showers
 
 Make = Callable[..., Source]

@@ -11,7 +11,7 @@ import pytest
 from calomlp.data.sources import Source
 from calomlp.errors import InputError
 from calomlp.model.anchor import fit_anchor
-from calomlp.training.settings import REGRESS, TrainingSettings
+from calomlp.training.training_settings import REGRESS, TrainingSettings
 from tests.conftest import fitted, linear_showers
 
 Make = Callable[..., Source]

@@ -19,8 +19,8 @@ from calomlp.training import loop
 from calomlp.training.checkpoint import Watch
 from calomlp.training.diagnosis import more_data, overtraining, worse
 from calomlp.training.reporter import reporter
-from calomlp.training.settings import TrainingSettings
 from calomlp.training.train import train
+from calomlp.training.training_settings import TrainingSettings
 from tests.conftest import fitted, linear_showers, quietly
 
 Make = Callable[..., Source]

@@ -17,9 +17,9 @@ from calomlp.errors import Interrupted, TrainingError, UsageError
 from calomlp.plotting.charts.learning import rates
 from calomlp.plotting.terminal import draw
 from calomlp.run import Interrupt
-from calomlp.training.finder import Curve, curve, find_rate, risen, suggest
+from calomlp.training.finder import RateCurve, curve, find_rate, risen, suggest
 from calomlp.training.plan import make_plan
-from calomlp.training.settings import TrainingSettings
+from calomlp.training.training_settings import TrainingSettings
 from tests.conftest import Run, fitted, linear_showers, quietly
 from tests.training.test_loop import LINEAR, prepared
 from tests.training.test_train import Make
@@ -78,7 +78,9 @@ def test_a_signal_ends_the_search(make_root: Make) -> None:
 @pytest.mark.parametrize("width", [60, 100])
 def test_the_drawing_fits_and_names_both_rates(width: int) -> None:
     losses = np.concatenate([np.full(150, 0.5), np.geomspace(0.5, 50, 50)])
-    text = draw([rates(asdict(Curve(tuple(RATES), tuple(losses.tolist()), 0.0021, 0.0049)))], width, 20, colour=False)
+    text = draw(
+        [rates(asdict(RateCurve(tuple(RATES), tuple(losses.tolist()), 0.0021, 0.0049)))], width, 20, colour=False
+    )
     lines = text.split("\n")
     assert len(lines) <= 20
     assert max(map(len, lines)) <= width

@@ -16,7 +16,7 @@ from calomlp.training.events import FOLDS, Events
 from calomlp.training.loop import State, run, summed_loss, validate
 from calomlp.training.optimiser import Optimiser, plateau_factor
 from calomlp.training.plan import make_plan
-from calomlp.training.settings import TrainingSettings
+from calomlp.training.training_settings import TrainingSettings
 from tests.conftest import fitted, linear_showers
 
 LINEAR = TrainingSettings(

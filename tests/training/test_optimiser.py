@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from calomlp.training.optimiser import Optimiser, plateau_factor, rate_factor
-from calomlp.training.settings import OPTIMISERS
+from calomlp.training.training_settings import OPTIMISERS
 
 REFERENCES = {
     "sgd": lambda parameters: torch.optim.SGD(parameters, lr=0.01, weight_decay=0.1),

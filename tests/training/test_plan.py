@@ -6,7 +6,7 @@ import pytest
 
 from calomlp.errors import UsageError
 from calomlp.training.plan import make_plan, parse_hidden
-from calomlp.training.settings import TrainingSettings, parse_rate
+from calomlp.training.training_settings import TrainingSettings, parse_rate
 
 DEFAULT = TrainingSettings()
 

@@ -14,7 +14,7 @@ from calomlp.data.sources import Source, Tally
 from calomlp.data.split import Split
 from calomlp.errors import InputError
 from calomlp.training.prepare import EVENTS_PER_SHARE, design, prepare
-from calomlp.training.settings import TrainingSettings
+from calomlp.training.training_settings import TrainingSettings
 from tests.conftest import ROOM, fitted, linear_showers
 
 LAYERS = Feature("layer_energy", (6,), energy=True)

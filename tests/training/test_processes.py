@@ -21,8 +21,8 @@ from calomlp.processes import Meeting, Processes, find_meeting
 from calomlp.run import Interrupt
 from calomlp.training import events, reading
 from calomlp.training.checkpoint import Watch
-from calomlp.training.settings import TrainingSettings
 from calomlp.training.train import train
+from calomlp.training.training_settings import TrainingSettings
 from tests.conftest import ROOM, Room, fitted, linear_showers, quietly, read
 from tests.conftest import together as in_one_piece
 from tests.processes import SRUN, ends, in_threads, srun, torchrun

@@ -13,7 +13,7 @@ from calomlp.plotting.pages import rehearsal_sections
 from calomlp.plotting.render import text_blocks
 from calomlp.run import Interrupt
 from calomlp.training.rehearsal import Rehearsal, rehearse
-from calomlp.training.settings import TrainingSettings
+from calomlp.training.training_settings import TrainingSettings
 from tests.conftest import ROOM, Room, Run, fitted, linear_showers, quietly
 from tests.training.test_train import Make
 

@@ -15,8 +15,8 @@ from calomlp.errors import CheckpointWritten, OutputError
 from calomlp.run import Interrupt
 from calomlp.training.checkpoint import Watch
 from calomlp.training.reporter import reporter
-from calomlp.training.settings import TrainingSettings
 from calomlp.training.train import train
+from calomlp.training.training_settings import TrainingSettings
 from tests.conftest import linear_showers, quietly
 from tests.training.test_train import Make, Trigger
 

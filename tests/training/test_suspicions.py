@@ -16,7 +16,7 @@ from calomlp.data.sources import Source
 from calomlp.data.split import Side
 from calomlp.errors import InputError, UsageError
 from calomlp.training import events
-from calomlp.training.settings import TrainingSettings
+from calomlp.training.training_settings import TrainingSettings
 from tests.conftest import Room, fitted, linear_showers
 
 Make = Callable[..., Source]

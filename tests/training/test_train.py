@@ -18,8 +18,8 @@ from calomlp.model.file import Model, read_model, write_model
 from calomlp.run import Interrupt
 from calomlp.training import loop
 from calomlp.training.checkpoint import Watch
-from calomlp.training.settings import TrainingSettings
 from calomlp.training.train import train
+from calomlp.training.training_settings import TrainingSettings
 from tests.conftest import Room, fitted, linear_showers, quietly
 
 Make = Callable[..., Source]

@@ -12,8 +12,8 @@ import pytest
 
 from calomlp.data.sources import Source
 from calomlp.training.reading import plan_recipe
-from calomlp.training.settings import TrainingSettings
-from calomlp.training.truth import Look, look_for_truth
+from calomlp.training.training_settings import TrainingSettings
+from calomlp.training.truth import Explanation, look_for_truth
 from tests.conftest import fitted
 
 Make = Callable[..., Source]
@@ -43,12 +43,12 @@ def renamed(columns: dict[str, Any], **names: str) -> dict[str, Any]:
     return {names.get(name, name): values for name, values in columns.items()}
 
 
-def look(source: Source, **settings: Any) -> Look:
+def look(source: Source, **settings: Any) -> Explanation:
     return look_for_truth([source], plan_recipe([source], TrainingSettings(**settings)))
 
 
 def test_the_readout_is_no_truth(make_root: Make) -> None:
-    assert look(make_root(sampled())) == Look()
+    assert look(make_root(sampled())) == Explanation()
 
 
 def test_what_a_simulation_knows_is_named_with_its_sum(make_root: Make) -> None:
@@ -112,7 +112,7 @@ def test_few_energies_are_looked_at_too(make_root: Make) -> None:
         for name, values in columns.items()
     }
     source = make_root(columns)
-    assert look(source) == Look()
+    assert look(source) == Explanation()
     assert look(source, also=("e_abs",)).suspects == ("e_abs",)
 
 
@@ -143,7 +143,7 @@ def test_full_simulation_readout_is_clean_and_its_truth_is_named(name: str) -> N
         assert float(text.split(", ")[1]) == pytest.approx(mips[name], rel=0.25)
     allowed = {"layer_e", "crystal_e", "hit_e", "hit_layer", "hit_ix", "hit_iy", "hit_x", "hit_y"}
     assert recipe.features.branches <= allowed
-    assert look_for_truth([source], recipe) == Look()
+    assert look_for_truth([source], recipe) == Explanation()
     if name in ("pbsci_e", "siw_e"):
         found = look(source, target="e_true", also=("e_abs", "e_dead", "leak_rear"))
         assert set(found.suspects) == {"e_abs", "e_dead", "leak_rear"}

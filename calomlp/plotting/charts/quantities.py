@@ -24,8 +24,8 @@ from calomlp.plotting.chart import (
     literal,
     looks,
 )
-from calomlp.plotting.charts.resolution import energy_axis, marks
-from calomlp.plotting.charts.response import legend
+from calomlp.plotting.charts.against_energy import energy_axis, marks
+from calomlp.plotting.charts.distributions import legend
 from calomlp.plotting.points import deviation_points, limits
 from calomlp.plotting.view import View, short
 

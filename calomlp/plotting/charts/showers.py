@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from calomlp.evaluation.profiles import Profile, ShowerEvent, ShowerProfiles
+    from calomlp.evaluation.profiles import MeanProfile, ShowerEvent, ShowerProfiles
     from calomlp.plotting.chart import Array, Item
 
 HELD = 0.9
@@ -190,7 +190,7 @@ def _rows(profiles: ShowerProfiles, events: NDArray[np.int64], name: str, number
     return rows
 
 
-def _span(shown: Profile) -> tuple[float, float]:
+def _span(shown: MeanProfile) -> tuple[float, float]:
     """Return the range that holds the means, and the bands above zero."""
     finite = np.isfinite(shown.mean)
     low = min(0.0, float(np.min(shown.mean, where=finite, initial=0)))

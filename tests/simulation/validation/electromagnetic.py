@@ -11,7 +11,7 @@ import torch
 
 from calomlp.simulation import load_detector
 from calomlp.simulation.detector_file import parse_detector
-from calomlp.simulation.matter import MATERIALS, Slice
+from calomlp.simulation.matter import MATERIALS, Plate
 from calomlp.simulation.profile import cell_shares, mean_profile
 from calomlp.simulation.request import Impact
 from tests.simulation.tools import contained
@@ -181,7 +181,7 @@ def sampling_scaling() -> Iterator[Row]:
 
 @check(16, "e/mip of 2.3 mm Pb and 5.7 mm LAr", "formula of hep-ex/0001020; Geant4 11.4 gives 0.75")
 def e_over_mip() -> Iterator[Row]:
-    parts = (Slice("a", MATERIALS["Pb"], 0.23), Slice("b", MATERIALS["LAr"], 0.57, active=True))
+    parts = (Plate("a", MATERIALS["Pb"], 0.23), Plate("b", MATERIALS["LAr"], 0.57, active=True))
     yield Row("e/mip", replace(load_detector("ahcal").sections[0], slices=parts).e_over_mip, 0.69, 0.005)
 
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from calomlp.simulation import Detector, Request, Spectrum, load_detector
 from calomlp.simulation.generate import generate
-from calomlp.simulation.matter import MATERIALS, Slice
-from calomlp.simulation.profile import Media, Profile, RadialSpread, draw_profile, mean_profile, radial_spread
+from calomlp.simulation.matter import MATERIALS, Plate
+from calomlp.simulation.profile import CascadeProfile, Media, RadialSpread, draw_profile, mean_profile, radial_spread
 from calomlp.simulation.request import Impact, parse_particles
 
 Array = NDArray[Any]
@@ -123,13 +123,13 @@ def deep_ahcal(layers: int = 80, *, wide: bool = True, quiet: bool = True) -> De
 
 def medium(*names: str) -> Media:
     """Equal thicknesses of materials, the last one active."""
-    parts = tuple(Slice(name, MATERIALS[name], 1.0, active=name == names[-1]) for name in names)
+    parts = tuple(Plate(name, MATERIALS[name], 1.0, active=name == names[-1]) for name in names)
     section = replace(load_detector("crystal-ecal").sections[0], slices=parts)
     return Media.of([section], torch.device("cpu")).at(0)
 
 
 @cache
-def drawn(energy: float) -> Profile:
+def drawn(energy: float) -> CascadeProfile:
     return draw_profile(torch.full((200_000,), energy), medium("PbWO4"), torch.Generator().manual_seed(1))
 
 

@@ -8,16 +8,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from calomlp.errors import ArtefactError, UsageError
-from calomlp.evaluation.scan import find_setting, number_of
+from calomlp.evaluation.recorded_settings import find_setting, number_of
 from calomlp.plotting.chart import NothingToDraw
+from calomlp.plotting.charts.against_energy import linearity, resolution, resolution_root
+from calomlp.plotting.charts.distributions import energy, response, response_linear, tails
 from calomlp.plotting.charts.learning import Training, learning_curve, rates, training
+from calomlp.plotting.charts.pulls import uncertainty
 from calomlp.plotting.charts.quantities import dependence, domain, importance
-from calomlp.plotting.charts.resolution import linearity, resolution, resolution_root
-from calomlp.plotting.charts.response import energy, response, response_linear, tails
 from calomlp.plotting.charts.scan import scan
 from calomlp.plotting.charts.showers import event, longitudinal, radial
-from calomlp.plotting.charts.uncertainty import uncertainty
-from calomlp.plotting.names import OF_HITS, ON_REQUEST
+from calomlp.plotting.kinds import OF_HITS, ON_REQUEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -43,7 +43,7 @@ REPORT_CHARTS: dict[str, Callable[[View], Chart]] = {
     "importance": importance,
     "domain": domain,
 }
-"""Charts of reports, in the order of :data:`calomlp.plotting.names.REPORT_KINDS`."""
+"""Charts of reports, in the order of :data:`calomlp.plotting.kinds.REPORT_KINDS`."""
 
 SHOWER_CHARTS: dict[str, Callable[[ShowerProfiles], Chart]] = {
     "longitudinal": longitudinal,

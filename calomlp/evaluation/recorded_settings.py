@@ -19,7 +19,7 @@ _NAMED = 3
 
 
 @dataclass(frozen=True)
-class Setting:
+class RecordedSetting:
     """A setting of a training or a simulation."""
 
     name: str  # where it stands, such as simulation.detector.layers.front.absorber.thickness
@@ -32,7 +32,7 @@ class Setting:
         return any(own == name or own.endswith(f".{name}") for own in (self.name, self.short))
 
 
-def find_setting(report: Report, name: str, label: str) -> Setting:
+def find_setting(report: Report, name: str, label: str) -> RecordedSetting:
     """Return a setting of a report.
 
     Args:
@@ -85,7 +85,7 @@ def number_of(report: Report, text: str, label: str) -> Number:
     return numbers[0]
 
 
-def _settings(value: Any, name: tuple[str, ...] = (), short: tuple[str, ...] = ()) -> Iterator[Setting]:
+def _settings(value: Any, name: tuple[str, ...] = (), short: tuple[str, ...] = ()) -> Iterator[RecordedSetting]:
     """Yield the settings in a part of a document, in its order.
 
     Groups of layers go by their names, items of other lists by their numbers; a list of equal values is one value.
@@ -107,7 +107,7 @@ def _settings(value: Any, name: tuple[str, ...] = (), short: tuple[str, ...] = (
         for key, item in _items(value):
             yield from _settings(item, (*name, key), short)
     elif value not in (None, ""):
-        yield Setting(".".join(name), ".".join(short), *_measured(value))
+        yield RecordedSetting(".".join(name), ".".join(short), *_measured(value))
 
 
 def _items(values: Sequence[Any]) -> Iterator[tuple[str, Any]]:
@@ -137,6 +137,6 @@ def _measured(value: Any) -> tuple[float | str, str]:
     return quantity.value, quantity.unit
 
 
-def _told(setting: Setting) -> str:
+def _told(setting: RecordedSetting) -> str:
     value = setting.value if isinstance(setting.value, str) else f"{setting.value:g}"
     return f"{value} {setting.unit}".rstrip()

@@ -27,7 +27,7 @@ from calomlp.plotting.chart import (
     Rule,
     Steps,
 )
-from calomlp.plotting.charts.resolution import EMPTY, RESPONSE, energy_axis, marks
+from calomlp.plotting.charts.against_energy import EMPTY, RESPONSE, energy_axis, marks
 from calomlp.plotting.points import Points, estimate_events, estimate_points, limits
 from calomlp.plotting.view import Shown, View
 from calomlp.quantiles import SHARES
