@@ -518,12 +518,12 @@ def _sides(
     side = np.zeros(stops[-1], np.uint8)
     own = np.array([len(processes.own(stop)) for stop in stops.tolist()])
     for rows, part in kept.parts():
-        found = side[processes.places(rows)]
+        sides = side[processes.places(rows)]
         edges = np.unique(np.clip([rows.start, *own, rows.stop], rows.start, rows.stop))
         for start, stop in pairwise(edges.tolist()):
             file = int(np.searchsorted(own, start, side="right"))
             chosen = slice(start - rows.start, stop - rows.start)
-            found[chosen] = recipe.sides(identities[file], part[chosen])
+            sides[chosen] = recipe.sides(identities[file], part[chosen])
     processes.sum(side)
     return recipe, side
 

@@ -155,7 +155,7 @@ def predict(task: PredictionTask, outputs: Mapping[str, Sequence[Source]], artef
         twice=True,
     )
     places = {source: number for number, source in enumerate(dataset.sources)}
-    predicted = Predicted.by(task.models)
+    outcome = Predicted.by(task.models)
     run.progress.start("predicting", dataset.events, "events")
     for output, sources in outputs.items():
         if not all(source in places for source in sources):
@@ -170,9 +170,9 @@ def predict(task: PredictionTask, outputs: Mapping[str, Sequence[Source]], artef
                         for some in _selections(task, file):
                             writer.extend(_block(task, file.rows, some, origin if len(numbers) > 1 else None, own))
             own.outputs.append(output)
-            predicted.add(own)
+            outcome.add(own)
     run.progress.finish()
-    return replace(predicted, tally=dataset.tally)
+    return replace(outcome, tally=dataset.tally)
 
 
 def _check_branches(task: PredictionTask, rows: Rows) -> None:
@@ -222,9 +222,7 @@ def _selections(task: PredictionTask, file: DataFile) -> Iterator[Selected]:
     yield Selected(Piece(none, columns, none if rows.whole is not rows else None, {}), none, {})
 
 
-def _block(
-    task: PredictionTask, rows: Rows, some: Selected, origin: int | None, predicted: Predicted
-) -> dict[str, Any]:
+def _block(task: PredictionTask, rows: Rows, some: Selected, origin: int | None, outcome: Predicted) -> dict[str, Any]:
     """Return what is written of a piece.
 
     Args:
@@ -232,18 +230,20 @@ def _block(
         rows: Where the piece is from.
         some: Its entries, and the events that pass the cut.
         origin: Number of the file; ``None`` if the output has no other.
-        predicted: Counts what becomes of the events.
+        outcome: Counts what becomes of the events.
     """
     piece, size = some.piece, len(some.piece)
     energies: dict[str, NDArray[Any]] = {}
     for name, model in task.models.items():
-        tally = predicted.of_models[name]
+        tally = outcome.of_models[name]
         matrix, good = _features(replace(model.recipe, on_bad=task.recipe.on_bad), some, tally, str(rows.source))
-        said, finite = _estimates(model, matrix, tally)
-        predicted.outside[name] += int(np.count_nonzero(~said["in_domain"]))
+        estimates, finite = _estimates(model, matrix, tally)
+        outcome.outside[name] += int(np.count_nonzero(~estimates["in_domain"]))
         measured = some.places[good][finite]
-        energies |= {f"{kind}_{name}" if name else kind: _spread(each, measured, size) for kind, each in said.items()}
-    predicted.entries += len(piece.entries)
+        energies |= {
+            f"{kind}_{name}" if name else kind: _spread(each, measured, size) for kind, each in estimates.items()
+        }
+    outcome.entries += len(piece.entries)
     block: dict[str, Any] = {branch_of(name): piece.columns[name] for name in task.copied}
     if origin is not None:
         block |= {_FILE: np.full(len(piece.entries), origin, dtype=np.int32), _ENTRY: piece.entries}
@@ -265,7 +265,8 @@ def _features(recipe: Recipe, some: Selected, tally: Tally, source: str) -> tupl
     branches, matrix, bad = clean(features, own, recipe.on_bad, tally)
     if not bad:
         return matrix, slice(None)
-    good = leave_out(bad, recipe, branches, tally, source, some.places, "--on-bad skip makes their energy NaN")
+    entries = some.piece.numbers[some.places]
+    good = leave_out(bad, recipe, branches, tally, source, entries, "--on-bad skip makes their energy NaN")
     return matrix[good], good
 
 
@@ -277,12 +278,12 @@ def _estimates(model: Model, matrix: Floats, tally: Tally) -> tuple[dict[str, ND
     some = matrix if len(matrix) else np.zeros((1, matrix.shape[1]), dtype=np.float32)  # of none, spreads are undefined
     with threads(1):
         estimates = model.regressor.estimates(some)
-    branches = {"energy": estimates.regressor, "anchor": estimates.anchor, "in_domain": estimates.in_domain}
+    wanted = {"energy": estimates.regressor, "anchor": estimates.anchor, "in_domain": estimates.in_domain}
     if estimates.below is not None and estimates.above is not None:
-        branches["sigma"] = (estimates.below + estimates.above) / 2
+        wanted["sigma"] = (estimates.below + estimates.above) / 2
         if model.regressor.architecture.head == QUANTILES:
-            branches |= {"sigma_below": estimates.below, "sigma_above": estimates.above}
-    arrays = {name: values.cpu().numpy()[: len(matrix)] for name, values in branches.items()}
+            wanted |= {"sigma_below": estimates.below, "sigma_above": estimates.above}
+    arrays = {name: values.cpu().numpy()[: len(matrix)] for name, values in wanted.items()}
     finite = np.isfinite(arrays["energy"])
     if finite.all():
         return arrays, slice(None)
@@ -295,9 +296,9 @@ def _spread(values: NDArray[Any], places: NDArray[np.int64], size: int) -> NDArr
     """Return values in their places among so many events: NaN, or false, in all other places."""
     if len(places) == size:
         return values
-    spread = np.full(size, np.nan if values.dtype.kind == "f" else False, dtype=values.dtype)
-    spread[places] = values
-    return spread
+    placed = np.full(size, np.nan if values.dtype.kind == "f" else False, dtype=values.dtype)
+    placed[places] = values
+    return placed
 
 
 def branch_of(name: str) -> str:

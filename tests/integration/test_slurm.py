@@ -149,17 +149,17 @@ def test_the_processes_of_two_nodes_train_one_model(cluster: Cluster, calomlp: R
     assert energies[0] == pytest.approx(energies[1], rel=1e-3)
 
 
-def test_the_processes_of_two_nodes_share_the_files(cluster: Cluster, calomlp: Run, tmp_path: Path) -> None:
+def test_an_array_predicts_a_file_in_each_job(cluster: Cluster, calomlp: Run, tmp_path: Path) -> None:
     done = calomlp("train", ELECTRONS, "--epochs", "2", "-o", "model.safetensors")
     assert done.returncode == 0, done.stderr
     files = [f"testbeam-{number}.root" for number in range(3)]
     simulated(calomlp, 1000, *files)
-    fewer = {"--ntasks-per-node=4": "--ntasks-per-node=1", "--mem=8G": "--mem=2G"}
-    cluster.wait(cluster.submit(script("calomlp predict", **fewer), tmp_path))
+    cluster.wait(cluster.submit(script("calomlp predict", **{"0-15": "0-2", "--mem=2G": "--mem=1G"}), tmp_path))
     alone = calomlp("predict", "model.safetensors", *files, "-o", "alone/")
     assert alone.returncode == 0, alone.stderr
     for name in files:
-        one, other = (uproot.open(tmp_path / folder / name)["events"].arrays() for folder in ("energies", "alone"))
+        paths = (tmp_path / name.replace("testbeam", "energies"), tmp_path / "alone" / name)
+        one, other = (uproot.open(path)["events"].arrays() for path in paths)
         assert one.tolist() == other.tolist()
 
 
