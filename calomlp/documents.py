@@ -38,7 +38,7 @@ def from_document(kind: Any, value: Any) -> Any:
 
     Args:
         kind: A dataclass, or one of the type hints that stand in one.
-        value: From JSON; what is a dataclass already stays as it is.
+        value: From JSON; what is a dataclass already stays as it is. Keys that no field has are passed over.
 
     Raises:
         ValueError: If an array of numbers is none, or an enum has no such value.
@@ -47,7 +47,8 @@ def from_document(kind: Any, value: Any) -> Any:
         if type(value) is kind:
             return value
         hints = _hints(kind)  # type: ignore[arg-type]
-        return kind(**{name: from_document(hints[name], item) for name, item in value.items()})  # type: ignore[operator]
+        known = {name: from_document(hints[name], item) for name, item in value.items() if name in hints}
+        return kind(**known)  # type: ignore[operator]
     if isinstance(kind, type) and issubclass(kind, Enum):
         return kind(value)
     origin, arguments = get_origin(kind), get_args(kind)

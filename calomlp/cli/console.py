@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Display
 
     from calomlp.plotting.chart import Chart
-    from calomlp.plotting.sections import Section, Table
+    from calomlp.plotting.sections import Table
     from calomlp.streams import Streams
 
 _SECONDS_BETWEEN_LINES = 10.0
@@ -126,11 +126,9 @@ class TerminalProgress(Progress):
             self._display = None
 
 
-def print_sections(sections: Iterable[Section], streams: Streams) -> None:
+def print_blocks(blocks: Iterable[str | Table], streams: Streams) -> None:
     """Write text and draw tables on standard output."""
-    from calomlp.plotting.render import text_blocks
-
-    for block in text_blocks(sections):
+    for block in blocks:
         if isinstance(block, str):
             streams.print_line(block)
         else:

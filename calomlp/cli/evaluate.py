@@ -237,10 +237,13 @@ def _pairs(numbers: Mapping[str, Any], names: Sequence[str]) -> dict[str, list[f
 
 def _show(report: Report, streams: Streams) -> None:
     """Show tables, notes and verdicts on the terminal, what matters most nearest to the prompt."""
-    from calomlp.cli.console import print_sections
+    from calomlp.cli.console import print_blocks
+    from calomlp.plotting.render import text_blocks
     from calomlp.plotting.sections import report_sections
 
-    print_sections([section for section in reversed(report_sections(report)) if section.name != "origin"], streams)
+    print_blocks(
+        text_blocks([section for section in reversed(report_sections(report)) if section.name != "origin"]), streams
+    )
 
 
 def _form_of(output: str, form: str) -> str:

@@ -74,10 +74,11 @@ def run(session: Session, settings: ExportSettings) -> None:
     largest = max(made.contract["verification"]["deviations"].values())
     logger.info("deviates from the model by at most %.1e on %d %s", largest, len(features), origin)
     if settings.output != "-" and not session.json:
-        from calomlp.cli.console import print_sections
+        from calomlp.cli.console import print_blocks
         from calomlp.plotting.pages import export_sections
+        from calomlp.plotting.render import text_blocks
 
-        print_sections(export_sections(made.contract, settings.output), session.streams)
+        print_blocks(text_blocks(export_sections(made.contract, settings.output)), session.streams)
     session.finish(
         Record("export", "onnx", settings.output, {"contract": made.contract}),
         f"{settings.output}: features to energy, within {largest:.1e} of the model",

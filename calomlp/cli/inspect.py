@@ -32,7 +32,7 @@ from calomlp.streams import STDIN, SUFFIXES, Record, kind_of_file
 if TYPE_CHECKING:
     from calomlp.cli.session import Session
     from calomlp.data.sources import Source
-    from calomlp.plotting.sections import Section
+    from calomlp.plotting.sections import Section, Table
 
 _DETECTORS = ("", ".toml")
 """How names of files that describe a detector end."""
@@ -100,6 +100,7 @@ def _inspect_data(session: Session, source: Source) -> None:
     from calomlp.data.root import open_file
     from calomlp.data.suggestions import suggest, summarise
     from calomlp.plotting.pages import data_sections
+    from calomlp.plotting.render import text_blocks
 
     with open_file(source) as file:
         trees = summarise(file, session.run.interrupt)
@@ -110,35 +111,38 @@ def _inspect_data(session: Session, source: Source) -> None:
     }
     proposal = (suggestions.sentences, suggestions.command) if suggestions else ((), None)
     sections = data_sections(source.label, trees, *proposal)
-    _answer(session, Record("inspect", "dataset", str(source), summary).to_json(), sections)
+    _answer(session, Record("inspect", "dataset", str(source), summary), text_blocks(sections))
 
 
 def _inspect_model(session: Session, source: Source) -> None:
     """Look at all that a model records but its weights."""
     from calomlp.model.file import read_header
     from calomlp.plotting.pages import evaluate_command, model_sections
+    from calomlp.plotting.render import text_blocks
 
     with _damage(source, "model"):
         document = read_header(source.path, source.label)
         command = evaluate_command(document, _argument(source))
-        sections = model_sections(document, source.label)
-        record = Record("inspect", "model", source.label, {"model": document, **_suggest(command)}).to_json()
-    _answer(session, record, sections, command)
+        blocks = text_blocks([*model_sections(document, source.label), _next(command)])
+        record = Record("inspect", "model", source.label, {"model": document, **_suggest(command)})
+    _answer(session, record, blocks)
 
 
 def _inspect_report(session: Session, source: Source) -> None:
     """Look at what a report comes to."""
     from calomlp.evaluation.report import REPORT_SCHEMA, read_report
+    from calomlp.plotting.render import text_blocks
     from calomlp.plotting.sections import Section, Text, report_sections
 
     command = shlex.join(["calomlp", "plot", _argument(source), "-o", "figures/"])
     with _damage(source, "report"):
         report = read_report(source.path, source.label)
         head = Section("report", "", [Text(f"{source.label}: report, {REPORT_SCHEMA}")])
-        sections = [head, *reversed(report_sections(report))]  # what matters most is nearest to the prompt
+        sections = reversed(report_sections(report))  # what matters most is nearest to the prompt
+        blocks = text_blocks([head, *sections, _next(command)])
         summary = {"report": report.brief(), **_suggest(command)}
-        record = Record("inspect", "report", source.label, summary).to_json()
-    _answer(session, record, sections, command)
+        record = Record("inspect", "report", source.label, summary)
+    _answer(session, record, blocks)
 
 
 @contextmanager
@@ -161,6 +165,7 @@ def _suggest(command: str) -> dict[str, Any]:
 def _inspect_detector(session: Session, settings: InspectSettings) -> None:
     """Load a detector and show its constants."""
     from calomlp.plotting.pages import detector_sections
+    from calomlp.plotting.render import text_blocks
     from calomlp.simulation.detector_file import load_detector
 
     detector = load_detector(settings.source, settings.set)
@@ -171,7 +176,7 @@ def _inspect_detector(session: Session, settings: InspectSettings) -> None:
         **detector.constants(),
         "detector": detector.as_dict(),
     }
-    _answer(session, Record("inspect", "detector", settings.source, summary).to_json(), detector_sections(detector))
+    _answer(session, Record("inspect", "detector", settings.source, summary), text_blocks(detector_sections(detector)))
 
 
 def _argument(source: Source) -> str:
@@ -179,13 +184,18 @@ def _argument(source: Source) -> str:
     return "-" if source.label == STDIN else source.label
 
 
-def _answer(session: Session, record: str, sections: list[Section], command: str = "") -> None:
-    """Give a program the record, and a person the sections and what to run next."""
-    if session.json:
-        session.streams.print_line(record)
-        return
-    from calomlp.cli.console import print_sections
+def _next(command: str) -> Section:
+    """Return what to run next."""
+    from calomlp.plotting.sections import Code, Section
 
-    print_sections(sections, session.streams)
-    if command:
-        session.streams.print_line(f"\n{command}")
+    return Section("next", "", [Code(command)])
+
+
+def _answer(session: Session, record: Record, blocks: list[str | Table]) -> None:
+    """Give a program the record, and a person the blocks."""
+    if session.json:
+        session.streams.print_line(record.to_json())
+        return
+    from calomlp.cli.console import print_blocks
+
+    print_blocks(blocks, session.streams)

@@ -226,10 +226,11 @@ def _rehearse(session: Session, sources: Sequence[Source], settings: TrainingSet
     if session.json:
         session.streams.print_line(Record("train", "plan", "", asdict(rehearsal)).to_json())
         return
-    from calomlp.cli.console import print_sections
+    from calomlp.cli.console import print_blocks
     from calomlp.plotting.pages import rehearsal_sections
+    from calomlp.plotting.render import text_blocks
 
-    print_sections(rehearsal_sections(rehearsal), session.streams)
+    print_blocks(text_blocks(rehearsal_sections(rehearsal)), session.streams)
 
 
 def _checkpoint(settings: TrainSettings) -> Path | None:

@@ -198,9 +198,9 @@ def _layer(group: Mapping[str, Any], layers_per_readout: int) -> Layer:
 
 def read_chunks(file: DataFile, names: set[str]) -> Iterator[Mapping[str, Any]]:
     """Read branches in chunks; refuse numbers that are not finite, and true energies that are not above zero."""
-    for chunk in file.chunks(more=frozenset(names)):
-        check_finite(file.rows, chunk.branches, int(chunk.entries[0]))
-        yield chunk.branches
+    for some in file.selected(frozenset(names)):
+        check_finite(file.rows, some.branches, int(some.piece.numbers[0]))
+        yield some.branches
 
 
 def check_finite(rows: Rows | Table, branches: Mapping[str, Any], start: int) -> None:

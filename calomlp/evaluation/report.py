@@ -331,12 +331,14 @@ def read_report(path: str, label: str) -> Report:
     try:
         document = migrated(document) if schema == OLD_SCHEMA else document
         _validator().validate({"schema": REPORT_SCHEMA, **document})
-        return _build(document)
+        report = _build(document)
+        _ = report.outcome  # is of the right kind too
     except jsonschema.ValidationError as error:
         reason = textwrap.shorten(error.message, _LONGEST_MESSAGE, placeholder=" ...")
         raise ArtefactError(f"{label}: does not follow its schema at {error.json_path}: {reason}") from error
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise ArtefactError(f"{label}: its numbers and what they come from do not go together ({error!r})") from error
+    return report
 
 
 def _build(document: Mapping[str, Any]) -> Report:

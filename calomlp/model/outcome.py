@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Self
 
@@ -50,8 +50,8 @@ class Performance:
         events: Number of events; 0 if that is not known.
     """
 
-    loss: float
-    resolution: float
+    loss: float = 0.0
+    resolution: float = 0.0
     pull: float = 0.0
     events: int = 0
 
@@ -124,12 +124,11 @@ class TrainingOutcome:
         """Read a ``summary``; keys that this version does not know are passed over.
 
         Raises:
-            TypeError: If a value is of another kind than it should be.
+            TypeError: Or ``ValueError`` or ``AttributeError``, if a value is of another kind than it should be.
         """
-        known = {item.name: summary[item.name] for item in fields(cls) if item.name in summary}
-        if known.get("overtraining") and "overtrained" not in known:  # older versions recorded the sentence alone
-            known["overtrained"] = known["overtraining"].partition(": ")[0]
-        outcome: Self = from_document(cls, known)
+        if summary.get("overtraining") and "overtrained" not in summary:  # older versions recorded the sentence alone
+            summary = {**summary, "overtrained": summary["overtraining"].partition(": ")[0]}
+        outcome: Self = from_document(cls, summary)
         return outcome
 
     def document(self) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import singledispatch
 
 import numpy as np
@@ -187,15 +188,20 @@ def draw(chart: Chart, *, look: str = "calomlp", size: str = "column", experimen
     Raises:
         UsageError: If mathematics in a label cannot be set.
     """
+    with style(look), naming_mathematics():
+        return _drawn(chart, CANVASES[size], experiment)
+
+
+@contextmanager
+def naming_mathematics() -> Iterator[None]:
+    """Raise a UsageError for mathematics in labels that cannot be set inside the block."""
     try:
-        with style(look):
-            return _drawn(chart, CANVASES[size], experiment)
+        yield
     except ValueError as error:  # of matplotlib, which has no other for mathematics
         if "Parse" not in str(error):
             raise
-        raise UsageError(
-            f"mathematics between dollar signs that cannot be set: {str(error).splitlines()[-1]}"
-        ) from error
+        reason = str(error).splitlines()[-1]
+        raise UsageError(f"mathematics between dollar signs that cannot be set: {reason}") from error
 
 
 def _drawn(chart: Chart, canvas: Canvas, experiment: str) -> Figure:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import singledispatch
 from importlib import resources
 from itertools import pairwise
@@ -45,16 +45,25 @@ _ENERGY = re.compile(r"\bE_(true|reco)\b")
 _UNBROKEN = re.compile(r" (?=[%\[±]|GeV)|(?<=±) ")  # a number stays with its error and its unit
 
 
-def text_blocks(sections: Iterable[Section]) -> Iterator[str | Table]:
-    """Yield sections as blocks of text of 80 columns and as tables, without figures and small print."""
+def text_blocks(sections: Iterable[Section]) -> list[str | Table]:
+    """Return sections as blocks of text of 80 columns and tables, without figures and small print.
+
+    Between blocks of text, and before a table, is an empty line; a table that is drawn ends with one.
+    """
+    blocks: list[str | Table] = []
     for section in sections:
-        if section.heading:
-            yield f"\n{section.heading}\n"
-        for block in section.blocks:
+        shown = [block for block in section.blocks if not (isinstance(block, Figures) or _is_small(block))]
+        for block in (*([Text(section.heading)] if section.heading else []), *shown):
+            after_text = bool(blocks) and isinstance(blocks[-1], str)
             if isinstance(block, Table):
-                yield block
-            elif not (isinstance(block, Figures) or (isinstance(block, Text) and block.small)):
-                yield _as_text(block)
+                blocks += ["", block] if after_text else [block]
+            else:
+                blocks.append("\n" * after_text + _as_text(block).strip("\n"))
+    return blocks
+
+
+def _is_small(block: Block) -> bool:
+    return isinstance(block, Text) and block.small
 
 
 @singledispatch
@@ -74,7 +83,7 @@ def _(block: Code) -> str:
 
 @_as_text.register
 def _(block: Command) -> str:
-    return f"{fill(block.title)}:\n\n{shell_lines(block.words)}\n" if block.title else shell_lines(block.words)
+    return f"{fill(block.title)}:\n\n{shell_lines(block.words)}" if block.title else shell_lines(block.words)
 
 
 @_as_text.register

@@ -102,7 +102,7 @@ def write_figures(
         dpi: Dots per inch of pictures in pixels.
     """
     described = _metadata(file_format, metadata)
-    with style(look):
+    with style(look), paper.naming_mathematics():
         if len(figures) == 1:
             figures[0].savefig(target, format=file_format, metadata=described, dpi=dpi)
             return

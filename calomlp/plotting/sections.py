@@ -70,7 +70,7 @@ class Items:
 class Facts:
     """Facts by their names; those without a text are left out."""
 
-    rows: Iterable[tuple[str, str]]
+    rows: Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def report_sections(report: Report, pictures: Sequence[Picture] = ()) -> list[Se
         Section("notes", "What to know", [Items([*report.notes, *marks(report)])]),
         Section("figures", "Figures", [Figures(pictures)]),
         Section("tables", "Tables", [*report_tables(report), estimator_table(report, first), Text(ESTIMATORS, True)]),
-        Section("origin", "How it was made", [*_commands(report), Facts(_facts(report)), *_files(report)]),
+        Section("origin", "How it was made", [*_commands(report), Facts(tuple(_facts(report))), *_files(report)]),
     ]
     empty = {name for name, there in (("notes", report.notes or marks(report)), ("figures", pictures)) if not there}
     return [section for section in sections if section.name not in empty]

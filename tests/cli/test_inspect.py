@@ -96,7 +96,7 @@ def test_a_detector_of_many_groups_and_few_words_is_shown_in_several_tables(
     sensor = 'sensor = { material = "Si", thickness = "1 mm", active = true }'
     file.write_text('name = "many"\n' + "".join(f'[[layers]]\nname = "group-{i}"\n{sensor}\n' for i in range(9)))
     text = shown(str(file))
-    assert text.startswith("many\n9 readout layers, 0.9 cm")
+    assert text.startswith("many\n\n9 readout layers, 0.9 cm")
     assert text.count("group of layers") == 3
     assert all(f"group-{i}" in text for i in range(9))
     assert max(map(len, text.splitlines())) <= 80
@@ -357,7 +357,13 @@ def test_a_terminal_shows_an_artefact_in_80_columns(
     assert "\n\n\n" not in text
     beginnings = {
         "m.safetensors": ("m.safetensors: model, calomlp.model/1", "Features", "Training", "Files", 'hidden = "8"'),
-        "r.json": ("r.json: report, calomlp.report/2", "Files", "Resolution: σ/μ = a/√E", "Linearity", "note: "),
+        "r.json": (
+            "r.json: report, calomlp.report/2",
+            "Files",
+            "Resolution: σ/μ = a/√E",
+            "Linearity",
+            "What it comes to",
+        ),
     }
     for beginning in beginnings[name]:
         assert any(line.startswith(beginning) for line in lines), beginning

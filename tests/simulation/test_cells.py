@@ -88,7 +88,7 @@ def test_nothing_deposited_lights_no_cell() -> None:
 
 def test_many_quanta_are_drawn_in_portions(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = signals(stack(4, 1.0), 200, 10.0)
-    monkeypatch.setattr("calomlp.simulation.cells._QUANTA_AT_ONCE", 1000)
+    monkeypatch.setattr("calomlp.simulation.readout._QUANTA_AT_ONCE", 1000)
     portions = signals(stack(4, 1.0), 200, 10.0)
     assert portions.sum(dim=(1, 2, 3)).mean().item() == pytest.approx(whole.sum(dim=(1, 2, 3)).mean().item(), rel=0.02)
 
