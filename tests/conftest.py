@@ -39,6 +39,14 @@ SAMPLE_DATA = ROOT / "sample_data"
 Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give all tests of a file to the same worker, which makes what they share once."""
+    from xdist.scheduler import LoadFileScheduling
+
+    return LoadFileScheduling(config, log)
+
+
 @pytest.fixture(scope="session")
 def electrons() -> Path:
     return SAMPLE_DATA / "electrons.root"
