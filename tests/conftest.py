@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+import torch
 import uproot
 
 from calomlp import cli
@@ -35,6 +36,20 @@ ROOT = Path(__file__).parents[1]
 SAMPLE_DATA = ROOT / "sample_data"
 
 Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give all tests of a file to the same worker, which makes what they share once."""
+    from xdist.scheduler import LoadFileScheduling
+
+    return LoadFileScheduling(config, log)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    """Tests that run beside others are faster so."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

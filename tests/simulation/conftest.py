@@ -1,21 +1,8 @@
+"""Fixtures of simulated showers."""
+
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
-import torch
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _one_thread() -> Iterator[None]:
-    """Tests that run beside others are faster so."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture
