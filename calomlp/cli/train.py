@@ -224,7 +224,7 @@ def _rehearse(session: Session, sources: Sequence[Source], settings: TrainingSet
 
     rehearsal = rehearse(sources, settings, session.run, init)
     if session.json:
-        session.streams.print_line(Record("train", "plan", "", asdict(rehearsal)).to_json())
+        session.streams.print_line(Record("train", "plan", "", rehearsal.record()).to_json())
         return
     from calomlp.cli.console import print_blocks
     from calomlp.plotting.pages import rehearsal_sections

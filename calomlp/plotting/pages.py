@@ -293,23 +293,24 @@ def _columns(columns: list[Mapping[str, Any]]) -> Table:
 
 def rehearsal_sections(rehearsal: Rehearsal) -> list[Section]:
     """Return a line for each thing that is known before a training begins."""
+    plan = rehearsal.plan
     sides = ", ".join(f"{count(events)} {side}" for side, events in rehearsal.events.items())
     reading = format_duration(rehearsal.reading_seconds)
     where = "on disk" if rehearsal.on_disk else "in memory"
-    fewer = "; fewer if --patience ends them" if rehearsal.patience < rehearsal.epochs else ""
+    fewer = "; fewer if --patience ends them" if plan.patience < plan.epochs else ""
     members = f" in {rehearsal.members} networks" if rehearsal.members > 1 else ""
     rows = [
         ("files", f"{rehearsal.files}, with {count(rehearsal.read)} events"),
         ("events", sides),
         ("left out", "; ".join(rehearsal.left_out)),
         ("features", f"{listed(rehearsal.features, _NAMES)}; {count(rehearsal.columns)} columns"),
-        ("network", f"{count(len(rehearsal.inputs))} inputs, {count(rehearsal.parameters)} parameters{members}"),
+        ("network", f"{count(len(rehearsal.inputs))} inputs, {count(plan.parameters)} parameters{members}"),
         ("inputs", listed(rehearsal.inputs, _NAMES)),
-        ("steps", f"{count(rehearsal.batch_size)} events in each, {count(rehearsal.steps_per_epoch)} in an epoch"),
-        ("epochs", f"{count(rehearsal.epochs)}, which are {count(rehearsal.steps)} steps{fewer}"),
-        ("learning rate", f"{rehearsal.learning_rate:.3g} at most: {rehearsal.rule}"),
-        ("schedule", f"{rehearsal.schedule}, of {rehearsal.optimiser}"),
-        ("threads", f"{rehearsal.threads}"),
+        ("steps", f"{count(plan.batch_size)} events in each, {count(rehearsal.steps_per_epoch)} in an epoch"),
+        ("epochs", f"{count(plan.epochs)}, which are {count(rehearsal.steps)} steps{fewer}"),
+        ("learning rate", f"{plan.learning_rate:.3g} at most: {plan.rule}"),
+        ("schedule", f"{plan.schedule}, of {plan.optimiser}"),
+        ("threads", f"{plan.threads}"),
         ("memory", f"{format_size(rehearsal.bytes)} for events and inputs, {where}"),
         ("time", f"about {format_duration(rehearsal.training_seconds)}, after {reading} for reading"),
     ]

@@ -37,6 +37,7 @@ _ONE_THREAD_WORK = 2e8
 class Plan:
     """The numbers of a training run."""
 
+    optimiser: str
     hidden: tuple[int, ...]  # width of each hidden layer
     batch_size: int  # events in a step
     epochs: int  # passes over the training sample, at most
@@ -86,7 +87,17 @@ def make_plan(
     if rate is None:
         rate, rule = automatic_rate(settings.optimiser, batch_size, parameters // members)
     return Plan(
-        hidden, batch_size, epochs, rate, rule, settings.schedule, patience, threads, processes.size, parameters
+        settings.optimiser,
+        hidden,
+        batch_size,
+        epochs,
+        rate,
+        rule,
+        settings.schedule,
+        patience,
+        threads,
+        processes.size,
+        parameters,
     )
 
 

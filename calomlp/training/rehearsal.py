@@ -7,7 +7,8 @@ import statistics
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -31,34 +32,26 @@ _LONGEST = 5.0
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """Numbers of a training that is not run.
+    """A training that is not run: its plan, its data, and how long it would take.
 
     Attributes:
+        plan: The numbers of the training.
         files: Number of files.
         read: Events that were read and passed the cut.
         events: Those on each side.
-        left_out: What is left out, of the events or of those that the network learns with, a sentence each.
+        left_out: Events that are not used, a sentence for each reason.
         features: Their expressions.
         columns: Number of their columns.
-        inputs: What the inputs of the network are called.
-        parameters: Weights and biases.
+        inputs: Names of the inputs of the network.
         members: Number of networks.
-        batch_size: Events in a step.
         steps_per_epoch: Steps in which all training events are seen once.
-        epochs: How often they are, at most.
-        patience: Epochs without a better validation loss that end the training.
-        steps: Steps of all epochs.
-        optimiser: Its name.
-        learning_rate: The highest.
-        rule: How it came about.
-        schedule: How it changes.
-        threads: CPU threads.
-        bytes: What events and inputs take.
+        bytes: Size of events and inputs.
         on_disk: Whether they are kept in files.
-        reading_seconds: What reading and preparing took.
-        training_seconds: What the epochs are expected to take.
+        reading_seconds: Time of reading and preparing.
+        training_seconds: Expected time of the epochs.
     """
 
+    plan: Plan
     files: int
     read: int
     events: dict[str, int]
@@ -66,22 +59,22 @@ class Rehearsal:
     features: tuple[str, ...]
     columns: int
     inputs: tuple[str, ...]
-    parameters: int
     members: int
-    batch_size: int
     steps_per_epoch: int
-    epochs: int
-    patience: int
-    steps: int
-    optimiser: str
-    learning_rate: float
-    rule: str
-    schedule: str
-    threads: int
     bytes: int
     on_disk: bool
     reading_seconds: float
     training_seconds: float
+
+    @property
+    def steps(self) -> int:
+        """Steps of all epochs."""
+        return self.plan.epochs * self.steps_per_epoch
+
+    def record(self) -> dict[str, Any]:
+        """Return all numbers by name, for JSON."""
+        numbers = asdict(self)
+        return {**numbers.pop("plan"), **numbers, "steps": self.steps}
 
 
 def rehearse(sources: Sequence[Source], settings: TrainingSettings, run: Run, init: Model | None = None) -> Rehearsal:
@@ -109,6 +102,7 @@ def rehearse(sources: Sequence[Source], settings: TrainingSettings, run: Run, in
     steps_per_epoch = math.ceil(len(prepared.train) / plan.batch_size)
     edges = (at_edges(data, prepared.train, Side.TRAIN), at_edges(data, prepared.validation, Side.VALIDATION))
     return Rehearsal(
+        plan=replace(plan, batch_size=min(plan.batch_size, len(prepared.train))),
         files=len(data.files),
         read=len(data.events),
         events={name: int(np.count_nonzero(data.side == side)) for side, name in SIDES.items()},
@@ -116,18 +110,8 @@ def rehearse(sources: Sequence[Source], settings: TrainingSettings, run: Run, in
         features=tuple(feature.expression for feature in data.recipe.features),
         columns=len(data.recipe.features.columns),
         inputs=prepared.state.inputs,
-        parameters=plan.parameters,
         members=prepared.state.regressor.architecture.members,
-        batch_size=min(plan.batch_size, len(prepared.train)),
         steps_per_epoch=steps_per_epoch,
-        epochs=plan.epochs,
-        patience=plan.patience,
-        steps=steps_per_epoch * plan.epochs,
-        optimiser=settings.optimiser,
-        learning_rate=plan.learning_rate,
-        rule=plan.rule,
-        schedule=plan.schedule,
-        threads=plan.threads,
         bytes=_bytes(data, prepared),
         on_disk=data.events.on_disk,
         reading_seconds=reading_seconds,

@@ -33,7 +33,7 @@ def test_it_says_what_the_training_does(make_root: Make) -> None:
     found = rehearsed(make_root, replace(QUICK, cut="true_energy > 1.1"))
     model = fitted(make_root(linear_showers(4000)), replace(QUICK, cut="true_energy > 1.1"))
     for name in ("parameters", "batch_size", "learning_rate", "schedule", "threads", "epochs"):
-        assert getattr(found, name) == model.summary[name], name
+        assert getattr(found.plan, name) == model.summary[name], name
     assert list(found.events.values()) == [
         model.envelope.n_train,
         model.envelope.n_validation,
@@ -44,7 +44,7 @@ def test_it_says_what_the_training_does(make_root: Make) -> None:
     assert cut == f"{4000 - found.read} of 4000 events do not pass the cut and are left out"
     used = [int(sentence.split()[2]) - int(sentence.split()[0]) for sentence in edges]
     assert used[1] == pytest.approx(model.summary["sides"]["validation"]["events"])
-    assert found.steps_per_epoch == -(-used[0] // found.batch_size)
+    assert found.steps_per_epoch == -(-used[0] // found.plan.batch_size)
     assert found.steps == 4 * found.steps_per_epoch
     assert found.features[0] == "layer_energy"
     assert found.inputs == model.regressor.input_names(model.recipe.features.columns)
@@ -62,7 +62,7 @@ def test_the_time_grows_with_the_epochs_and_ends_with_the_budget(make_root: Make
 def test_whatever_ends_early_is_timed_too(make_root: Make, changes: dict[str, object]) -> None:
     found = rehearsed(make_root, replace(QUICK, **changes))  # type: ignore[arg-type]
     assert found.training_seconds > 0
-    assert found.schedule == "one-cycle"
+    assert found.plan.schedule == "one-cycle"
 
 
 def test_events_that_do_not_fit_are_said_to_be_on_disk(make_root: Make, tmp_path: Path) -> None:
