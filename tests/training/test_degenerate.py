@@ -12,7 +12,7 @@ from calomlp.data.sources import Source
 from calomlp.errors import InputError
 from calomlp.model.anchor import fit_anchor
 from calomlp.training.training_settings import REGRESS, TrainingSettings
-from tests.conftest import fitted, linear_showers
+from tests.conftest import crossed, fitted, linear_showers
 
 Make = Callable[..., Source]
 Columns = dict[str, np.ndarray]
@@ -127,8 +127,7 @@ def energies(make_root: Make, settings: TrainingSettings, factor: float = 1.0, u
     return model.regressor.energies(features).astype(np.float64)
 
 
-@pytest.mark.parametrize("regress", REGRESS)
-@pytest.mark.parametrize("factor", [1e-6, 7.0, 1e6])
+@pytest.mark.parametrize(("regress", "factor"), crossed(REGRESS, [1e-6, 7.0, 1e6], 3))
 def test_the_unit_of_the_readout_does_not_matter(make_root: Make, regress: str, factor: float) -> None:
     settings = replace(SCALED, regress=regress)
     assert energies(make_root, settings, factor) == pytest.approx(energies(make_root, settings), rel=1e-3)

@@ -58,18 +58,18 @@ def test_the_same_command_gives_the_same_model(showers: Source) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings",
+    ("settings", "moments"),
     [
-        QUICK,
-        replace(QUICK, dropout=0.2, optimiser="momentum", activation="tanh"),
-        replace(QUICK, average=0.9, l1=1e-3, weight_decay=1e-3, schedule="step", stop_after=600.0),
+        (QUICK, (0, 1, 20, 38, 39, 40, 41, 42, 43, 100)),
+        (replace(QUICK, dropout=0.2, optimiser="momentum", activation="tanh"), (1, 40, 42)),
+        (replace(QUICK, average=0.9, l1=1e-3, weight_decay=1e-3, schedule="step", stop_after=600.0), (20, 41, 100)),
     ],
 )
 def test_an_interrupted_run_ends_with_the_same_bytes(
-    showers: Source, tmp_path: Path, settings: TrainingSettings
+    showers: Source, tmp_path: Path, settings: TrainingSettings, moments: tuple[int, ...]
 ) -> None:
     write_model(tmp_path / "whole", trained(showers, settings))
-    for steps in (0, 1, 20, 38, 39, 40, 41, 42, 43, 100):
+    for steps in moments:
         checkpoint = tmp_path / f"c{steps}"
         with pytest.raises(CheckpointWritten, match="run the same command again"):
             trained(showers, settings, Watch(Trigger(steps), checkpoint))
