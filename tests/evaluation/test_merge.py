@@ -14,7 +14,6 @@ from calomlp.data.sources import Source
 from calomlp.errors import ArtefactError
 from calomlp.evaluation.options import Options
 from calomlp.evaluation.report import read_report
-from calomlp.evaluation.slices import SliceRequest
 from calomlp.evaluation.subjects import parse_estimate
 from calomlp.evaluation.summary import merge
 from calomlp.model.file import Model
@@ -64,7 +63,7 @@ def test_parts_add_up_to_the_whole(trained: Model, make_root: Make, tmp_path: Pa
     for i, events in enumerate((900, 2500, 1, 1700)):
         columns = {**linear_showers(events, seed=10 + i), "angle": rng.uniform(0, 40, events)}
         sources.append(make_root(columns, name=f"{i}.root"))
-    looks = {"by": (SliceRequest.parse("angle:10,20,30"),), "worst": 7, "importance": True}
+    looks = {"by": ("angle:10,20,30",), "worst": 7, "importance": True}
     subjects = [parse_estimate("plain=sum(layer_energy)")]
     whole = evaluated(trained, sources, *subjects, **looks)
     parts = []

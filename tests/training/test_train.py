@@ -96,10 +96,10 @@ def test_an_interrupted_run_does_not_read_again_what_does_not_fit_into_memory(
 
 
 def test_a_plateau_is_remembered_over_an_interruption(showers: Source, tmp_path: Path) -> None:
-    settings = replace(QUICK, schedule="plateau", learning_rate=0.3, epochs=16)
+    settings = replace(QUICK, schedule="plateau", learning_rate=1.0, epochs=16)
     whole = trained(showers, settings)
     write_model(tmp_path / "whole", whole)
-    assert whole.history[-1]["learning_rate"] < 0.3
+    assert whole.history[-1]["learning_rate"] < 1.0
     with pytest.raises(CheckpointWritten):
         trained(showers, settings, Watch(Trigger(600), tmp_path / "c"))
     write_model(tmp_path / "resumed", trained(showers, settings, Watch(Interrupt(), tmp_path / "c")))
