@@ -1,4 +1,4 @@
-"""Processes that train together: torch.distributed carries what they tell each other, and a failure ends them all.
+"""Messages between processes that train together, carried by torch.distributed; a failure of one ends them all.
 
 They trust the network that they are on: whoever reaches the port of the first process before the others is one of them.
 """

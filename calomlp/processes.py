@@ -1,4 +1,4 @@
-"""Several processes that train together: who they are, and what they tell each other.
+"""Processes that train together: the interface, the single process, and what launchers say; ``group.py`` has several.
 
 ``torchrun`` and ``srun`` start the same command several times, and tell each in its environment which one it is. All of
 them read everything and keep their share of the events, every so many-th; the first one speaks and writes for all.

@@ -17,15 +17,15 @@ _BYTES = {"": 1} | {
     for binary in ("", "i")
 }
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+ENERGY_UNITS = {"GeV": "1", "MeV": "0.001", "keV": "0.000001", "TeV": "1000", "eV": "0.000000001"}
+"""Units of energy, as factors of a GeV in decimals; everything that reads a unit of energy asks here."""
+
 _UNITS = {  # as written: the unit it is converted to, and the factor
     "mm": ("cm", "0.1"),
     "cm": ("cm", "1"),
     "um": ("cm", "0.0001"),
     "m": ("cm", "100"),
-    "MeV": ("GeV", "0.001"),
-    "GeV": ("GeV", "1"),
-    "keV": ("GeV", "0.000001"),
-    "TeV": ("GeV", "1000"),
+    **{unit: ("GeV", factor) for unit, factor in ENERGY_UNITS.items()},
     "MIP": ("MIP", "1"),
     "X0": ("X0", "1"),
     "/MIP": ("/MIP", "1"),
@@ -34,6 +34,12 @@ _UNITS = {  # as written: the unit it is converted to, and the factor
 }
 UNITS = tuple(dict.fromkeys(target for target, _ in _UNITS.values()))
 """Units of a :class:`Quantity`."""
+
+
+def energy_unit(text: str) -> str:
+    """Return a unit of energy that is written in any case: ``MEV``, ``mev`` and ``MeV`` are the same."""
+    return next(unit for unit in ENERGY_UNITS if unit.lower() == text.lower())
+
 
 # An exponent of two digits is enough for any calorimeter and cannot overflow.
 _QUANTITY = re.compile(r"(-?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,2})?)\s*(.*)")

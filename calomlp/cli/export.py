@@ -75,7 +75,7 @@ def run(session: Session, settings: ExportSettings) -> None:
     logger.info("deviates from the model by at most %.1e on %d %s", largest, len(features), origin)
     if settings.output != "-" and not session.json:
         from calomlp.cli.console import print_blocks
-        from calomlp.plotting.pages import export_sections
+        from calomlp.plotting.inspect_sections import export_sections
         from calomlp.plotting.render import text_blocks
 
         print_blocks(text_blocks(export_sections(made.contract, settings.output)), session.streams)

@@ -99,7 +99,7 @@ def _inspect_data(session: Session, source: Source) -> None:
     """Look into a ROOT file."""
     from calomlp.data.root import open_file
     from calomlp.data.suggestions import suggest, summarise
-    from calomlp.plotting.pages import data_sections
+    from calomlp.plotting.inspect_sections import data_sections
     from calomlp.plotting.render import text_blocks
 
     with open_file(source) as file:
@@ -117,7 +117,7 @@ def _inspect_data(session: Session, source: Source) -> None:
 def _inspect_model(session: Session, source: Source) -> None:
     """Look at all that a model records but its weights."""
     from calomlp.model.file import read_header
-    from calomlp.plotting.pages import evaluate_command, model_sections
+    from calomlp.plotting.inspect_sections import evaluate_command, model_sections
     from calomlp.plotting.render import text_blocks
 
     with _damage(source, "model"):
@@ -164,7 +164,7 @@ def _suggest(command: str) -> dict[str, Any]:
 
 def _inspect_detector(session: Session, settings: InspectSettings) -> None:
     """Load a detector and show its constants."""
-    from calomlp.plotting.pages import detector_sections
+    from calomlp.plotting.inspect_sections import detector_sections
     from calomlp.plotting.render import text_blocks
     from calomlp.simulation.detector_file import load_detector
 

@@ -227,7 +227,7 @@ def _rehearse(session: Session, sources: Sequence[Source], settings: TrainingSet
         session.streams.print_line(Record("train", "plan", "", rehearsal.record()).to_json())
         return
     from calomlp.cli.console import print_blocks
-    from calomlp.plotting.pages import rehearsal_sections
+    from calomlp.plotting.inspect_sections import rehearsal_sections
     from calomlp.plotting.render import text_blocks
 
     print_blocks(text_blocks(rehearsal_sections(rehearsal)), session.streams)

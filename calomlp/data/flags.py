@@ -40,7 +40,7 @@ class DataSettings(FileSettings):
     """How files are opened, and where their true energy is."""
 
     unit: str | None = setting(
-        None, "Unit of the target: GeV, MeV, keV, TeV. Default: GeV, or as in training.", panel=DATA, metavar="UNIT"
+        None, "Unit of the target: GeV, MeV, keV, TeV, eV. Default: GeV, or as in training.", panel=DATA, metavar="UNIT"
     )
     target_from_name: str | None = setting(
         None,

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
+from calomlp.units import energy_unit
+
 MISSING_MARKS = (-99999.0, -9999.0, -1000.0, -999.0, -99.0)
 """Values that stand for a missing one in many files."""
 
@@ -36,10 +38,6 @@ class Role(StrEnum):
     SIMULATION = "known to a simulation only"
     BOOKKEEPING = "counts or labels events, or what is in them"
     OTHER = "not recognised as a readout"
-
-
-UNITS = {"ev": "eV", "kev": "keV", "mev": "MeV", "gev": "GeV", "tev": "TeV"}
-"""Units of energy that a name may end in."""
 
 
 def _words(text: str) -> frozenset[str]:
@@ -145,7 +143,7 @@ AXES = {
 BEAM_LINE = _words("mcp veto beam hodo hodoscope sc dwc tof trigger ckov1 ckov2 muon mon monitor")
 """Words of counters in front of the calorimeter."""
 
-_UNIT = re.compile(r"(?<=[a-z_./])_?(eV|[kMGT]eV|[kmgt]ev|MEV|GEV|KEV)$")
+_UNIT = re.compile(r"(?<=[a-z_./])_?(eV|[kMGT]eV|[kmgt]ev|[KMGT]EV)$")
 _WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
 _COMPOUND = re.compile(r"^[Ee](abs|act|dead|gap|dep|vis|tot|sum|raw|leak|cell|hit|birks|true|gen|beam|mc|calo?)$")
 _JOINED = re.compile(r"energ|edep|amplitude|xtal|crystal")
@@ -273,7 +271,7 @@ _RULES: tuple[tuple[Role, Callable[[_Name], bool]], ...] = (
     (Role.ENERGY, lambda name: name.energy or ((name.first in _DETECTOR or name.head in _DETECTOR) and name.short)),
     (Role.BOOKKEEPING, _anywhere(_BOOKKEEPING)),
 )
-"""Roles, the first of which holds that fits."""
+"""Rules in order of precedence: the first that matches a name gives its role."""
 
 
 @lru_cache(maxsize=16384)
@@ -337,5 +335,5 @@ def is_loss(name: str) -> bool:
 
 def unit_in(name: str) -> str | None:
     """Return the unit of energy that a name ends in, as ``energy_MeV`` does."""
-    found = _UNIT.search(name)
-    return UNITS[found[1].lower()] if found else None
+    match = _UNIT.search(name)
+    return energy_unit(match[1]) if match else None

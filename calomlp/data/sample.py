@@ -20,11 +20,10 @@ from calomlp.data.sources import Tally
 from calomlp.data.split import Split
 from calomlp.errors import ArtefactError, BadValueError, InputError, UsageError
 from calomlp.settings import check_choice
+from calomlp.units import ENERGY_UNITS
 
 MAX_BEAM_ENERGIES = 50
 """Up to this many distinct true energies are taken for the energies of a test beam, more for a spectrum."""
-
-_GEV = {"GeV": 1.0, "MeV": 1e-3, "keV": 1e-6, "TeV": 1e3}
 
 BY_ENERGY = "energy"
 """Splitting by this keeps the events of one true energy on one side."""
@@ -114,8 +113,8 @@ def parse_target(text: str, unit: str | None) -> Expression:
         UsageError: If it is not in the feature language or reads no branch, or the unit is none of energy.
     """
     unit = unit or "GeV"
-    check_choice("unit", unit, tuple(_GEV))
-    target = Expression.parse(text if unit == "GeV" else f"({text}) * {_GEV[unit]:g}")
+    check_choice("unit", unit, tuple(ENERGY_UNITS))
+    target = Expression.parse(text if unit == "GeV" else f"({text}) * {float(ENERGY_UNITS[unit]):g}")
     if not target.branches:
         raise UsageError(f"target {text!r} reads no branch: it must depend on the event")
     return target
@@ -215,11 +214,13 @@ def make_chunk(some: Selected, recipe: Recipe, tally: Tally, source: str) -> Chu
     energy = true_energies(some, recipe, source)
     branches, matrix, bad = clean(recipe.features, some.branches, recipe.on_bad, tally)
     problem = f"true energy {recipe.target.text!r} is not finite and above zero"
-    bad += _unlike(problem, recipe.target, energy, np.nextafter(0, 1))
+    bad += _below_or_not_finite(problem, recipe.target, energy, np.nextafter(0, 1))
     weight = np.ones(len(entries), np.float32)
     if recipe.weight is not None:
         weight = _number(recipe.weight, branches, len(entries), f"{source}: weight")
-        bad += _unlike(f"weight {recipe.weight.text!r} is not finite and at least zero", recipe.weight, weight, 0.0)
+        bad += _below_or_not_finite(
+            f"weight {recipe.weight.text!r} is not finite and at least zero", recipe.weight, weight, 0.0
+        )
     good = leave_out(bad, recipe, branches, tally, source, entries, "--on-bad skip leaves such events out")
     chunk = Chunk(entries, branches, Sample(matrix, energy, weight, recipe.keys(entries, branches)))[good]
     columns = recipe.features.energy_columns
@@ -326,8 +327,8 @@ def leave_out(
     return np.asarray(~left_out)
 
 
-def _unlike(problem: str, expression: Expression, values: Floats, least: float) -> list[Bad]:
-    """Return what is not a finite number from a least one on."""
+def _below_or_not_finite(problem: str, expression: Expression, values: Floats, least: float) -> list[Bad]:
+    """Return the events whose value is not finite or is below the least one."""
     if not len(values) or (values.min() >= least and values.max() < np.inf):
         return []  # which is not so for NaN, and is faster than the look at each event
     events = ~(np.isfinite(values) & (values >= least))

@@ -14,7 +14,7 @@ from calomlp.units import listed, parse_quantity
 
 _URL = re.compile(r"^[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _SECRET = re.compile(r"token|auth|sig|key|credential|password", re.IGNORECASE)
-_ENERGY_PREFIX = re.compile(r"^(?P<energy>[0-9.]+(?:e[+-]?[0-9]+)? ?[kMGT]eV)=(?P<name>.+)$")
+_ENERGY_PREFIX = re.compile(r"^(?P<energy>[0-9.]+(?:e[+-]?[0-9]+)? ?[kMGT]?eV)=(?P<name>.+)$")
 _TREE_SUFFIX = re.compile(r"^(?P<path>.*\.root[^:/]*):(?P<tree>[^:]+)$")
 _URL_TREES = (  # before the query, or at the end, where what follows a colon may also be half of a time of day
     re.compile(r"^(?P<path>[^/]+//[^/]*/.*\.root[^:/?]*):(?P<tree>[^:?]+)(?P<query>\?.*|)$"),

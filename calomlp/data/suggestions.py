@@ -22,7 +22,7 @@ from calomlp.data.rows import Layout, open_rows
 from calomlp.data.sources import Source
 from calomlp.errors import InputError
 from calomlp.run import Interrupt
-from calomlp.units import listed
+from calomlp.units import energy_unit, listed
 
 MAX_EVENTS = 100_000
 """At most so many events are read, from the beginning of a tree; fewer if they are large."""
@@ -342,7 +342,7 @@ def _energy_in_name(path: str) -> tuple[str | None, list[str]]:
     split = mark is not None and (mark[0] in ".p," or number.startswith("0"))
     if split:
         digits = "[0-9][0-9.p,_-]*"
-    exact = {"kev": "keV", "mev": "MeV", "gev": "GeV", "tev": "TeV"}[unit.lower()]
+    exact = energy_unit(unit)
     group = f"({digits})" if exact == "GeV" else f"(?P<{exact}>{digits})"
     reading = re.sub(r"[p,_-]", ".", number) if split else re.split(r"[_-]", number)[-1]
     note = f"the name of the file says {reading} {exact}"

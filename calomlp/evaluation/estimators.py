@@ -1,4 +1,4 @@
-"""All estimators of location and width of a response distribution, with bootstrap errors."""
+"""Measurements of one histogram of the response: the formulas of ``widths.py`` on bootstrap replicas, with errors."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ _FINENESS = 32  # bins in a sigma that are enough
 _HALF_SIGMA = 0.3829  # probability within half a sigma of a Gaussian
 _LEAST = 2.0**-126  # what is smaller is zero
 
-_CARRIED = 2.0
-"""A width of fewer fine bins is that of the bins."""
+_MIN_FINE_BINS = 2.0
+"""Narrowest width that is quoted, in fine bins: below it, the binning itself is measured."""
 
 _ABOVE = 3.0
 """A location is above zero if it is by so many standard errors."""
@@ -96,7 +96,8 @@ def why_absent(name: str, estimates: Mapping[str, Measurement], events: int, opt
         return "the response does not rise with the true energy, or has fewer than three bins"
     if width.startswith("crystal_ball"):
         return "the fit did not converge"
-    return f"the response is narrower than {_CARRIED:g} fine bins, which are {100 * fine_width(1):.2g} % of it at most"
+    narrow = f"the response is narrower than {_MIN_FINE_BINS:g} fine bins"
+    return f"{narrow}, which are {100 * fine_width(1):.2g} % of it at most"
 
 
 def _drop_narrow(estimates: dict[str, Measurement]) -> None:
@@ -106,7 +107,7 @@ def _drop_narrow(estimates: dict[str, Measurement]) -> None:
             continue
         width, location = estimates[pair.width].value, estimates[pair.location]
         own = fine_width(abs(location.value) + width)
-        if width < _CARRIED * own:
+        if width < _MIN_FINE_BINS * own:
             del estimates[pair.width]
             estimates[pair.location] = Measurement(location.value, max(location.error, own / math.sqrt(12)))
     if "core_sigma" not in estimates:

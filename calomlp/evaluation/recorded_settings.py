@@ -1,4 +1,4 @@
-"""Scans: a number of many reports against a setting that their trainings or simulations differ in."""
+"""Settings of trainings and simulations as reports record them, and numbers of reports, for scans."""
 
 from __future__ import annotations
 

@@ -288,7 +288,7 @@ class Report:
         return {**document, "events": self.events}
 
     def to_json(self) -> str:
-        """Write the report as JSON, validated against the schema that is shipped with the package."""
+        """Write the report as JSON, validated against its schema."""
         text = json.dumps(self.document(), allow_nan=False)
         _validator().validate(json.loads(text))
         return f"{text}\n"

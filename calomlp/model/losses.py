@@ -81,6 +81,7 @@ def _pinball(prediction: Prediction, y: Tensor, sigma: Tensor) -> Tensor:
     return total
 
 
+# their names are in training_settings.py too, for help texts
 LOSSES = {
     "huber": Loss(lambda p, y, sigma: _huber((p.energy - y) / sigma)),  # between mean and median of y
     "chi2": Loss(lambda p, y, sigma: ((p.energy - y) / sigma) ** 2),  # mean of y: sigma does not move with p

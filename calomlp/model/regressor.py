@@ -278,12 +278,12 @@ class Regressor(nn.Module):
         return size if self.region is None else torch.maximum(size, self.region.least)
 
     def _in_region(self, features: Tensor, anchor: Tensor) -> Tensor:
-        """Return the same of events as they would be in the region of the training, shape [events, inputs]."""
+        """Return the raw inputs as they would be in the region of the training, shape [events, inputs]."""
         raw = self.raw_inputs(features, anchor)
         return raw if self.region is None else self.region(raw, raw[:, -1:])
 
     def standardised(self, features: Tensor, anchor: Tensor) -> Tensor:
-        """Return the same in units of their standard deviation from the mean, shape [events, inputs]."""
+        """Return these inputs in units of their standard deviation from the mean, shape [events, inputs]."""
         return torch.sub(self._in_region(features, anchor), self.input_mean).div_(self.input_scale)
 
     def inputs(self, features: Tensor, anchor: Tensor) -> Tensor:

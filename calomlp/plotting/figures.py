@@ -193,7 +193,7 @@ def of_showers(
 
 
 def _page(report: Report, label: str, pictures: Sequence[Picture]) -> str:
-    from calomlp.plotting.render import to_html  # noqa: PLC0415 - it needs matplotlib, and a terminal does not
+    from calomlp.plotting.render import to_html  # noqa: PLC0415 - figures in a terminal do without
 
     return to_html(report, label, pictures)
 

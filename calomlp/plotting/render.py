@@ -226,7 +226,7 @@ def _kinds(table: Table) -> str:
 
 
 def _prose(sentence: str, *, lines: bool = False) -> str:
-    """Return what is written for a terminal as it is printed; on lines of their own what colons divide, if wanted."""
+    """Turn text for a terminal into HTML: ±, subscripts, unbroken units; with ``lines``, a break after each colon."""
     from markupsafe import Markup, escape  # noqa: PLC0415 - comes with jinja2
 
     text = str(escape(sentence.replace("+-", "±")))

@@ -30,7 +30,7 @@ _WARM_UP = 0.1
 """Share of the steps in which only the energies are learned, and not yet their spread."""
 
 _PROBED = 0.1
-"""Share of a correction that is asked what it gains."""
+"""Fraction of the network's correction whose gain over the anchor is measured, see :func:`_shrink`."""
 
 
 Forward = Callable[..., Tensor]

@@ -33,7 +33,7 @@ CALIBRATION_EVENTS = 1 << 20
 a million events leave uncertain of a line is far below what the network corrects."""
 
 MIN_EVENTS = 20
-"""Fewer events on a side are none."""
+"""A side with fewer events counts as empty."""
 
 
 def check_init(settings: TrainingSettings, init: Model | None) -> None:

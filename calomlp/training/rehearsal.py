@@ -1,4 +1,4 @@
-"""The rehearsal of a training: everything is read and prepared, and a few steps are taken to see how long all will."""
+"""Rehearsal of a training: everything is read and prepared, and a few steps tell how long all of them will take."""
 
 from __future__ import annotations
 

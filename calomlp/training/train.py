@@ -51,7 +51,7 @@ from calomlp.training.training_settings import TrainingSettings
 logger = logging.getLogger(__name__)
 
 _NOTHING = 0.005
-"""Of a correction of which less is kept, nothing is left."""
+"""A correction of which a smaller share is kept counts as none."""
 
 _PLANNED = ("parameters", "batch_size", "learning_rate", "schedule", "threads", "processes")
 """Numbers of the plan that a model remembers."""

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from calomlp.cli.train import TrainSettings
-from calomlp.plotting.pages import evaluate_command, model_sections
+from calomlp.plotting.inspect_sections import evaluate_command, model_sections
 from calomlp.plotting.render import text_blocks
 from calomlp.plotting.sections import Table
 from calomlp.settings import load_config

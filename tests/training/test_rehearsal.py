@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from calomlp.errors import InputError, Interrupted, TrainingError, UsageError
-from calomlp.plotting.pages import rehearsal_sections
+from calomlp.plotting.inspect_sections import rehearsal_sections
 from calomlp.plotting.render import text_blocks
 from calomlp.run import Interrupt
 from calomlp.training.rehearsal import Rehearsal, rehearse
