@@ -199,7 +199,7 @@ def _reason(role: Role) -> str:
     return "there is an energy beside it" if role is Role.TRANSVERSE else role.value
 
 
-def _shown(readout: Readout, number: int) -> str:
+def _shown(readout: ReadoutBranches, number: int) -> str:
     """Return the features of a readout with a short name for an expression that comes again and again."""
     short = f"p{number}" if "(" in readout.energies and readout.shapes else readout.energies
     defined = readout.energies if short == readout.energies else f"{short} = {readout.energies}"
@@ -207,8 +207,8 @@ def _shown(readout: Readout, number: int) -> str:
 
 
 def _without_copies(
-    table: Rows, target: Expression | None, found: Sequence[Readout]
-) -> tuple[list[Readout], dict[str, str]]:
+    table: Rows, target: Expression | None, found: Sequence[ReadoutBranches]
+) -> tuple[list[ReadoutBranches], dict[str, str]]:
     """Return the readouts of different deposits in their order, and of what the others are copies.
 
     Two of the same deposits, such as layers with and without quenching, or hits and their contributions, have sums
@@ -221,7 +221,7 @@ def _without_copies(
     with np.errstate(all="ignore"):
         sums = {item.branch: np.log(np.asarray(add(first[item.branch]), np.float64)) for item in found}
         truth = np.log(np.asarray(add(target(first)), np.float64)) if target else None
-    distinct: list[Readout] = []
+    distinct: list[ReadoutBranches] = []
     copies: dict[str, str] = {}
     for item in sorted(found, key=lambda item: item.rank):
         own = sums[item.branch]
@@ -254,7 +254,9 @@ def _variation(values: Array, truth: Array) -> float:
     return float(np.median(median_and_sigma_68(blocks)[1]))
 
 
-def _for_network(table: Rows, roles: Mapping[str, Role], kept: Sequence[Readout]) -> tuple[list[str], dict[str, str]]:
+def _for_network(
+    table: Rows, roles: Mapping[str, Role], kept: Sequence[ReadoutBranches]
+) -> tuple[list[str], dict[str, str]]:
     """Return single numbers that say where the measured object is, how wide, and of how many hits and cells.
 
     Returns:
@@ -291,7 +293,7 @@ def _is_of_the_object(name: str, role: Role, readouts: frozenset[str]) -> bool:
 
 
 @dataclass(frozen=True)
-class Readout:
+class ReadoutBranches:
     """Energies of one detector: for the anchor, and shapes of them for the network."""
 
     branch: str  # that holds the energies
@@ -312,7 +314,7 @@ class _Hits:
     members: frozenset[str]  # all lists of the collection
 
 
-def readouts(table: Rows, roles: Mapping[str, Role], mip: float | None) -> list[Readout]:
+def readouts(table: Rows, roles: Mapping[str, Role], mip: float | None) -> list[ReadoutBranches]:
     """Return the energies that are recognised: those of hits, of arrays, of other lists, and single numbers.
 
     Args:
@@ -326,7 +328,7 @@ def readouts(table: Rows, roles: Mapping[str, Role], mip: float | None) -> list[
     arrays = {
         name: column.shape[0] for name, column in energies.items() if len(column.shape) == 1 and not column.jagged
     }
-    found: list[Readout] = []
+    found: list[ReadoutBranches] = []
     for hits in _collections(lists, roles):
         readout = _choose_hits(table, hits, arrays, mip, _rank(0, roles[hits.energy], hits.energy))
         if readout:
@@ -345,17 +347,17 @@ def _rank(coarse: int, role: Role, name: str) -> tuple[int, int, bool, int, str]
     return coarse, ENERGIES.index(role), is_one_of(SECOND_HAND, name), len(name), name
 
 
-def _plain(name: str, column: Column, role: Role) -> Readout:
+def _plain(name: str, column: Column, role: Role) -> ReadoutBranches:
     """Return what is made of energies that are no hits: arrays, lists, and single numbers."""
     text, cells = quote_branch(name), is_one_of(CELLS, name)
     if column.jagged:
-        return Readout(name, f"sum({text})", (f"count({text})",), frozenset({name}), _rank(3, role, name))
+        return ReadoutBranches(name, f"sum({text})", (f"count({text})",), frozenset({name}), _rank(3, role, name))
     if not column.shape:
-        return Readout(name, text, (), frozenset({name}), _rank(5, role, name))
+        return ReadoutBranches(name, text, (), frozenset({name}), _rank(5, role, name))
     layered = len(column.shape) == 1 and is_one_of(LAYERED, name) and not cells
     shapes = tuple(_in_depth(text, column.shape[0])) if layered else ()
     coarse = 1 if cells else 2 if layered else 4
-    return Readout(name, text, shapes, frozenset({name}), _rank(coarse, role, name))
+    return ReadoutBranches(name, text, shapes, frozenset({name}), _rank(coarse, role, name))
 
 
 def _collections(lists: Mapping[str, Column], roles: Mapping[str, Role]) -> Iterator[_Hits]:
@@ -386,7 +388,7 @@ def _on_axis(members: Sequence[str], roles: Mapping[str, Role], axis: str) -> st
 
 def _choose_hits(
     table: Rows, hits: _Hits, arrays: Mapping[str, int], mip: float | None, rank: tuple[int, int, bool, int, str]
-) -> Readout | None:
+) -> ReadoutBranches | None:
     """Return layers and shapes of hits, or nothing if they are not what their names promise.
 
     Args:
@@ -421,7 +423,7 @@ def _choose_hits(
     layers = quote_branch(name) if name else layers
     start = START_MIPS * scale * mip if mip else None
     shapes = [*_in_depth(layers, arrays.get(name, number), start), *_of_hits(hits, edges)]
-    return Readout(hits.energy, layers, tuple(shapes), hits.members | {name}, rank)
+    return ReadoutBranches(hits.energy, layers, tuple(shapes), hits.members | {name}, rank)
 
 
 def _groups(counts: NDArray[np.int64], place: Array) -> NDArray[np.int64]:

@@ -479,7 +479,7 @@ def _naming(what: str) -> Iterator[None]:
         raise InputError(f"{what} cannot be read: {brief(error)}") from error
 
 
-class Table:
+class OpenTree:
     """A TTree or RNTuple that is open for reading.
 
     Attributes:
@@ -637,7 +637,7 @@ class RootFile:
         self._near = None if is_url(source.path) else size  # a file whose every record may be looked at beforehand
         if self._near and directory.file.fSeekInfo:  # the description of classes
             _check_record(directory.file.source, directory.file.fSeekInfo)
-        self._tables: dict[str, Table] = {}
+        self._tables: dict[str, OpenTree] = {}
         self._classes: set[str] = set()
         self._keys: dict[str, dict[int, Any]] = {}  # by name and cycle: older versions of an object lie beside it
         for name, key in _walk(directory, "", set()):
@@ -654,7 +654,7 @@ class RootFile:
         """Return a text beside the trees; if it cannot be read, the error is uproot's."""
         return str(self._directory[name])
 
-    def table(self, name: str) -> Table:
+    def table(self, name: str) -> OpenTree:
         """Open a tree.
 
         Args:
@@ -673,12 +673,12 @@ class RootFile:
             self._tables[name] = self._open(replace(self.source, tree=name), cycles, number)
         return self._tables[name]
 
-    def _open(self, source: Source, cycles: dict[int, Any], number: int) -> Table:
+    def _open(self, source: Source, cycles: dict[int, Any], number: int) -> OpenTree:
         key = cycles[number]
         try:
             _check_packed(key.fNbytes, key.fObjlen, key.fSeekKey)
             reader = _READERS[key.fClassName](key.get(), self._near)
-            return Table(source, reader, str(self._directory.file.uuid), self.check_unchanged)
+            return OpenTree(source, reader, str(self._directory.file.uuid), self.check_unchanged)
         except CalomlpError:
             raise
         except Exception as error:
@@ -686,7 +686,7 @@ class RootFile:
             hint = f" (an older version is {source.label}:{source.tree};{older})" if older is not None else ""
             raise InputError(f"{source}: cannot be read: {brief(error)}{hint}") from error
 
-    def choose(self, wanted: frozenset[str], preferred: str = "") -> Table:
+    def choose(self, wanted: frozenset[str], preferred: str = "") -> OpenTree:
         """Open the tree that was named, the preferred one, ``events``, the only one, else the only one that will do.
 
         Raises:
@@ -711,7 +711,7 @@ class RootFile:
         lack = f", none of which has {', '.join(sorted(wanted))}" if wanted and not fitting else ""
         raise InputError(f"{label}: has several trees{lack}, choose one as {label}:TREE: {self._list()}")
 
-    def _readable(self) -> Iterator[Table]:
+    def _readable(self) -> Iterator[OpenTree]:
         for name in self.trees:
             with suppress(InputError):  # one of those that nobody asked for
                 yield self.table(name)
@@ -784,7 +784,7 @@ def _directory(source: Source) -> Iterator[tuple[Any, _Look]]:
 
 
 @contextmanager
-def open_table(source: Source, wanted: frozenset[str] = frozenset(), preferred: str = "") -> Iterator[Table]:
+def open_table(source: Source, wanted: frozenset[str] = frozenset(), preferred: str = "") -> Iterator[OpenTree]:
     """Open a file and find its tree: the one that was named, else ``events``, else the only one.
 
     Args:

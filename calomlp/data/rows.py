@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from calomlp.data.columns import Column
 from calomlp.data.names import counts_events
-from calomlp.data.root import Table, open_table
+from calomlp.data.root import OpenTree, open_table
 from calomlp.data.sources import FileRecord, Source
 from calomlp.errors import BadValueError, InputError, did_you_mean
 
@@ -66,13 +66,13 @@ class Rows:
         InputError: If a friend has another number of entries.
     """
 
-    def __init__(self, table: Table, friends: Sequence[Table] = ()) -> None:
+    def __init__(self, table: OpenTree, friends: Sequence[OpenTree] = ()) -> None:
         self.source = table.source
         self.identity = table.identity
         self.entries = table.entries
         self.columns: dict[str, Column] = {}
         self._table = table
-        self._friends: dict[str, tuple[Table, str]] = {}  # by column: the friend, and what it calls the column
+        self._friends: dict[str, tuple[OpenTree, str]] = {}  # by column: the friend, and what it calls the column
         self._numbers = [
             (friend, name)
             for friend in friends
@@ -91,7 +91,7 @@ class Rows:
                 )
             self._adopt(friend)
 
-    def _adopt(self, friend: Table) -> None:
+    def _adopt(self, friend: OpenTree) -> None:
         """Add the columns of a friend, under the name of its tree where theirs are taken."""
         tree = str(friend.source.tree).rpartition("/")[2].partition(";")[0]
         for name, column in friend.columns.items():
@@ -358,7 +358,7 @@ class Joined(Rows):
         friends: The trees; each has the branch that the groups are made by, and every number once.
     """
 
-    def __init__(self, rows: Grouped, friends: Sequence[Table]) -> None:
+    def __init__(self, rows: Grouped, friends: Sequence[OpenTree]) -> None:
         self.source, self.identity, self.entries = rows.source, rows.identity, rows.entries
         self._rows, self._key = rows, rows.branch
         self._friends = {}
@@ -387,7 +387,7 @@ class Joined(Rows):
                 columns[name] = whole[name][self._find(friend, columns[self._key])]
             yield Piece(entries, columns, None, columns)
 
-    def _find(self, friend: Table, wanted: NDArray[Any]) -> NDArray[np.int64]:
+    def _find(self, friend: OpenTree, wanted: NDArray[Any]) -> NDArray[np.int64]:
         """Return the entries of a friend that have these numbers."""
         numbers, order = self._places[str(friend.source)]
         place = np.searchsorted(numbers, wanted).clip(max=len(numbers) - 1)
@@ -399,7 +399,7 @@ class Joined(Rows):
         return np.asarray(order[place])
 
 
-def _is_numbered(table: Table, branch: str) -> bool:
+def _is_numbered(table: OpenTree, branch: str) -> bool:
     """Tell whether every entry of a table has its own number, so that it is one for a whole group of entries."""
     column = table.columns.get(branch)
     if column is None or not column.is_number or not table.entries:

@@ -17,7 +17,7 @@ from calomlp.data.automatic import Choice, automatic, by_reason
 from calomlp.data.columns import Column
 from calomlp.data.expressions import Expression, quote_branch
 from calomlp.data.names import MISSING_MARKS, Role, counts_events, energy_in, is_transverse, role_of, unit_in
-from calomlp.data.root import RootFile, Table
+from calomlp.data.root import OpenTree, RootFile
 from calomlp.data.rows import Layout, open_rows
 from calomlp.data.sources import Source
 from calomlp.errors import InputError
@@ -164,7 +164,7 @@ def summarise(file: RootFile, interrupt: Interrupt) -> list[TreeSummary]:
     return summaries
 
 
-def _describe(table: Table, kind: str, interrupt: Interrupt) -> TreeSummary:
+def _describe(table: OpenTree, kind: str, interrupt: Interrupt) -> TreeSummary:
     events = min(table.entries, MAX_EVENTS, table.events_in(_MAX_BYTES, list(table.columns.values())))
     branches = []
     for branch in table.branches:
@@ -176,7 +176,7 @@ def _describe(table: Table, kind: str, interrupt: Interrupt) -> TreeSummary:
     return TreeSummary(str(table.source.tree), kind, table.entries, events, tuple(branches))
 
 
-def _look(table: Table, column: Column, events: int) -> BranchSummary:
+def _look(table: OpenTree, column: Column, events: int) -> BranchSummary:
     if not events:
         return BranchSummary(column.name, column.kind, column)
     try:

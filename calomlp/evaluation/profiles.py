@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from calomlp.data.columns import Column
 from calomlp.data.dataset import DataFile, Dataset
-from calomlp.data.root import Table, open_table
+from calomlp.data.root import OpenTree, open_table
 from calomlp.data.rows import Rows
 from calomlp.data.sample import plain_recipe
 from calomlp.data.sources import Source
@@ -136,7 +136,7 @@ def make_plan(sources: Sequence[Source], run: Run, *, hits: bool) -> ProfilePlan
     return ProfilePlan(dataset, n_layers, Stack(layers) if layers else None, low, high, true_axis)
 
 
-def check_branches(rows: Rows | Table, *, hits: bool) -> int:
+def check_branches(rows: Rows | OpenTree, *, hits: bool) -> int:
     """Return the number of layers; refuse a file that lacks a branch or has it in another shape."""
     wanted = {ENERGY: "a number", LAYERS: "a fixed array"} | dict.fromkeys(HITS if hits else (), "a list")
     rows.require(wanted)
@@ -146,12 +146,12 @@ def check_branches(rows: Rows | Table, *, hits: bool) -> int:
     return rows.columns[LAYERS].shape[0]
 
 
-def nominal_branch(rows: Rows | Table) -> str:
+def nominal_branch(rows: Rows | OpenTree) -> str:
     """Return the branch of the energy that was asked for, which groups the events."""
     return NOMINAL if NOMINAL in scalar_branches(rows) else ENERGY
 
 
-def scalar_branches(rows: Rows | Table) -> set[str]:
+def scalar_branches(rows: Rows | OpenTree) -> set[str]:
     """Return the branches that are one number in each event."""
     return {name for name, column in rows.columns.items() if _shape(column) == "a number"}
 
@@ -203,7 +203,7 @@ def read_chunks(file: DataFile, names: set[str]) -> Iterator[Mapping[str, Any]]:
         yield some.branches
 
 
-def check_finite(rows: Rows | Table, branches: Mapping[str, Any], start: int) -> None:
+def check_finite(rows: Rows | OpenTree, branches: Mapping[str, Any], start: int) -> None:
     """Refuse numbers that are not finite, and true energies that are not above zero, in events from ``start`` on.
 
     Raises:
@@ -219,7 +219,7 @@ def check_finite(rows: Rows | Table, branches: Mapping[str, Any], start: int) ->
             raise InputError(f"{rows.source}: branch {name!r} is not {wanted} in {bad} places of {where}")
 
 
-def check_hits(rows: Rows | Table, branches: Mapping[str, Any], n_layers: int) -> None:
+def check_hits(rows: Rows | OpenTree, branches: Mapping[str, Any], n_layers: int) -> None:
     """Refuse hits whose branches do not go together, or that are in no layer."""
     first, *others = (ak.num(branches[name]) for name in HITS)
     for name, hits in zip(HITS[1:], others, strict=True):
@@ -485,7 +485,7 @@ def _typical(sources: Sequence[Source]) -> int:
     return int(np.argmax(hits == np.sort(hits)[(len(hits) - 1) // 2]))
 
 
-def _event(table: Table, n_layers: int, entry: int) -> ShowerEvent:
+def _event(table: OpenTree, n_layers: int, entry: int) -> ShowerEvent:
     names = {ENERGY, LAYERS, *HITS} | ({PARTICLE} & scalar_branches(table))
     branches: Mapping[str, Any] = {name: table.read(name, entry, entry + 1) for name in sorted(names)}
     check_finite(table, branches, entry)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from calomlp.data.expressions import Expression, quote_branch
-from calomlp.data.root import Table, open_file, open_table
+from calomlp.data.root import OpenTree, open_file, open_table
 from calomlp.data.sources import Source
 from calomlp.errors import InputError
 
@@ -143,7 +143,7 @@ def source(name: str) -> Source:
     return Source(str(COMPAT / file), tree or None, file)
 
 
-def total(table: Table, name: str) -> float:
+def total(table: OpenTree, name: str) -> float:
     reduced = Expression.parse(f"sum({quote_branch(name)})")
     return float(sum(np.sum(reduced(chunk), dtype=np.float64) for _, chunk in table.chunks([name])))
 
