@@ -138,10 +138,10 @@ def automatic(
 
 def by_reason(left_out: Mapping[str, str]) -> dict[str, list[str]]:
     """Return the branches that are left out for each reason."""
-    found: dict[str, list[str]] = {}
+    reasons: dict[str, list[str]] = {}
     for name, reason in left_out.items():
-        found.setdefault(reason, []).append(name)
-    return found
+        reasons.setdefault(reason, []).append(name)
+    return reasons
 
 
 def _not_asked_for(
@@ -328,19 +328,19 @@ def readouts(table: Rows, roles: Mapping[str, Role], mip: float | None) -> list[
     arrays = {
         name: column.shape[0] for name, column in energies.items() if len(column.shape) == 1 and not column.jagged
     }
-    found: list[ReadoutBranches] = []
+    detectors: list[ReadoutBranches] = []
     for hits in _collections(lists, roles):
         readout = _choose_hits(table, hits, arrays, mip, _rank(0, roles[hits.energy], hits.energy))
         if readout:
             arrays = {name: size for name, size in arrays.items() if name not in readout.covers}
-            found.append(readout)
-    covered = frozenset().union(*(readout.covers for readout in found))
+            detectors.append(readout)
+    covered = frozenset().union(*(readout.covers for readout in detectors))
     for name, column in energies.items():
         if name not in covered and not (column.jagged and roles[name] is Role.TRANSVERSE):  # of jets, leptons
-            found.append(_plain(name, column, roles[name]))
-    if any(roles[item.branch] is not Role.TRANSVERSE for item in found):
-        found = [item for item in found if roles[item.branch] is not Role.TRANSVERSE]
-    return found
+            detectors.append(_plain(name, column, roles[name]))
+    if any(roles[item.branch] is not Role.TRANSVERSE for item in detectors):
+        detectors = [item for item in detectors if roles[item.branch] is not Role.TRANSVERSE]
+    return detectors
 
 
 def _rank(coarse: int, role: Role, name: str) -> tuple[int, int, bool, int, str]:
@@ -382,8 +382,8 @@ def _collections(lists: Mapping[str, Column], roles: Mapping[str, Role]) -> Iter
 def _on_axis(members: Sequence[str], roles: Mapping[str, Role], axis: str) -> str | None:
     """Return the positions of hits along an axis; centimetres rather than numbers of cells."""
     heads = AXES[axis]
-    found = [name for name in members if roles[name] is Role.POSITION and words(name)[-1] in heads]
-    return min(found, key=lambda name: (heads.index(words(name)[-1]), len(name)), default=None)
+    on_axis = [name for name in members if roles[name] is Role.POSITION and words(name)[-1] in heads]
+    return min(on_axis, key=lambda name: (heads.index(words(name)[-1]), len(name)), default=None)
 
 
 def _choose_hits(
@@ -414,8 +414,10 @@ def _choose_hits(
         mip = find_mip(energies, None if depth is None else _groups(counts, depth))
     where = f" in {number} layers" if number > 1 else ""
     edges = _edges(energies[above], mip)
-    told = f"a MIP is {mip:.3g}" if mip else "no peak of a MIP; edges of the spectrum have the same energy between them"
-    logger.info("%s: hits%s; %s", hits.energy, where, told)
+    sentence = (
+        f"a MIP is {mip:.3g}" if mip else "no peak of a MIP; edges of the spectrum have the same energy between them"
+    )
+    logger.info("%s: hits%s; %s", hits.energy, where, sentence)
     add = reduction("sum")
     sums = add(first[hits.energy])
     scales = {name: _scale(add(first[name]), sums) for name, size in arrays.items() if size >= number}
@@ -563,13 +565,13 @@ def _only_peak(energy: Array) -> float | None:
     inner = np.arange(_above_threshold(density), len(density) - 1)
     peaks = inner[(density[inner] >= density[inner - 1]) & (density[inner] > density[inner + 1])]
     hits = density * np.exp(centres)
-    found = [
+    single = [
         peak
         for peak in peaks.tolist()
         if _holds_many(peak, hits)
         and all(_is_near(density, peak, side) and _stands_out(density, error, peak, side) for side in (-1, 1))
     ]
-    return _at(found[0], centres, density) if len(found) == 1 else None  # several are those of photo-electrons
+    return _at(single[0], centres, density) if len(single) == 1 else None  # several are those of photo-electrons
 
 
 def _spectrum(energy: Array, *, per_energy: bool) -> tuple[Array, Array, Array]:

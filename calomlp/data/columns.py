@@ -18,7 +18,7 @@ _INHERITED = re.compile(r"@.*|(.*\.)?(fUniqueID|fBits)")
 
 @dataclass(frozen=True)
 class Column:
-    """What a numeric branch holds, or one member of a branch of records."""
+    """A numeric branch, or one member of a branch of records."""
 
     name: str  # name of the branch; collection.member where it holds records
     shape: tuple[int, ...] = ()  # shape of a fixed-size array inside an event; empty for a plain number

@@ -268,9 +268,9 @@ def _subscript(values: Any, index: Any) -> Any:
 def _chosen(values: Any, index: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return one element of each event, NaN where there is none: a negative number stands for no match."""
     numbers, counts = operations.elements(values)
-    there = (index >= 0) & (index < counts)
-    if values.ndim != 2 or (index[there] % 1 != 0).any():
+    inside = (index >= 0) & (index < counts)
+    if values.ndim != 2 or (index[inside] % 1 != 0).any():
         raise ValueError("the numbers in brackets are not whole, or do not name one element")
-    found = np.full(len(counts), np.nan)
-    found[there] = numbers[(counts.cumsum() - counts)[there] + index[there].astype(np.int64)]
-    return found
+    chosen = np.full(len(counts), np.nan)
+    chosen[inside] = numbers[(counts.cumsum() - counts)[inside] + index[inside].astype(np.int64)]
+    return chosen

@@ -90,12 +90,12 @@ class FeatureSet(Sequence[Feature]):
     def spectrum_columns(self) -> tuple[int, ...]:
         """The columns, first and one past the last, of the one spectrum of hit energies; none if there is not one."""
         ends = np.cumsum([0, *(feature.width for feature in self._features)]).tolist()
-        found = [
+        columns = [
             (start, start + feature.width)
             for start, feature in zip(ends, self._features, strict=False)
             if re.fullmatch(r"spectrum\((branch\('[^']*'\)|[^()])*\)", feature.expression)
         ]
-        return found[0] if len(found) == 1 else ()
+        return columns[0] if len(columns) == 1 else ()
 
     def matrix(self, branches: Mapping[str, Any]) -> NDArray[np.float32]:
         """Evaluate the features.
@@ -154,7 +154,7 @@ def per_event(
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the user says about the features.
+    """Wishes of the user about the features.
 
     Attributes:
         features: Expressions; empty for the automatic choice.

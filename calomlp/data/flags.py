@@ -1,4 +1,4 @@
-"""What every command that reads files can be asked for about them. Importing this imports nothing heavy."""
+"""Settings of commands that read files; importing them imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ON_BAD_FILE = (REFUSE, SKIP)
 
 @dataclass(frozen=True, kw_only=True)
 class FileSettings:
-    """How files are opened, whether they hold a truth or not."""
+    """Settings of files, whether they hold a truth or not."""
 
     tree: str | None = setting(
         None, "Tree or RNTuple to read. Default: events, or the only one with the branches.", panel=DATA
@@ -37,7 +37,7 @@ class FileSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class DataSettings(FileSettings):
-    """How files are opened, and where their true energy is."""
+    """Settings of files that hold a truth, and where it is."""
 
     unit: str | None = setting(
         None, "Unit of the target: GeV, MeV, keV, TeV, eV. Default: GeV, or as in training.", panel=DATA, metavar="UNIT"

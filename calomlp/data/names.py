@@ -1,4 +1,4 @@
-"""What the name of a branch says about what is in it: the one table of words that everything else asks.
+"""Roles of branches from their names: tables of words, and rules in order of precedence.
 
 A name is cut into words at underscores, dots, slashes, digits and capitals, so that ``mcal_energy`` holds the words
 ``mcal`` and ``energy`` and no ``mc``. Some words decide wherever they stand, such as ``true`` or ``leak``; otherwise
@@ -20,7 +20,7 @@ MISSING_MARKS = (-99999.0, -9999.0, -1000.0, -999.0, -99.0)
 
 
 class Role(StrEnum):
-    """What a branch holds."""
+    """Role of a branch."""
 
     ENERGY = "an energy that the detector reads out"
     SIGNAL = "a signal in units of the electronics"
@@ -278,9 +278,9 @@ _RULES: tuple[tuple[Role, Callable[[_Name], bool]], ...] = (
 def role_of(name: str) -> Role:
     """Return what the name of a branch says that it holds."""
     found = words(name)
-    there, first, head = frozenset(found), found[0] if found else "", found[-1] if found else ""
-    energy = bool((there & _ENERGY) - _INITIALS) or {first, head} & _INITIALS or any(map(_JOINED.search, found))
-    parts = _Name(there, first, head, len(found) <= _SHORT, re.split(r"[./]", name)[-1], bool(energy))
+    present, first, head = frozenset(found), found[0] if found else "", found[-1] if found else ""
+    energy = bool((present & _ENERGY) - _INITIALS) or {first, head} & _INITIALS or any(map(_JOINED.search, found))
+    parts = _Name(present, first, head, len(found) <= _SHORT, re.split(r"[./]", name)[-1], bool(energy))
     return next((role for role, holds in _RULES if holds(parts)), Role.OTHER)
 
 
@@ -311,13 +311,13 @@ def is_one_of(kind: frozenset[str], name: str) -> bool:
 
 def energy_in(name: str) -> bool:
     """Tell whether a branch holds an energy, be it measured or true."""
-    role, there = role_of(name), frozenset(words(name))
+    role, present = role_of(name), frozenset(words(name))
     if role is Role.TRUTH:
-        rest = there - _TRUTH - _BEAM
+        rest = present - _TRUTH - _BEAM
         energy = (
             rest & (_ENERGY | _TRANSVERSE | _ENERGY_OF_BEAM)
             if rest - OBJECTS
-            else (there & (_TRUTH | _BEAM)) - _NO_ENERGY
+            else (present & (_TRUTH | _BEAM)) - _NO_ENERGY
         )
         return (
             bool(energy)

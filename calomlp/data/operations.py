@@ -247,7 +247,7 @@ def top(values: Any, number: Any) -> NDArray[np.float64]:
         raise ValueError(f"top takes a whole number of elements from 1 to {MAX_TOP}")
     numbers, counts, first = _sorted(values)
     rank = np.arange(int(number))
-    there = rank < counts[:, None]
+    inside = rank < counts[:, None]
     result = np.zeros((len(counts), len(rank)))
-    result[there] = numbers[((first + counts - 1)[:, None] - rank)[there]]
+    result[inside] = numbers[((first + counts - 1)[:, None] - rank)[inside]]
     return result

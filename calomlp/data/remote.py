@@ -127,19 +127,19 @@ class Remote:
         Raises:
             InputError: If the server does not send them.
         """
-        found: dict[tuple[int, int], bytes] = {}
+        pieces: dict[tuple[int, int], bytes] = {}
 
         def ask() -> None:
-            missing = [item for item in ranges if item not in found]
+            missing = [item for item in ranges if item not in pieces]
             starts, stops = map(list, zip(*missing, strict=True))
             answers = self._system.cat_ranges([self._path] * len(missing), starts, stops, on_error="return")
             failures = [answer for answer in answers if isinstance(answer, Exception)]
-            found.update(pair for pair in zip(missing, answers, strict=True) if not isinstance(pair[1], Exception))
+            pieces.update(pair for pair in zip(missing, answers, strict=True) if not isinstance(pair[1], Exception))
             if failures:
                 raise failures[0]
 
         self._insist(ask)
-        return [found[item] for item in ranges]
+        return [pieces[item] for item in ranges]
 
     def _insist(self, request: Callable[[], _T]) -> _T:
         """Make a request, and again if it fails in a way that may pass."""

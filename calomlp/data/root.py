@@ -101,7 +101,7 @@ def _check_record(source: Any, start: int, size: int | None = None) -> None:
 
 
 class _RemoteSource(UprootSource):  # type: ignore[misc]
-    """What uproot reads a remote file through.
+    """Source of bytes through which uproot reads a remote file.
 
     Args:
         url: Its URL.
@@ -120,10 +120,10 @@ class _RemoteSource(UprootSource):  # type: ignore[misc]
 
     def chunks(self, ranges: list[tuple[int, int]], notifications: queue.Queue[Chunk]) -> list[Chunk]:
         """Return ranges of bytes, and tell the queue that they are there; those side by side are read in one."""
-        found: list[Chunk] = coalesce_requests(
+        chunks: list[Chunk] = coalesce_requests(
             ranges, lambda wider: TrivialFuture(self._remote.read(wider)), self, notifications, _TOGETHER
         )
-        return found
+        return chunks
 
     @property
     def closed(self) -> bool:

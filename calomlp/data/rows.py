@@ -1,4 +1,4 @@
-"""What one event is: an entry of a tree, a group of its entries (``group_by``), or an object in them (``explode``)."""
+"""Events: entries of a tree, groups of its entries (``group_by``), or objects in them (``explode``)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _TORN = 0.05  # groups that come back, where files that were joined begin to cou
 
 @dataclass(frozen=True)
 class Layout:
-    """What one event is."""
+    """Layout of events in a tree."""
 
     explode: str = ""  # collection whose objects are the events; empty if the entries of the tree are
     group_by: str = ""  # branch whose equal values mark the entries that make up one event; empty if each entry is one
@@ -154,7 +154,7 @@ class Rows:
 
     @property
     def record(self) -> FileRecord:
-        """What is remembered of the file."""
+        """Record of the file, for a model or a report."""
         source = self.source
         friends = tuple(map(str, source.friends))
         return FileRecord(source.label, source.tree or "", self.identity, self.entries, source.true_energy, friends)
@@ -196,10 +196,8 @@ class Exploded(Rows):
         self._rows = rows
         members = _members(rows.columns, collection)
         if not members:
-            found = {
-                name.rpartition(mark)[0] for name, column in rows.columns.items() if column.jagged for mark in "._"
-            }
-            raise InputError(f"{self.source}: no collection {collection!r}: {did_you_mean(collection, found - {''})}")
+            own = {name.rpartition(mark)[0] for name, column in rows.columns.items() if column.jagged for mark in "._"}
+            raise InputError(f"{self.source}: no collection {collection!r}: {did_you_mean(collection, own - {''})}")
         self._members = frozenset(members)
         self._ruler = min(members, key=lambda name: (members[name].nested, np.dtype(members[name].kind).itemsize, name))
         inner = {name: replace(column, jagged=column.nested, nested=False) for name, column in members.items()}
@@ -344,9 +342,9 @@ def _as_lists(values: Any) -> ak.Array:
 def _members(columns: Mapping[str, Column], collection: str) -> dict[str, Column]:
     """Return the columns of a collection: ``Photon.pt``, or ``Photon_pt`` if there are none of that kind."""
     for mark in "._":
-        found = {name: col for name, col in columns.items() if col.jagged and name.startswith(f"{collection}{mark}")}
-        if found:
-            return found
+        members = {name: col for name, col in columns.items() if col.jagged and name.startswith(f"{collection}{mark}")}
+        if members:
+            return members
     return {}
 
 

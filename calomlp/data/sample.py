@@ -35,7 +35,7 @@ Numbers = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Recipe:
-    """How events are made from a file: the part of a model that faces the data.
+    """Recipe of events from a file: the part of a model that faces the data.
 
     Attributes:
         features: The columns of the matrix.

@@ -182,10 +182,10 @@ def radius(energy: Any, x: Any, y: Any, share: Any) -> Array:
     running = np.nan_to_num(_ratio(weight, total[event]))[order].cumsum()  # grows by one in each event that has energy
     inside = running - np.concatenate([[0.0], running])[first][event]
     inner = np.bincount(event[inside < wanted - _ROUNDING], minlength=len(counts))  # short of the share
-    found = np.zeros(len(counts))
+    radii = np.zeros(len(counts))
     filled = counts > 0
-    found[filled] = distance[order][(first + np.minimum(inner, counts - 1))[filled]]
-    return np.where(total == 0, 0.0, np.where(np.isfinite(total), found, np.nan))
+    radii[filled] = distance[order][(first + np.minimum(inner, counts - 1))[filled]]
+    return np.where(total == 0, 0.0, np.where(np.isfinite(total), radii, np.nan))
 
 
 def _around_centre(energy: Any, x: Any, y: Any) -> tuple[Array, Array, NDArray[np.int64]]:

@@ -157,17 +157,17 @@ def resolve(names: Iterable[str], streams: Streams, *, tree: str | None = None) 
         InputError: If a file does not exist or a glob matches nothing.
         UsageError: If a file is named with two energies.
     """
-    found: dict[tuple[str, str | None], Source] = {}
+    sources: dict[tuple[str, str | None], Source] = {}
     for name in names:
         for source in _resolve_with_energy(name, streams, tree):
-            known = found.setdefault((source.path, source.tree), source)
+            known = sources.setdefault((source.path, source.tree), source)
             if known.true_energy != source.true_energy:
                 raise UsageError(
                     f"{source.label}: is named with two energies, {known.true_energy} and {source.true_energy} GeV"
                 )
-    if not found:
+    if not sources:
         raise InputError("no input file was named")
-    return list(found.values())
+    return list(sources.values())
 
 
 def befriend(sources: Sequence[Source], names: Sequence[str], streams: Streams) -> list[Source]:
@@ -185,12 +185,12 @@ def befriend(sources: Sequence[Source], names: Sequence[str], streams: Streams) 
     """
     friends: list[tuple[Source, ...]] = [() for _ in sources]
     for name in names:
-        found = [Source(source.path, name[1:], source.label) for source in sources]
+        named = [Source(source.path, name[1:], source.label) for source in sources]
         if not name.startswith(":"):
-            found = resolve([name], streams)
-        if len(found) != len(sources):
-            raise UsageError(f"friend {name!r} stands for {len(found)} files, but there are {len(sources)} with data")
-        friends = [(*known, friend) for known, friend in zip(friends, found, strict=True)]
+            named = resolve([name], streams)
+        if len(named) != len(sources):
+            raise UsageError(f"friend {name!r} stands for {len(named)} files, but there are {len(sources)} with data")
+        friends = [(*known, friend) for known, friend in zip(friends, named, strict=True)]
     return [replace(source, friends=known) for source, known in zip(sources, friends, strict=True)]
 
 

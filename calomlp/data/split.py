@@ -1,4 +1,4 @@
-"""Which side of the split an event is on: decided by a hash, so that it never depends on files, chunks or workers."""
+"""Side of the split that an event is on: by a hash, which does not depend on files, chunks or workers, or by energy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is in a ROOT file, by a bounded look at its numbers, and what to train on: for ``calomlp inspect``."""
+"""Content of a ROOT file by a bounded look at its numbers, and a proposal for a training: for ``calomlp inspect``."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _DOUBTFUL = 1500  # GeV: there are few beams of so much, and many simulations in
 
 @dataclass(frozen=True)
 class Values:
-    """What the numbers of a column are."""
+    """Statistics of the numbers of a column."""
 
     numbers: int  # how many were read
     min: float | None  # the least that is finite; None if none is
@@ -212,7 +212,7 @@ def _values(read: Any) -> Values:
 
 @dataclass(frozen=True)
 class Suggestions:
-    """Where to begin."""
+    """Proposal for a training."""
 
     tree: str  # the tree that it is about
     target: str | None  # expression for the true energy, in unit; None if no branch looks like it
@@ -227,7 +227,7 @@ class Suggestions:
     @property
     def sentences(self) -> list[str]:
         """All but the command, in words."""
-        found = {
+        groups = {
             "true energy": [self.target] if self.target else [],
             "layers": self.layers,
             "hits": self.hits,
@@ -236,7 +236,7 @@ class Suggestions:
         left_out = (
             f"left out, {reason}: {listed(names, _NAMED)}" for reason, names in by_reason(self.left_out).items()
         )
-        said = (f"{what}: {listed(names, _NAMED)}" for what, names in found.items() if names)
+        said = (f"{what}: {listed(names, _NAMED)}" for what, names in groups.items() if names)
         return [*said, *left_out, *self.notes]
 
 

@@ -122,10 +122,10 @@ def read_origin(source: Source) -> dict[str, Any]:
     try:
         with open_file(source) as file:
             text = file.text(PROVENANCE_KEY)
-        found = json.loads(text) if len(text) <= _LARGEST else None
-        canonical_json(found)  # refuses numbers that are not finite, which a report cannot hold
+        origin = json.loads(text) if len(text) <= _LARGEST else None
+        canonical_json(origin)  # refuses numbers that are not finite, which a report cannot hold
     except Exception as error:  # uproot has no common error for damage
         if isinstance(error, CalomlpError) and not isinstance(error, InputError):  # a second signal
             raise
         return {}
-    return found if isinstance(found, dict) else {}
+    return origin if isinstance(origin, dict) else {}
