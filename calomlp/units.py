@@ -17,7 +17,7 @@ _BYTES = {"": 1} | {
     for binary in ("", "i")
 }
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-ENERGY_UNITS = {"GeV": "1", "MeV": "0.001", "keV": "0.000001", "TeV": "1000", "eV": "0.000000001"}
+ENERGY_UNITS = {"MeV": "0.001", "GeV": "1", "keV": "0.000001", "TeV": "1000", "eV": "0.000000001"}
 """Units of energy, as factors of a GeV in decimals; everything that reads a unit of energy asks here."""
 
 _UNITS = {  # as written: the unit it is converted to, and the factor
