@@ -113,7 +113,7 @@ def parse_target(text: str, unit: str | None) -> Expression:
         UsageError: If it is not in the feature language or reads no branch, or the unit is none of energy.
     """
     unit = unit or "GeV"
-    check_choice("unit", unit, tuple(ENERGY_UNITS))
+    check_choice("unit", unit, tuple(dict.fromkeys(("GeV", *ENERGY_UNITS))))
     target = Expression.parse(text if unit == "GeV" else f"({text}) * {float(ENERGY_UNITS[unit]):g}")
     if not target.branches:
         raise UsageError(f"target {text!r} reads no branch: it must depend on the event")
