@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from calomlp.settings import setting
 
 DATA = "Data"
+data_setting = partial(setting, panel=DATA)
 
 REFUSE, SKIP, ZERO = ON_BAD = ("refuse", "skip", "zero")
 """What may be done about a bad value: stop, leave the event out, take zero for it."""
@@ -18,20 +20,19 @@ ON_BAD_FILE = (REFUSE, SKIP)
 class FileSettings:
     """Settings of files, whether they hold a truth or not."""
 
-    tree: str | None = setting(
-        None, "Tree or RNTuple to read. Default: events, or the only one with the branches.", panel=DATA
+    tree: str | None = data_setting(
+        None, "Tree or RNTuple to read. Default: events, or the only one with the branches."
     )
-    friend: tuple[str, ...] = setting(
+    friend: tuple[str, ...] = data_setting(
         (),
         "Tree with the same entries, whose branches join: ':truth' in the same file, or file.root:tree; repeatable.",
-        panel=DATA,
         metavar="TREE",
     )
-    missing: tuple[float, ...] = setting(
-        (), "Value that stands for a missing one, such as -999; repeatable.", panel=DATA, metavar="X"
+    missing: tuple[float, ...] = data_setting(
+        (), "Value that stands for a missing one, such as -999; repeatable.", metavar="X"
     )
-    on_bad_file: str = setting(
-        REFUSE, "A file that cannot be read: stop, or go on without it and say so.", choices=ON_BAD_FILE, panel=DATA
+    on_bad_file: str = data_setting(
+        REFUSE, "A file that cannot be read: stop, or go on without it and say so.", choices=ON_BAD_FILE
     )
 
 
@@ -39,12 +40,11 @@ class FileSettings:
 class DataSettings(FileSettings):
     """Settings of files that hold a truth, and where it is."""
 
-    unit: str | None = setting(
-        None, "Unit of the target: GeV, MeV, keV, TeV, eV. Default: GeV, or as in training.", panel=DATA, metavar="UNIT"
+    unit: str | None = data_setting(
+        None, "Unit of the target: GeV, MeV, keV, TeV, eV. Default: GeV, or as in training.", metavar="UNIT"
     )
-    target_from_name: str | None = setting(
+    target_from_name: str | None = data_setting(
         None,
         "Take the true energy from the file's name: '_([0-9.]+)GeV'; a group named MeV, keV or TeV says the unit.",
-        panel=DATA,
         metavar="REGEX",
     )
