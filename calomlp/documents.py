@@ -19,8 +19,11 @@ _SIMPLE = {bool: "boolean", int: "integer", float: "number", str: "string", type
 def to_document(value: Any) -> Any:
     """Return what JSON can hold: dataclasses become objects, tuples and arrays lists.
 
-    A field whose metadata say ``document=False`` is left out: it follows from the others.
+    A field whose metadata say ``document=False`` is left out: it follows from the others. What has a method
+    ``as_document`` becomes what that returns, and is read by the class method ``of_document``.
     """
+    if hasattr(value, "as_document"):
+        return to_document(value.as_document())
     if is_dataclass(value) and not isinstance(value, type):
         kept = (item for item in fields(value) if item.metadata.get("document", True))
         return {item.name: to_document(getattr(value, item.name)) for item in kept}
@@ -43,14 +46,14 @@ def from_document(kind: Any, value: Any) -> Any:
     Raises:
         ValueError: If an array of numbers is none, or an enum has no such value.
     """
+    if hasattr(kind, "of_document") or (isinstance(kind, type) and issubclass(kind, Enum)):
+        return getattr(kind, "of_document", kind)(value)
     if is_dataclass(kind):
         if type(value) is kind:
             return value
         hints = _hints(kind)  # type: ignore[arg-type]
         known = {name: from_document(hints[name], item) for name, item in value.items() if name in hints}
         return kind(**known)  # type: ignore[operator]
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        return kind(value)
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
         (other,) = (argument for argument in arguments if argument is not type(None))

@@ -9,7 +9,6 @@ import hashlib
 import json
 import platform
 import sys
-from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from importlib import metadata
 from pathlib import Path
@@ -39,7 +38,7 @@ def provenance(**details: Any) -> dict[str, Any]:
 
 def canonical_json(value: Any) -> str:
     """Write a value as JSON in the one form that is hashed and stored: sorted keys, no spaces, no NaN."""
-    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return json.dumps(value, default=_as_dict, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def fingerprint(value: Any) -> str:
@@ -47,11 +46,6 @@ def fingerprint(value: Any) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:32]
 
 
-def _plain(value: Any) -> Any:
-    if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value
+def _as_dict(value: Any) -> dict[str, Any]:
+    """Return a dataclass or a mapping as JSON can hold it."""
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else dict(value)

@@ -27,6 +27,8 @@ from numpy.typing import NDArray
 from calomlp.data.rows import Rows, open_rows
 from calomlp.data.sample import BY_ENERGY, MAX_BEAM_ENERGIES, Chunk, Recipe, Sample, Selected, make_chunk, selected
 from calomlp.data.sources import FileRecord, Source, Tally, stamp
+from calomlp.data.split import Split
+from calomlp.documents import to_document
 from calomlp.errors import InputError, OutputError
 from calomlp.processes import ALONE, Processes
 from calomlp.provenance import canonical_json, fingerprint
@@ -188,76 +190,59 @@ class Dataset:
 
 
 class Kept:
-    """Events of all files, in the order in which they were read.
+    """Events of all files, in the order in which they were read: in memory, or in a file that is mapped into it.
 
     Attributes:
-        on_disk: Whether they are in a mapped file.
+        on_disk: Whether they are in a file.
+
+    Args:
+        rows: The events, with the columns of a :class:`~calomlp.data.sample.Sample`.
+        mapped: The file in memory, if there is one.
+        keep: Copies a temporary file to one that stays.
     """
 
-    def __init__(self, sample: Sample) -> None:
-        self.on_disk = False
-        self._sample = sample
-        self._columns: NDArray[np.bool_] | None = None
+    def __init__(
+        self, rows: NDArray[Any], mapped: mmap.mmap | None = None, keep: Callable[[Path], None] = lambda _: None
+    ) -> None:
+        self.on_disk = mapped is not None
+        self._rows = rows
+        self._mapped = mapped
+        self._keep = keep
+        self._columns: NDArray[np.bool_] | slice = slice(None)
 
     def __len__(self) -> int:
-        return len(self._sample)
+        return len(self._rows)
 
     def parts(self) -> Iterator[tuple[slice, Sample]]:
         """Yield all events, some at a time: they may be more than fit into memory."""
         for start in range(0, len(self), PART):
             rows = slice(start, min(start + PART, len(self)))
-            part = self._part(rows)
-            yield rows, part if self._columns is None else replace(part, features=part.features[:, self._columns])
-
-    def _part(self, rows: slice) -> Sample:
-        return self._sample[rows]
+            part = self._rows[rows]
+            features = np.ascontiguousarray(part["features"][:, self._columns])
+            others = (part[name].copy() for name in _NAMES[1:])
+            sample = Sample(features, *others)
+            if self._mapped is not None:
+                self._mapped.madvise(mmap.MADV_DONTNEED)  # gives back the memory that reading has filled
+            yield rows, sample
 
     def narrow(self, columns: NDArray[np.bool_]) -> None:
         """Leave columns of the features out from now on, but for these; shape [columns]."""
         self._columns = columns
 
     def save(self, path: Path) -> None:
-        """Copy events that are in a temporary file to one that stays."""
-
-
-class _Mapped(Kept):
-    """Events in a file that is mapped into memory.
-
-    Args:
-        file: Holds the events, from its beginning.
-        description: Their number and that of their columns, and what tells them from all others.
-        temporary: Whether the file vanishes, so that a copy has to be made to keep it; it is closed in the end.
-    """
-
-    def __init__(self, file: IO[bytes], description: Mapping[str, Any], *, temporary: bool) -> None:
-        self._mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-        self._file = file
-        self._description = description
-        self._temporary = temporary
-        rows = np.frombuffer(self._mapped, _row(description["columns"]), description["events"])
-        super().__init__(Sample(*(rows[name] for name in _NAMES)))
-        self.on_disk = True
-        weakref.finalize(self, file.close)
-
-    def _part(self, rows: slice) -> Sample:
-        part = self._sample[rows]
-        copy = Sample(*(np.ascontiguousarray(getattr(part, name)) for name in _NAMES))
-        self._mapped.madvise(mmap.MADV_DONTNEED)  # gives back the memory that reading has filled
-        return copy
-
-    def save(self, path: Path) -> None:
         """Copy a temporary file for a training that goes on later; if there is no room, that will read again."""
-        if not self._temporary:
-            return
         try:
-            with atomic_path(path) as temporary, temporary.open("wb") as copy:
-                self._file.seek(0)
-                shutil.copyfileobj(self._file, copy, _COPY_SIZE)
-                checksum = _checksum(self._file, self._file.tell())
-                ending = canonical_json({**self._description, "checksum": checksum}).encode()
-                copy.write(ending + len(ending).to_bytes(_LENGTH, "little"))
+            self._keep(path)
         except OSError as error:
             logger.warning("%s: the events are not kept, and will be read again: %s", path, error.strerror or error)
+
+
+def _mapped(file: IO[bytes], description: Mapping[str, Any], keep: Callable[[Path], None] = lambda _: None) -> Kept:
+    """Return the events that lie at the beginning of a file, which is closed in the end."""
+    mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    kept = Kept(np.frombuffer(mapped, _row(description["columns"]), description["events"]), mapped, keep)
+    weakref.finalize(kept, file.close)
+    return kept
 
 
 def _saved(path: Path, identity: str) -> tuple[Kept, Mapping[str, Any]] | None:
@@ -276,7 +261,7 @@ def _saved(path: Path, identity: str) -> tuple[Kept, Mapping[str, Any]] | None:
                 logger.warning("%s is damaged, and the events are read again", path)
                 return None
             stack.pop_all()
-            return _Mapped(file, description, temporary=False), description
+            return _mapped(file, description), description
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -298,56 +283,50 @@ def _row(columns: int) -> np.dtype[Any]:
     return np.dtype([("features", "<f4", (columns,)), ("true_energy", "<f4"), ("weight", "<f4"), ("key", "<i8")])
 
 
-class _InMemory:
-    """Keeps events in memory, so many at most."""
+class Keeper:
+    """Keeps events one after the other: so many at most in memory, or any number in a temporary file."""
 
-    def __init__(self, events: int, columns: int) -> None:
-        self.events = 0
-        self._arrays = {
-            name: np.empty((events, *_row(columns)[name].shape), _row(columns)[name].base) for name in _NAMES
-        }
-
-    def add(self, chunk: Sample) -> None:
-        rows = slice(self.events, self.events + len(chunk))
-        for name, array in self._arrays.items():
-            array[rows] = getattr(chunk, name)
-        self.events = rows.stop
-
-    def shorten(self, events: int) -> None:
-        """Forget all but the first events."""
-        self.events = events
-
-    def kept(self) -> Kept:
-        return Kept(Sample(**self._arrays)[: self.events])
-
-
-class _InFile:
-    """Keeps events in a temporary file."""
-
-    def __init__(self, file: IO[bytes], columns: int) -> None:
+    def __init__(self, columns: int, most: int, file: IO[bytes] | None = None) -> None:
         self.events = 0
         self._file = file
-        self._row = _row(columns)
+        self._rows: NDArray[Any] = np.empty(most, _row(columns))
 
     def add(self, chunk: Sample) -> None:
-        rows = np.empty(len(chunk), self._row)
+        """Take some more events."""
+        stop = self.events + len(chunk)
+        rows = self._rows[self.events : stop] if self._file is None else np.empty(len(chunk), self._rows.dtype)
         for name in _NAMES:
             rows[name] = getattr(chunk, name)
-        self._file.write(rows.tobytes())
-        self.events += len(chunk)
+        if self._file is not None:
+            self._file.write(rows.tobytes())
+        self.events = stop
 
     def shorten(self, events: int) -> None:
         """Forget all but the first events."""
         self.events = events
-        self._file.truncate(events * self._row.itemsize)
-        self._file.seek(0, os.SEEK_END)
+        if self._file is not None:
+            self._file.truncate(events * self._rows.itemsize)
+            self._file.seek(0, os.SEEK_END)
 
     def kept(self, description: Mapping[str, Any]) -> Kept:
-        self._file.flush()
-        if not self.events:  # nothing can be mapped
-            self._file.close()
-            return Kept(Sample(*(np.empty(0, self._row[name]) for name in _NAMES)))
-        return _Mapped(self._file, {**description, "events": self.events}, temporary=True)
+        """Return the events; what describes them is written behind them if the file is copied."""
+        file = self._file
+        if file is not None and not self.events:
+            file.close()  # nothing can be mapped
+        if file is None or file.closed:
+            return Kept(self._rows[: self.events])
+        file.flush()
+        described = {**description, "events": self.events}
+
+        def keep(path: Path) -> None:
+            with atomic_path(path) as temporary, temporary.open("wb") as copy:
+                file.seek(0)
+                shutil.copyfileobj(file, copy, _COPY_SIZE)
+                checksum = _checksum(file, file.tell())
+                ending = canonical_json({**described, "checksum": checksum}).encode()
+                copy.write(ending + len(ending).to_bytes(_LENGTH, "little"))
+
+        return _mapped(file, described, keep)
 
 
 @dataclass(frozen=True)
@@ -398,9 +377,9 @@ def load(
     size = most * 4 * (2 * columns + 12)  # features and what the network sees of them, both with a few numbers beside
     tally = dataset.tally
     if size <= run.memory:
-        keeper = _InMemory(most, columns)
+        keeper = Keeper(columns, most)
         counts = _read(dataset, run, keeper)
-        kept = keeper.kept()
+        kept = keeper.kept({})
     else:
         identity = fingerprint([_identity(dataset), processes.rank, processes.size])
         if saved is not None and (same := _saved(saved, identity)):
@@ -423,7 +402,7 @@ def load(
     return Data(kept, side, recipe, tuple(record for record, _ in used), tally, processes)
 
 
-def _read(dataset: Dataset, run: Run, keeper: _InMemory | _InFile) -> list[int | None]:
+def _read(dataset: Dataset, run: Run, keeper: Keeper) -> list[int | None]:
     """Read files one after the other; return how many events were kept of each, ``None`` if it could not be read."""
     processes = run.processes
     run.progress.start("reading", dataset.events, "events")
@@ -456,7 +435,7 @@ def _spill(dataset: Dataset, run: Run, size: int, identity: str) -> tuple[Kept, 
                 f"{run.folder}: {format_size(size)} are needed for what does not fit into memory, and "
                 f"{format_size(free)} are free: name another folder with --cache, or allow more memory with --memory"
             )
-        keeper = _InFile(file, columns)
+        keeper = Keeper(columns, 0, file)
         counts = _read(dataset, run, keeper)
         stack.pop_all()
         description = {"identity": identity, "columns": columns, "counts": counts, "tally": asdict(dataset.tally)}
@@ -488,9 +467,7 @@ def _identity(dataset: Dataset) -> Any:
     return [
         _SCHEMA,
         [(asdict(record) | {"path": ""}, stamp(source)) for source, record in files],
-        [(feature.expression, feature.shape) for feature in recipe.features],
-        [part.text if part else None for part in (recipe.target, recipe.cut, recipe.weight)],
-        [recipe.split_by, asdict(recipe.layout), recipe.missing, recipe.on_bad],
+        to_document(replace(recipe, split=Split(), left_out={})),
         dataset.tally.files,
     ]
 

@@ -106,6 +106,12 @@ class Expression:
             raise UsageError(f"expression {text!r} cannot be parsed: {reason}") from None
         return cls(text.strip(), branches, tree)
 
+    of_document = parse
+
+    def as_document(self) -> str:
+        """Return the text."""
+        return self.text
+
     def __call__(self, columns: Mapping[str, Any], memo: dict[str, Any] | None = None) -> Any:
         """Evaluate over columns.
 

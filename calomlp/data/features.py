@@ -18,6 +18,7 @@ from calomlp.data.automatic import automatic
 from calomlp.data.expressions import Expression, branch_name
 from calomlp.data.names import looks_like_energy
 from calomlp.data.rows import Rows
+from calomlp.documents import from_document
 from calomlp.errors import InputError, UsageError
 
 logger = logging.getLogger(__name__)
@@ -53,6 +54,15 @@ class FeatureSet(Sequence[Feature]):
     def __init__(self, features: Iterable[Feature]) -> None:
         self._features = tuple(features)
         self._expressions = [Expression.parse(feature.expression) for feature in self._features]
+
+    @classmethod
+    def of_document(cls, features: Any) -> FeatureSet:
+        """Read them from the document of a model."""
+        return cls(from_document(tuple[Feature, ...], features))
+
+    def as_document(self) -> tuple[Feature, ...]:
+        """Return the features."""
+        return self._features
 
     def __len__(self) -> int:
         return len(self._features)

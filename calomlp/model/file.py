@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,9 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
-from calomlp.data.expressions import Expression
-from calomlp.data.features import Feature, FeatureSet
-from calomlp.data.rows import Layout
-from calomlp.data.sample import Recipe, parse_cut
+from calomlp.data.sample import Recipe
 from calomlp.data.sources import FileRecord
-from calomlp.data.split import Split
-from calomlp.documents import from_document
+from calomlp.documents import from_document, to_document
 from calomlp.errors import ArtefactError, InputError
 from calomlp.model.envelope import Envelope
 from calomlp.model.outcome import TrainingOutcome
@@ -28,6 +24,7 @@ from calomlp.provenance import canonical_json
 
 MODEL_SCHEMA = "calomlp.model/1"
 _HEADER_KEY = "calomlp"
+_BESIDE = ("files", "envelope", "history", "summary", "settings", "provenance")  # regressor and recipe
 
 
 @dataclass(frozen=True)
@@ -59,26 +56,11 @@ class Model:
 
 def write_model(path: Path, model: Model) -> None:
     """Write a model; equal models make equal files."""
-    recipe = model.recipe
     document = {
         "schema": MODEL_SCHEMA,
-        "features": [asdict(feature) for feature in recipe.features],
-        "target": recipe.target.text,
-        "split": asdict(recipe.split),
-        "split_by": recipe.split_by,
-        "cut": recipe.cut.text if recipe.cut else None,
-        "weight": recipe.weight.text if recipe.weight else None,
-        "layout": asdict(recipe.layout),
-        "missing": list(recipe.missing),
-        "on_bad": recipe.on_bad,
-        "left_out": dict(recipe.left_out),
-        "architecture": asdict(model.regressor.architecture),
-        "files": [asdict(record) for record in model.files],
-        "envelope": asdict(model.envelope),
-        "history": list(model.history),
-        "summary": model.summary,
-        "settings": model.settings,
-        "provenance": model.provenance,
+        **to_document(model.recipe),
+        "architecture": to_document(model.regressor.architecture),
+        **{name: to_document(getattr(model, name)) for name in _BESIDE},
     }
     path.write_bytes(safetensors.torch.save(model.tensors(), {_HEADER_KEY: canonical_json(document)}))
 
@@ -131,25 +113,4 @@ def _build(document: Mapping[str, Any], tensors: Mapping[str, Any]) -> Model:
     as_before = {name: value for name, value in regressor.state_dict().items() if name.startswith(added)}
     regressor.load_state_dict(as_before | dict(tensors))
     regressor.train(mode=False)
-    recipe = Recipe(
-        FeatureSet(from_document(tuple[Feature, ...], document["features"])),
-        Expression.parse(document["target"]),
-        from_document(Split, document["split"]),
-        document["split_by"],
-        parse_cut(document["cut"]),
-        Expression.parse(document["weight"]) if document["weight"] else None,
-        from_document(Layout, document["layout"]),
-        tuple(document["missing"]),
-        document["on_bad"],
-        document.get("left_out", {}),
-    )
-    return Model(
-        regressor,
-        recipe,
-        from_document(tuple[FileRecord, ...], document["files"]),
-        from_document(Envelope, document["envelope"]),
-        tuple(document["history"]),
-        document["summary"],
-        document["settings"],
-        document["provenance"],
-    )
+    return from_document(Model, {**document, "regressor": regressor, "recipe": document})  # type: ignore[no-any-return]

@@ -14,7 +14,7 @@ from itertools import chain, count
 import numpy as np
 from numpy.typing import NDArray
 
-from calomlp.compute import find_device, threads
+from calomlp.compute import threads
 from calomlp.data.sources import Source
 from calomlp.errors import TrainingError
 from calomlp.model.file import Model
@@ -66,19 +66,18 @@ def find_rate(sources: Sequence[Source], settings: TrainingSettings, run: Run, i
         TrainingError: If the loss is not finite from the beginning.
         Interrupted: If a signal arrives.
     """
-    device = find_device(settings.device)
-    data, sample, architecture, plan, _ = arrange(sources, replace(settings, learning_rate=None), run, init)
-    with threads(plan.threads):
-        state, train, *_ = prepare(data, sample, settings, architecture, run.folder, device, init)
+    task = arrange(sources, replace(settings, learning_rate=None), run, init)
+    with threads(task.plan.threads):
+        _, state, train, *_ = prepare(task)
         run.progress.start("looking for a learning rate", _STEPS, "steps")
 
         def after_step() -> None:
             run.progress.advance(1)
             run.interrupt.check()
 
-        rates, losses = curve(state, train, settings, plan, after_step)
+        rates, losses = curve(state, train, settings, task.plan, after_step)
         run.progress.finish()
-    return RateCurve(tuple(rates), tuple(losses), suggest(rates, losses), plan.learning_rate)
+    return RateCurve(tuple(rates), tuple(losses), suggest(rates, losses), task.plan.learning_rate)
 
 
 def curve(

@@ -6,7 +6,7 @@ import copy
 import logging
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +25,7 @@ from calomlp.model.closure import median_responses
 from calomlp.model.file import Model
 from calomlp.model.losses import LOSSES
 from calomlp.model.network import MLP
-from calomlp.model.outcome import ClosureBin
+from calomlp.model.outcome import ClosureBin, DataWarning
 from calomlp.model.region import beam_energies, places_of
 from calomlp.model.regressor import Architecture, Regressor, picker
 from calomlp.processes import Processes
@@ -33,7 +33,7 @@ from calomlp.quantiles import median_and_sigma_68
 from calomlp.training.events import FOLDS, OTHERS, Events, EventsInFile, EventsInMemory, SharedEvents, Table
 from calomlp.training.loop import Forward, State
 from calomlp.training.optimiser import Optimiser
-from calomlp.training.plan import parse_hidden
+from calomlp.training.plan import Plan, make_plan, parse_hidden
 from calomlp.training.reading import MIN_EVENTS, evenly
 from calomlp.training.training_settings import TrainingSettings
 
@@ -52,12 +52,53 @@ FEWEST_EVENTS = 1 << 14
 SIDES = {Side.TRAIN: "training", Side.VALIDATION: "validation", Side.TEST: "test"}
 """What the sides are called."""
 
+FINE_TUNING = 0.3
+"""The learning rate of a training that starts from a model is so much of the usual one."""
+
 _MIN_KEPT = 0.5
 _BEND = 0.25
 _POOR = 0.5  # no calorimeter resolves worse than this
 
 
-def design(data: Data, sample: Sample, settings: TrainingSettings, init: Model | None = None) -> Architecture:
+@dataclass(frozen=True)
+class Task:
+    """A training: its events, its network, its numbers."""
+
+    data: Data  # the events
+    sample: Sample  # training events that anchor and scaler are determined with
+    settings: TrainingSettings
+    architecture: Architecture  # of the network
+    plan: Plan  # the numbers
+    device: torch.device
+    folder: Path  # where tables go if the events do not fit into memory
+    init: Model | None = None  # to start from
+    warnings: tuple[DataWarning, ...] = ()  # what looks wrong with the data
+
+
+def design(
+    data: Data,
+    sample: Sample,
+    settings: TrainingSettings,
+    device: torch.device,
+    folder: Path,
+    init: Model | None = None,
+    warnings: Sequence[DataWarning] = (),
+) -> Task:
+    """Decide what the network looks like, and with which numbers it is trained; see :class:`Task`."""
+    architecture = _architecture(data, sample, settings, init)
+    events = int(np.count_nonzero(data.side == Side.TRAIN))
+    plan = make_plan(
+        settings, events, architecture.n_inputs, architecture.n_outputs, architecture.members, data.processes
+    )
+    if settings.learning_rate is None:
+        if init is not None:
+            rule = f"{plan.rule}, times {FINE_TUNING:g} to go on from a model"
+            plan = replace(plan, learning_rate=FINE_TUNING * plan.learning_rate, rule=rule)
+        logger.info("learning rate %.3g, chosen automatically: %s", plan.learning_rate, plan.rule)
+    return Task(data, sample, settings, architecture, plan, device, folder, init, tuple(warnings))
+
+
+def _architecture(data: Data, sample: Sample, settings: TrainingSettings, init: Model | None) -> Architecture:
     """Decide what the network looks like: like that of the model to start from, or as the settings say.
 
     If the features were chosen for it and the events are few, it does not see the layers beside the shapes. At a few
@@ -87,6 +128,7 @@ def design(data: Data, sample: Sample, settings: TrainingSettings, init: Model |
 class Prepared(NamedTuple):
     """Start of a training."""
 
+    task: Task  # the training
     state: State  # its state
     train: Table  # training events
     validation: Table  # validation events
@@ -94,40 +136,22 @@ class Prepared(NamedTuple):
     table: Callable[[Side], Table]  # makes the table of another side
 
 
-def prepare(
-    data: Data,
-    sample: Sample,
-    settings: TrainingSettings,
-    architecture: Architecture,
-    folder: Path,
-    device: torch.device,
-    init: Model | None = None,
-) -> Prepared:
-    """Fit the anchor, build the regressor, and compute once what the loop needs of every event.
-
-    Args:
-        data: The events.
-        sample: Those of them that anchor and scaler are determined with.
-        settings: The settings.
-        architecture: What the network looks like.
-        folder: Where the table goes if the events do not fit into memory.
-        device: Where the training runs.
-        init: Model to start from.
-    """
+def prepare(task: Task) -> Prepared:
+    """Fit the anchor, build the regressor, and compute once what the loop needs of every event."""
+    data, sample, settings, architecture, init = task.data, task.sample, task.settings, task.architecture, task.init
     columns = picker(list(architecture.energy_columns))
     spectrum = SpectrumWeights(sample.true_energy, sample.weight) if settings.weighting == "auto" else _unweighted
     weight = sample.weight * spectrum(sample.true_energy)
     known = None if init is None else init.regressor.anchor_weights.double().cpu().numpy()
     anchor = fit_anchor(sample.features[:, columns], sample.true_energy, weight, known)
-    generator = torch.Generator().manual_seed(settings.seed)
-    regressor = Regressor(architecture, generator)
+    regressor = Regressor(architecture, torch.Generator().manual_seed(settings.seed))
     features, true_energy = torch.from_numpy(sample.features), torch.from_numpy(sample.true_energy)
     regressor.calibrate(anchor, features, true_energy)
     regressor.compensate(features, true_energy, torch.from_numpy(weight.astype(np.float32)))
     if init is not None:
         regressor.start_from(init.regressor)
     regressor.enclose(anchor, features, true_energy)
-    regressor.to(device)
+    regressor.to(task.device)
     region = learning_region(sample.true_energy, anchor)
 
     processes = data.processes
@@ -136,7 +160,7 @@ def prepare(
 
     def table(side: Side) -> Table:
         own = int(np.count_nonzero(data.side[processes.rank :: processes.size] == side))
-        collector = EventsInFile(folder) if data.events.on_disk else EventsInMemory(own, device)
+        collector = EventsInFile(task.folder) if data.events.on_disk else EventsInMemory(own, task.device)
         kept = np.zeros(len(data.side), np.uint8)
         for rows, part in data.parts():
             on_side = np.flatnonzero(data.side[rows] == side)
@@ -160,18 +184,18 @@ def prepare(
 
     pulls = {name: getattr(settings, name) for name in ("weight_decay", "l1", "average")}
     optimiser = Optimiser(settings.optimiser, regressor.network, **pulls, processes=processes)
-    masks = torch.Generator(device).manual_seed(settings.seed)
-    names = regressor.input_names(data.recipe.features.columns)
+    masks = torch.Generator(task.device).manual_seed(settings.seed)
+    inputs = regressor.input_names(data.recipe.features.columns)
     corrects = architecture.target == "ratio" and init is None
-    forward = _compiled(regressor.network, device) if settings.compile else regressor.network
+    forward = _compiled(regressor.network, task.device) if settings.compile else regressor.network
     train = table(Side.TRAIN)
-    state = State(regressor, optimiser, masks, names, forward, corrects=corrects)
+    state = State(regressor, optimiser, masks, inputs, forward, corrects=corrects)
     fewest = np.count_nonzero(data.side == Side.TRAIN) < FEWEST_EVENTS
     if corrects and architecture.members > 1 and (fewest or len(beams)):
-        state.seen = _seen(train, architecture.members).to(device)
+        state.seen = _seen(train, architecture.members).to(task.device)
     if corrects and len(beams) and (state.seen is not None or len(beams) == 1):
         state.left_out = _left_out(regressor, anchor, sample, beams, processes)
-    return Prepared(state, train, table(Side.VALIDATION), anchor, table)
+    return Prepared(task, state, train, table(Side.VALIDATION), anchor, table)
 
 
 def _compiled(network: MLP, device: torch.device) -> Forward:
@@ -311,19 +335,15 @@ def _events(
     return events.take(learned), learned.cpu().numpy()
 
 
-def close(regressor: Regressor, anchor: Anchor, data: Data, sample: Sample) -> tuple[ClosureBin, ...]:
-    """Set the closure correction, and tell what it does to the validation events.
+def close(prepared: Prepared) -> tuple[ClosureBin, ...]:
+    """Set the closure correction of a trained regressor, and tell what it does to the validation events.
 
-    Args:
-        regressor: The trained regressor.
-        anchor: Its anchor.
-        data: The events.
-        sample: Training events, which the correction is determined with.
-
+    It is determined with training events.
     """
+    regressor, data, sample = prepared.state.regressor, prepared.task.data, prepared.task.sample
     if regressor.closure is None:
         return ()
-    low, high = _inner_range(anchor, sample)
+    low, high = _inner_range(prepared)
 
     def inside(events: Sample) -> Sample:
         return events[(events.true_energy > low) & (events.true_energy < high)]
@@ -358,37 +378,30 @@ def close(regressor: Regressor, anchor: Anchor, data: Data, sample: Sample) -> t
     return tuple(ClosureBin(*bin_) for bin_ in columns)
 
 
-def _inner_range(anchor: Anchor, sample: Sample) -> tuple[float, float]:
+def _inner_range(prepared: Prepared) -> tuple[float, float]:
     """Return the true energies [GeV] between which the edges of the training range do not matter.
 
     Beams have no edges.
     """
-    if len(beam_energies(sample.true_energy)):
+    true_energy = prepared.task.sample.true_energy
+    if len(beam_energies(true_energy)):
         return 0.0, math.inf
-    return anchor.spread.inner_range(float(sample.true_energy.min()), float(sample.true_energy.max()))
+    return prepared.anchor.spread.inner_range(float(true_energy.min()), float(true_energy.max()))
 
 
-def resolutions(
-    regressor: Regressor, anchor: Anchor, data: Data, sample: Sample, side: Side
-) -> tuple[dict[str, float], int]:
+def resolutions(prepared: Prepared, side: Side) -> tuple[dict[str, float], int]:
     """Return what is resolved with the network and without, on events of a side that are not near an edge.
-
-    Args:
-        regressor: The trained regressor.
-        anchor: Its anchor.
-        data: The events.
-        sample: Training events, which have the range.
-        side: Which events to look at.
 
     Returns:
         sigma_68 of the response over its median, by name, where that is above zero; and the number of events.
     """
-    low, high = _inner_range(anchor, sample)
+    data = prepared.task.data
+    low, high = _inner_range(prepared)
     ratios, taken = [np.empty((3, 0))], evenly(data.side == side)
     for rows, part in data.parts():
         some = part[taken[rows] & (part.true_energy > low) & (part.true_energy < high)]
         if len(some):
-            estimates = regressor.estimates(some.features)
+            estimates = prepared.state.regressor.estimates(some.features)
             energies = torch.stack([estimates.regressor, estimates.anchor, estimates.sum]).cpu().numpy()
             ratios.append(energies / some.true_energy)
     responses = np.concatenate(data.processes.gather(np.concatenate(ratios, axis=1)), axis=1)

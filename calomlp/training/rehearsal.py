@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from calomlp.compute import find_device, threads
-from calomlp.data.dataset import Data
+from calomlp.compute import threads
 from calomlp.data.sources import Source
 from calomlp.data.split import Side
 from calomlp.model.file import Model
@@ -93,12 +92,12 @@ def rehearse(sources: Sequence[Source], settings: TrainingSettings, run: Run, in
         Interrupted: If a signal arrives.
     """
     began = time.monotonic()
-    device = find_device(settings.device)
-    data, sample, architecture, plan, _ = arrange(sources, settings, run, init)
+    task = arrange(sources, settings, run, init)
+    data, plan = task.data, task.plan
     with threads(plan.threads):
-        prepared = prepare(data, sample, settings, architecture, run.folder, device, init)
+        prepared = prepare(task)
         reading_seconds = time.monotonic() - began
-        step, validation = _seconds(prepared, settings, plan, run)
+        step, validation = _seconds(prepared, run)
     steps_per_epoch = math.ceil(len(prepared.train) / plan.batch_size)
     edges = (at_edges(data, prepared.train, Side.TRAIN), at_edges(data, prepared.validation, Side.VALIDATION))
     return Rehearsal(
@@ -112,15 +111,16 @@ def rehearse(sources: Sequence[Source], settings: TrainingSettings, run: Run, in
         inputs=prepared.state.inputs,
         members=prepared.state.regressor.architecture.members,
         steps_per_epoch=steps_per_epoch,
-        bytes=_bytes(data, prepared),
+        bytes=_bytes(prepared),
         on_disk=data.events.on_disk,
         reading_seconds=reading_seconds,
         training_seconds=min(plan.epochs * (steps_per_epoch * step + validation), settings.stop_after or math.inf),
     )
 
 
-def _bytes(data: Data, prepared: Prepared) -> int:
+def _bytes(prepared: Prepared) -> int:
     """Return the size of what is kept of every event, and of what the loop needs besides."""
+    data = prepared.task.data
     columns = len(data.recipe.features.columns)
     others = 4  # numbers beside the columns, and beside the inputs
     tables = sum(len(table) * (table.n_inputs + others) for table in (prepared.train, prepared.validation))
@@ -131,9 +131,10 @@ class _Enough(Exception):
     """Enough steps were timed."""
 
 
-def _seconds(prepared: Prepared, settings: TrainingSettings, plan: Plan, run: Run) -> tuple[float, float]:
+def _seconds(prepared: Prepared, run: Run) -> tuple[float, float]:
     """Return what a step takes, and a look at the validation side."""
-    state, train, validation, *_ = prepared
+    task, state, train, validation, *_ = prepared
+    settings = task.settings
     began = time.monotonic()
     validate(state.regressor, validation, settings.loss)
     start = last = time.monotonic()
@@ -156,6 +157,6 @@ def _seconds(prepared: Prepared, settings: TrainingSettings, plan: Plan, run: Ru
     run.progress.start("timing some steps", _WARM_UP + _TIMED, "steps")
     forever = replace(settings, stop_after=None, epsilon=0.0)
     with suppress(_Enough):
-        run_loop(state, train, validation, forever, plan, after_step=after_step, after_epoch=after_epoch)
+        run_loop(state, train, validation, forever, task.plan, after_step=after_step, after_epoch=after_epoch)
     run.progress.finish()
     return statistics.median(steps[_WARM_UP:] or steps), start - began

@@ -8,23 +8,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 
 from calomlp import __version__
 from calomlp.compute import find_device, threads
-from calomlp.data.dataset import Data
 from calomlp.data.flags import SKIP
-from calomlp.data.sample import Sample
 from calomlp.data.sources import Source
 from calomlp.data.split import Side
 from calomlp.errors import ArtefactError, CheckpointWritten, Interrupted, TrainingError, UsageError
 from calomlp.model.envelope import Envelope, feature_ranges
 from calomlp.model.file import Model, write_model
-from calomlp.model.outcome import DataWarning, Overtraining, Performance, TrainingOutcome
-from calomlp.model.regressor import Architecture
+from calomlp.model.outcome import Overtraining, Performance, TrainingOutcome
 from calomlp.processes import Processes
 from calomlp.provenance import provenance
 from calomlp.run import Progress, Run
@@ -34,8 +31,8 @@ from calomlp.training.checkpoint import Watch, load_checkpoint
 from calomlp.training.diagnosis import CURVE, more_data, overtraining, worse
 from calomlp.training.loop import State, validate
 from calomlp.training.loop import run as run_loop
-from calomlp.training.plan import WHOLE_SET, Plan, check_settings, make_plan
-from calomlp.training.prepare import Prepared, close, design, prepare, resolutions
+from calomlp.training.plan import WHOLE_SET, check_settings
+from calomlp.training.prepare import Prepared, Task, close, design, prepare, resolutions
 from calomlp.training.reading import (
     MIN_EVENTS,
     calibration_sample,
@@ -55,9 +52,6 @@ _NOTHING = 0.005
 
 _PLANNED = ("parameters", "batch_size", "learning_rate", "schedule", "threads", "processes")
 """Numbers of the plan that a model remembers."""
-
-FINE_TUNING = 0.3
-"""The learning rate of a training that starts from a model is so much of the usual one."""
 
 
 def train(
@@ -90,25 +84,24 @@ def train(
         CheckpointWritten: If the run was stopped and can go on.
     """
     processes = run.processes
-    device = find_device(settings.device, processes.local_rank)
     try:
-        data, sample, architecture, plan, warnings = arrange(sources, settings, run, init, watch.events(processes.rank))
+        task = arrange(sources, settings, run, init, watch.events(processes.rank))
     except Interrupted as error:
         if watch.checkpoint is None or not watch.checkpoint.exists():
             raise
         raise CheckpointWritten(
             f"interrupted while reading; {watch.checkpoint} holds the state as it was: run the same command again"
         ) from error
-    with threads(plan.threads):
-        prepared = prepare(data, sample, settings, architecture, run.folder, device, init)
+    with threads(task.plan.threads):
+        prepared = prepare(task)
         state = prepared.state
         mark = {
             "calomlp": __version__,
             "torch": torch.__version__,
             **asdict(settings),
-            "threads": plan.threads,  # with these, all other numbers of the plan are the same too
-            "processes": plan.processes,
-            "files": [file.identity for file in data.files],
+            "threads": task.plan.threads,  # with these, all other numbers of the plan are the same too
+            "processes": task.plan.processes,
+            "files": [file.identity for file in task.data.files],
             "init": init.weights_mark() if init else None,
         }
         if watch.checkpoint is not None and watch.checkpoint.exists():
@@ -118,20 +111,20 @@ def train(
             raise ArtefactError(f"{watch.checkpoint}: not all processes see this checkpoint: name one that all share")
 
         def model(reason: str, *, learning_curve: bool) -> Model:
-            findings = _compare(prepared, data, settings) | {"warnings": tuple(warnings)}
+            findings = _compare(prepared) | {"warnings": task.warnings}
             if learning_curve:
-                findings |= _learning_curve(data, settings, run.folder, device, init, findings["sides"])
-            findings["closure"] = close(state.regressor, prepared.anchor, data, sample)
+                findings |= _learning_curve(task, findings["sides"])
+            findings["closure"] = close(prepared)
             side = Side.TEST if "test" in findings["sides"] else Side.VALIDATION
-            measured, events = resolutions(state.regressor, prepared.anchor, data, sample, side)
+            measured, events = resolutions(prepared, side)
             if "network" in measured and (sentence := worse(measured, events, settings.regress)):
                 logger.warning("%s", sentence)
                 findings["worse"] = sentence
-            return _model(prepared, data, sample, settings, plan, reason, findings)
+            return _model(prepared, reason, findings)
 
         try:
-            with watch.keeping(data):
-                reason = _run(prepared, settings, plan, watch, mark, run.progress, tell)
+            with watch.keeping(task.data):
+                reason = _run(prepared, watch, mark, run.progress, tell)
                 return model(reason, learning_curve=settings.learning_curve)
         except TrainingError as error:
             kept = _keep_best(state, watch.last_good, partial(model, str(error), learning_curve=False), processes)
@@ -155,18 +148,18 @@ def _keep_best(state: State, path: Path | None, model: Callable[[], Model], proc
     return f"{path} holds the model of epoch {state.best_epoch}, the best one"
 
 
-def _compare(prepared: Prepared, data: Data, settings: TrainingSettings) -> dict[str, Any]:
+def _compare(prepared: Prepared) -> dict[str, Any]:
     """Tell how the network does on the events that it was trained on, and on the others."""
-    prepared.state.regressor.train(mode=False)
+    state, loss = prepared.state, prepared.task.settings.loss
+    state.regressor.train(mode=False)
     tables = {"training": prepared.train, "validation": prepared.validation}
-    if np.count_nonzero(data.side == Side.TEST) >= MIN_EVENTS:
+    if np.count_nonzero(prepared.task.data.side == Side.TEST) >= MIN_EVENTS:
         tables["test"] = prepared.table(Side.TEST)
     sides = {}
     for name, table in tables.items():
-        performance = validate(prepared.state.regressor, table, settings.loss)
+        performance = validate(state.regressor, table, loss)
         if name == "test" and not math.isfinite(performance.loss):  # the network is what it is, whatever is among these
-            state = prepared.state
-            reason = explain(state.regressor, state.inputs, table.parts(), settings.loss, 0.0, table.processes)
+            reason = explain(state.regressor, state.inputs, table.parts(), loss, 0.0, table.processes)
             logger.warning("the loss of the test events is not finite, they are not compared: %s", reason)
             continue
         sides[name] = replace(performance, events=len(table))
@@ -175,27 +168,18 @@ def _compare(prepared: Prepared, data: Data, settings: TrainingSettings) -> dict
     return {"sides": sides, "overtraining": verdict, "overtrained": status}
 
 
-def _learning_curve(
-    data: Data,
-    settings: TrainingSettings,
-    folder: Path,
-    device: torch.device,
-    init: Model | None,
-    sides: Mapping[str, Performance],
-) -> dict[str, Any]:
+def _learning_curve(task: Task, sides: Mapping[str, Performance]) -> dict[str, Any]:
     """Train on parts of the events, and compare the results on the same validation events."""
     curve = []
-    train = np.flatnonzero(data.side == Side.TRAIN)
+    train = np.flatnonzero(task.data.side == Side.TRAIN)
     for part in CURVE:
-        side = data.side.copy()
+        side = task.data.side.copy()
         side[np.delete(train, np.s_[::part])] = len(Side)  # on no side
-        reduced = replace(data, side=side)
-        sample = calibration_sample(reduced)
-        architecture = design(reduced, sample, settings, init)
-        plan = plan_for(reduced, settings, architecture, init)
-        prepared = prepare(reduced, sample, settings, architecture, folder, device, init)
-        run_loop(prepared.state, prepared.train, prepared.validation, settings, plan)
-        performance = validate(prepared.state.regressor, prepared.validation, settings.loss)
+        data = replace(task.data, side=side)
+        reduced = design(data, calibration_sample(data), task.settings, task.device, task.folder, task.init)
+        prepared = prepare(reduced)
+        run_loop(prepared.state, prepared.train, prepared.validation, task.settings, reduced.plan)
+        performance = validate(prepared.state.regressor, prepared.validation, task.settings.loss)
         curve.append(replace(performance, events=len(prepared.train)))
         logger.info(
             "learning curve: %d events, resolution (sigma_68) %.2f %%",
@@ -208,29 +192,20 @@ def _learning_curve(
     return {"learning_curve": (*curve, whole), "more_data": verdict}
 
 
-class Arranged(NamedTuple):
-    """Events, network and plan of a training."""
-
-    data: Data  # the events
-    sample: Sample  # those of them that anchor and scaler are determined with
-    architecture: Architecture  # the network
-    plan: Plan  # the numbers
-    warnings: list[DataWarning]  # what looks wrong with the data
-
-
 def arrange(
     sources: Sequence[Source],
     settings: TrainingSettings,
     run: Run,
     init: Model | None = None,
     saved: Path | None = None,
-) -> Arranged:
+) -> Task:
     """Read the files, or what an interrupted training has saved of them, and decide what is trained on them, and how.
 
     Raises:
         UsageError: If the settings are not legal.
         InputError: If the files cannot be used.
     """
+    device = find_device(settings.device, run.processes.local_rank)
     check_settings(settings)
     check_init(settings, init)
     data = load_data(
@@ -240,39 +215,17 @@ def arrange(
     if init is None:
         data, sample = without_constants(data, sample)
     warnings = look_at(data, sample, sources)
-    architecture = design(data, sample, settings, init)
-    plan = plan_for(data, settings, architecture, init)
+    task = design(data, sample, settings, device, run.folder, init, warnings)
     if settings.optimiser == WHOLE_SET and data.events.on_disk:
         raise UsageError(
             f"--optimiser {settings.optimiser} takes all events in one step, and they do not fit: raise --memory"
         )
-    return Arranged(data, sample, architecture, plan, warnings)
+    return task
 
 
-def plan_for(data: Data, settings: TrainingSettings, architecture: Architecture, init: Model | None) -> Plan:
-    """Return the numbers of a training on these events."""
-    n_train = int(np.count_nonzero(data.side == Side.TRAIN))
-    plan = make_plan(
-        settings, n_train, architecture.n_inputs, architecture.n_outputs, architecture.members, data.processes
-    )
-    if settings.learning_rate is None:
-        if init is not None:
-            rule = f"{plan.rule}, times {FINE_TUNING:g} to go on from a model"
-            plan = replace(plan, learning_rate=FINE_TUNING * plan.learning_rate, rule=rule)
-        logger.info("learning rate %.3g, chosen automatically: %s", plan.learning_rate, plan.rule)
-    return plan
-
-
-def _run(
-    prepared: Prepared,
-    settings: TrainingSettings,
-    plan: Plan,
-    watch: Watch,
-    mark: Mapping[str, Any],
-    progress: Progress,
-    tell: Tell,
-) -> str:
-    state, train, validation, *_ = prepared
+def _run(prepared: Prepared, watch: Watch, mark: Mapping[str, Any], progress: Progress, tell: Tell) -> str:
+    task, state, train, validation, *_ = prepared
+    settings, plan = task.settings, task.plan
     members = state.regressor.architecture.members
     logger.info(
         "training on %d events, validating on %d: %d inputs, hidden %s, %d parameters%s, batch %d, at most %d epochs, "
@@ -316,21 +269,13 @@ def _epoch_line(entry: dict[str, float], epochs: int) -> str:
     )
 
 
-def _model(
-    prepared: Prepared,
-    data: Data,
-    sample: Sample,
-    settings: TrainingSettings,
-    plan: Plan,
-    reason: str,
-    findings: Mapping[str, Any],
-) -> Model:
-    state, anchor = prepared.state, prepared.anchor
-    counts = np.bincount(data.side, minlength=len(Side)).tolist()
+def _model(prepared: Prepared, reason: str, findings: Mapping[str, Any]) -> Model:
+    task, state, anchor = prepared.task, prepared.state, prepared.anchor
+    data, settings = task.data, task.settings
+    n_train, n_validation, n_test = np.bincount(data.side, minlength=len(Side)).tolist()
     own = np.array([(part.true_energy.min(), part.true_energy.max()) for _, part in data.parts()])
     lowest, highest = np.concatenate(data.processes.gather(own)).T
-    ranges = feature_ranges(data.recipe.features.columns, sample.features)
-    n_train, n_validation, n_test = counts
+    ranges = feature_ranges(data.recipe.features.columns, task.sample.features)
     envelope = Envelope(float(lowest.min()), float(highest.max()), n_train, n_validation, n_test, ranges)
     outcome = TrainingOutcome(
         loss=settings.loss,
@@ -339,7 +284,7 @@ def _model(
         kept=state.kept,
         validation_loss=state.best_loss,
         ended=reason,
-        **{name: getattr(plan, name) for name in _PLANNED},
+        **{name: getattr(task.plan, name) for name in _PLANNED},
         sum_scale=anchor.sum_scale,
         anchor_spread=anchor.spread,
         data=data.tally,

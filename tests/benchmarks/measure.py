@@ -23,7 +23,7 @@ from calomlp.model.regressor import Regressor
 from calomlp.run import Run
 from calomlp.training.loop import State, run
 from calomlp.training.prepare import close, design, prepare
-from calomlp.training.train import arrange, plan_for
+from calomlp.training.train import arrange
 from calomlp.training.training_settings import TrainingSettings
 from tests.benchmarks import rivals
 from tests.benchmarks.rivals import Array
@@ -87,11 +87,10 @@ def _fit(
     data: Data, sample: Sample, settings: TrainingSettings, after_step: Callable[[State], None] = lambda _: None
 ) -> Regressor:
     """Do all that a training does between reading and writing."""
-    architecture = design(data, sample, settings)
-    plan = plan_for(data, settings, architecture, None)
-    prepared = prepare(data, sample, settings, architecture, ROOM.folder, torch.device("cpu"))
-    run(prepared.state, prepared.train, prepared.validation, settings, plan, after_step=after_step)
-    close(prepared.state.regressor, prepared.anchor, data, sample)
+    task = design(data, sample, settings, torch.device("cpu"), ROOM.folder)
+    prepared = prepare(task)
+    run(prepared.state, prepared.train, prepared.validation, settings, task.plan, after_step=after_step)
+    close(prepared)
     return prepared.state.regressor
 
 
@@ -149,8 +148,9 @@ def _seconds_of_products(operands: Sequence[tuple[torch.Tensor, torch.Tensor, to
 def _events(beam: Beam, folder: Path, settings: TrainingSettings | None = None) -> tuple[Data, Sample, Sample]:
     """Return what a training reads, the events that its anchor is determined with, and test events."""
     source = beam.simulated(folder, EVENTS, 1)
-    data, sample, *_ = arrange([source], settings or TrainingSettings(), Run())
-    return data, sample, together(read([beam.simulated(folder, EVENTS, 2)], data.recipe))
+    task = arrange([source], settings or TrainingSettings(), Run())
+    test = read([beam.simulated(folder, EVENTS, 2)], task.data.recipe)
+    return task.data, task.sample, together(test)
 
 
 def _of_side(data: Data, side: Side) -> Sample:

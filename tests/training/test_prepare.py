@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from calomlp.data.dataset import Data, Kept
+from calomlp.data.dataset import Data, Keeper
 from calomlp.data.expressions import Expression
 from calomlp.data.features import Feature, FeatureSet
 from calomlp.data.sample import Recipe, Sample
@@ -38,12 +38,14 @@ def test_with_few_events_the_network_sees_shapes_instead_of_layers(
     side = (np.arange(events + 100) >= events).astype(np.uint8)
     energy = columns["true_energy"]
     sample = Sample(recipe.features.matrix(columns), energy, np.ones_like(energy), np.arange(len(energy)))
-    data = Data(Kept(sample), side, recipe, (), Tally())
+    keeper = Keeper(len(recipe.features.columns), len(sample))
+    keeper.add(sample)
+    data = Data(keeper.kept({}), side, recipe, (), Tally())
     settings = TrainingSettings(features=wanted)
-    architecture = design(data, sample, settings)
-    assert architecture.shares is seen
-    _, train, *_ = prepare(data, sample, settings, architecture, ROOM.folder, torch.device("cpu"))
-    assert train.n_inputs == architecture.n_inputs == len(recipe.features.columns) + 1 - (0 if seen else 6)
+    task = design(data, sample, settings, torch.device("cpu"), ROOM.folder)
+    assert task.architecture.shares is seen
+    train = prepare(task).train
+    assert train.n_inputs == task.architecture.n_inputs == len(recipe.features.columns) + 1 - (0 if seen else 6)
 
 
 def test_wild_energies_are_no_division_by_zero(make_root: Callable[..., Source]) -> None:
