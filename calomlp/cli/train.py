@@ -202,7 +202,7 @@ def _check_outputs(session: Session, settings: TrainSettings, checkpoint: Path |
 
 def _find_rate(session: Session, sources: Sequence[Source], settings: TrainingSettings, init: Model | None) -> None:
     """Try learning rates, and show what the loss says to them."""
-    from calomlp.training.finder import find_rate
+    from calomlp.training.rehearsal import find_rate
 
     curve = find_rate(sources, settings, session.run, init)
     if session.json:

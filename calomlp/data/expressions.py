@@ -15,7 +15,7 @@ import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
-from calomlp.data import operations, shapes
+from calomlp.data import operations
 from calomlp.errors import UsageError, did_you_mean
 
 _MAX_LENGTH = 2000
@@ -63,15 +63,15 @@ _FUNCTIONS: dict[str, tuple[Sequence[int], Callable[..., Any]]] = {
     **{name: ((1,), operations.function(getattr(np, name))) for name in ("sqrt", "log", "log1p", "exp", "abs")},
     "hypot": ((2,), operations.function(np.hypot)),
     "where": ((3,), operations.where),
-    "layers": ((3, 5), shapes.layers),
-    "depth": ((1, 2), shapes.depth),
-    "depth_rms": ((1,), shapes.depth_rms),
-    "depth_skewness": ((1,), shapes.depth_skewness),
-    "shower_start": ((2,), shapes.shower_start),
-    "share": ((2,), shapes.share),
-    "spectrum": (_MANY, shapes.spectrum),
-    "lateral_rms": ((3,), shapes.lateral_rms),
-    "radius": ((4,), shapes.radius),
+    "layers": ((3, 5), operations.layers),
+    "depth": ((1, 2), operations.depth),
+    "depth_rms": ((1,), operations.depth_rms),
+    "depth_skewness": ((1,), operations.depth_skewness),
+    "shower_start": ((2,), operations.shower_start),
+    "share": ((2,), operations.share),
+    "spectrum": (_MANY, operations.spectrum),
+    "lateral_rms": ((3,), operations.lateral_rms),
+    "radius": ((4,), operations.radius),
 }
 """Numbers of arguments, and what is done with them."""
 

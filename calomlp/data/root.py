@@ -1,7 +1,8 @@
-"""ROOT files in: opening, trees of either kind, what tells damage, and the clock of the writer.
+"""ROOT files in: columns, opening, trees of either kind, what tells damage, and the clock of the writer.
 
-This is the one module that touches the inside of uproot, version 5, and what it does not do itself: to look at a file
-before what it claims is believed, to read an RNTuple page by page, and to write the same bytes at any time.
+A column is the numbers that a branch holds, by the name that people and the feature language use. This is the one
+module that touches the inside of uproot, version 5, and what it does not do itself: to look at a file before what it
+claims is believed, to read an RNTuple page by page, and to write the same bytes at any time.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import chain, pairwise, repeat
 from pathlib import Path
@@ -30,7 +31,7 @@ import uproot.writing._cascadentuple
 import uproot.writing._cascadetree
 import xxhash
 from awkward.contents import Content, ListOffsetArray, NumpyArray, RegularArray
-from awkward.forms import Form, ListOffsetForm, RecordForm, RegularForm
+from awkward.forms import Form, ListOffsetForm, NumpyForm, RecordForm, RegularForm
 from awkward.index import Index64
 from numpy.typing import NDArray
 from uproot.compression import decompress
@@ -42,11 +43,104 @@ from uproot.source.coalesce import CoalesceConfig, coalesce_requests
 from uproot.source.cursor import Cursor
 from uproot.source.futures import TrivialFuture
 
-from calomlp.data.columns import Branch, Column, is_inherited
 from calomlp.data.remote import Remote, brief
 from calomlp.data.sources import Source, is_url, stamp
 from calomlp.errors import CalomlpError, InputError, MissingDependencyError, did_you_mean
 from calomlp.units import listed
+
+_PAIR = ("first", "second")  # what C++ calls the halves of a pair, and so the keys and values of a map
+_LISTS = (None, "set", "sorted_map")  # what awkward calls the containers that are read as lists; text is none
+_INHERITED = re.compile(r"@.*|(.*\.)?(fUniqueID|fBits)")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A numeric branch, or one member of a branch of records."""
+
+    name: str  # name of the branch; collection.member where it holds records
+    shape: tuple[int, ...] = ()  # shape of a fixed-size array inside an event; empty for a plain number
+    jagged: bool = False  # whether the number of elements varies from event to event
+    nested: bool = False  # whether the elements of the list are lists themselves
+    kind: str = "float64"  # type of the numbers, as numpy calls it
+    branch: str = ""  # path of the branch in its tree
+    keys: tuple[str, ...] = ()  # where in the records of the branch the numbers lie
+
+    @property
+    def is_number(self) -> bool:
+        """Whether it is one number in each event."""
+        return not self.jagged and not self.shape
+
+    def of(self, records: ak.Array) -> ak.Array:
+        """Return the numbers in what was read of the branch."""
+        for key in self.keys:
+            records = records[key]
+        return records
+
+    def finish(self, values: ak.Array) -> Any:
+        """Return numbers as the feature language takes them: a numpy array, or an awkward array where they are lists.
+
+        Raises:
+            ValueError: If lists are damaged.
+        """
+        if not self.jagged:
+            return ak.to_numpy(values, allow_missing=False)
+        if ak.validity_error(values):  # offsets that point outside would be followed, wherever they lead
+            raise ValueError("its lists are damaged")
+        return ak.without_parameters(values)  # a set is a list, too
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A branch or field, as its tree describes it."""
+
+    name: str  # what its column is called
+    path: str  # how its tree finds it
+    typename: str  # its type in C++
+    form: Form | None  # layout of its data; None if it cannot be read
+    problem: str = ""  # why it cannot be read
+
+    def columns(self) -> Iterator[Column]:
+        """Yield its numeric columns: none if it holds text, several if it holds records."""
+        for leaf in _leaves(self.form) if self.form is not None else ():
+            name = ".".join((self.name, *leaf.members))
+            yield Column(name, leaf.shape, leaf.lists > 0, leaf.lists > 1, leaf.kind, self.path, leaf.keys)
+
+
+@dataclass(frozen=True)
+class _Leaf:
+    """Numbers at the end of a form: how to get there, and what is met on the way."""
+
+    kind: str
+    shape: tuple[int, ...]
+    lists: int
+    members: tuple[str, ...]
+    keys: tuple[str, ...]
+
+
+def _leaves(
+    form: Form, shape: tuple[int, ...] = (), lists: int = 0, members: tuple[str, ...] = (), keys: tuple[str, ...] = ()
+) -> Iterator[_Leaf]:
+    """Yield the numbers in a form; ``shape`` to ``keys`` are what was met above it."""
+    container = form.parameter("__array__")
+    if isinstance(form, NumpyForm) and container is None:
+        kind = np.dtype(form.primitive)
+        if kind.kind in "biuf":
+            yield _Leaf(kind.name, (*shape, *form.inner_shape), lists, members, keys)
+    elif isinstance(form, RegularForm) and container is None:
+        yield from _leaves(form.content, (*shape, form.size), lists, members, keys)
+    elif isinstance(form, ListOffsetForm) and container in _LISTS:
+        yield from _leaves(form.content, shape, lists + 1, members, keys)
+    elif isinstance(form, RecordForm):
+        names = _PAIR if form.is_tuple and len(form.contents) == len(_PAIR) else form.fields
+        for name, key, content in zip(names, form.fields, form.contents, strict=True):
+            if not is_inherited(name):
+                yield from _leaves(content, shape, lists, (*members, name), (*keys, key))
+
+
+def is_inherited(member: str) -> bool:
+    """Tell whether every ROOT object has a member of this name, which says nothing about an event."""
+    return _INHERITED.fullmatch(member) is not None
+
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from calomlp.errors import UsageError, did_you_mean
 
-# their names are in training_settings.py too, for help texts, and their form in ONNX is in graph.py
+# their names are in training_settings.py too, for help texts, and their form in ONNX is in export.py
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "identity": lambda x: x,
     "sigmoid": torch.sigmoid,

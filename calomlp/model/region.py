@@ -1,4 +1,4 @@
-"""The region in which a network learns, and how events from beyond come to its edge."""
+"""The region in which a network learns, whether an event is inside, and how events from beyond come to its edge."""
 
 from __future__ import annotations
 
@@ -14,6 +14,62 @@ from torch import Tensor, nn
 from calomlp.data.sample import MAX_BEAM_ENERGIES
 from calomlp.model.anchor import Anchor
 from calomlp.model.spread import EDGE_SIGMAS, Spread
+
+_INSIDE = 0.999  # of the training events are in the domain
+_RIDGE = 1e-3
+_MAX_FULL = 512  # inputs; of more, correlations are left out
+
+
+class Domain(nn.Module):
+    """Tells whether events are like those of the training.
+
+    One is outside if its anchor is outside the range of the training energies, or if its inputs are further from their
+    mean than those of 99.9 % of the training events, as measured by the Mahalanobis distance (Proc. Natl. Inst. Sci.
+    India 2 (1936) 49): correlated inputs that disagree count for more than large ones.
+    """
+
+    range: Tensor
+    mean: Tensor
+    precision: Tensor
+    limit: Tensor
+
+    def __init__(self, n_inputs: int) -> None:
+        super().__init__()
+        self.register_buffer("range", torch.tensor([-torch.inf, torch.inf]))
+        self.register_buffer("mean", torch.zeros(n_inputs))
+        full = n_inputs <= _MAX_FULL
+        self.register_buffer("precision", torch.zeros(n_inputs, n_inputs if full else 1))
+        self.register_buffer("limit", torch.tensor(torch.inf))
+
+    def distance(self, inputs: Tensor) -> Tensor:
+        """Return the squared Mahalanobis distance of standardised inputs, shape [events]."""
+        deviation = inputs - self.mean
+        turned = deviation @ self.precision if self.precision.shape[1] > 1 else deviation * self.precision[:, 0]
+        return (turned * deviation).sum(dim=1)
+
+    def forward(self, inputs: Tensor, anchor: Tensor) -> Tensor:
+        """Tell of each event whether it is inside, shape [events]."""
+        return (self.distance(inputs) <= self.limit) & (anchor >= self.range[0]) & (anchor <= self.range[1])
+
+    def fit(self, inputs: Tensor, energies: tuple[float, float]) -> None:
+        """Set the domain.
+
+        Args:
+            inputs: Standardised inputs of training events, shape [events, inputs].
+            energies: Range of the anchor [GeV].
+        """
+        self.range.copy_(torch.tensor(energies))
+        self.mean.copy_(inputs.mean(dim=0))
+        deviation = inputs - self.mean
+        if self.precision.shape[1] > 1:
+            covariance = (deviation.T @ deviation).double() / len(inputs)
+            covariance += _RIDGE * torch.eye(len(covariance), dtype=torch.float64, device=covariance.device)
+            self.precision.copy_(torch.linalg.inv(covariance))
+        else:
+            self.precision[:, 0] = 1 / (deviation.square().mean(dim=0) + _RIDGE)
+        rank = min(int(_INSIDE * len(inputs)) + 1, len(inputs))
+        self.limit.copy_(self.distance(inputs).kthvalue(rank).values)
+
 
 _PART = 8_192
 _GAP = 0.05  # logarithm of the ratio of energies that are two beams, and not one with its spread

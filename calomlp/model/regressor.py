@@ -15,12 +15,10 @@ from torch.nn import functional as F
 
 from calomlp.errors import ArtefactError
 from calomlp.model.anchor import Anchor
-from calomlp.model.closure import Closure
-from calomlp.model.compensation import Compensation
-from calomlp.model.domain import Domain
+from calomlp.model.corrections import Closure, Compensation
 from calomlp.model.losses import ENERGY, GAUSSIAN, HEADS, QUANTILES, Prediction
 from calomlp.model.network import MLP
-from calomlp.model.region import Region, beam_energies, profile_of, training_range
+from calomlp.model.region import Domain, Region, beam_energies, profile_of, training_range
 
 _STANDARD_FLOOR = 1e-6
 _FLOOR = 0.5  # of the lowest true energy

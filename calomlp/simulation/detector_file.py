@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from calomlp.errors import UsageError, did_you_mean
-from calomlp.simulation.detector import SAMPLING_FORMULAS, Detector, LayerGroup, Readout, Response
-from calomlp.simulation.matter import Plate, material
+from calomlp.simulation.detector import SAMPLING_FORMULAS, Detector, LayerGroup, Plate, Readout, Response, material
 from calomlp.units import Quantity, parse_quantity
 
 _OPTIONAL = ("response", "readout")

@@ -16,9 +16,6 @@ from torch import Tensor
 from calomlp.compute import flushed_denormals, threads
 from calomlp.simulation import draws
 from calomlp.simulation.beam import Axes, draw_beam
-from calomlp.simulation.deposits import Balance, Showers, balance, em_in_layers, sample_layers, take
-from calomlp.simulation.electromagnetic import electrons, photons
-from calomlp.simulation.hadronic import PION, PROTON, hadrons, muons
 from calomlp.simulation.layers import NODE_DISTANCE, Layers
 from calomlp.simulation.readout import (
     Channels,
@@ -32,6 +29,20 @@ from calomlp.simulation.readout import (
     measure_layers,
 )
 from calomlp.simulation.request import BLOCK, Request
+from calomlp.simulation.showers import (
+    PION,
+    PROTON,
+    Balance,
+    Showers,
+    balance,
+    electrons,
+    em_in_layers,
+    hadrons,
+    muons,
+    photons,
+    sample_layers,
+    take,
+)
 
 EVENTS_AT_ONCE = 128
 """Events whose cells are in memory together."""
@@ -72,7 +83,7 @@ class Simulation:
         Returns:
             Columns of consecutive events: ``event_id`` (int64, index in the run), ``pdg_id`` (int32),
             ``true_energy`` [GeV], ``layer_energy`` [n, n_layers] (GeV on the electron scale), the truth of
-            :class:`~calomlp.simulation.deposits.Showers` and :class:`~calomlp.simulation.deposits.Balance` under
+            :class:`~calomlp.simulation.showers.Showers` and :class:`~calomlp.simulation.showers.Balance` under
             ``true_*``, with a momentum spread ``true_nominal_energy``; float32 unless noted. With hits also ``hit``.
         """
         first = number * BLOCK

@@ -26,24 +26,27 @@ from calomlp.processes import Processes
 from calomlp.provenance import provenance
 from calomlp.run import Progress, Run
 from calomlp.streams import atomic_path
-from calomlp.training.blame import explain
 from calomlp.training.checkpoint import Watch, load_checkpoint
 from calomlp.training.diagnosis import CURVE, more_data, overtraining, worse
-from calomlp.training.loop import State, validate
+from calomlp.training.loop import State, explain, validate
 from calomlp.training.loop import run as run_loop
-from calomlp.training.plan import WHOLE_SET, check_settings
-from calomlp.training.prepare import Prepared, Task, close, design, prepare, resolutions
-from calomlp.training.reading import (
+from calomlp.training.prepare import (
     MIN_EVENTS,
+    Prepared,
+    Task,
     calibration_sample,
     check_init,
+    close,
+    design,
     load_data,
     plan_recipe,
+    prepare,
+    resolutions,
     without_constants,
 )
 from calomlp.training.reporter import Tell
 from calomlp.training.suspicions import look_at
-from calomlp.training.training_settings import TrainingSettings
+from calomlp.training.training_settings import WHOLE_SET, TrainingSettings, check_settings
 
 logger = logging.getLogger(__name__)
 

@@ -28,8 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def deviations(folder: Path, beam: Beam, **settings: Any) -> dict[str, float]:
     """Train on a sample, and return the largest deviations on an independent one."""
-    from calomlp.model.export import deviations, read_features
-    from calomlp.model.graph import build
+    from calomlp.model.export import build, deviations, read_features
 
     model = fitted(beam.simulated(folder, TRAINED, 1), TrainingSettings(**settings))
     events = read_features(model, [beam.simulated(folder, EVENTS, 2)], EVENTS)

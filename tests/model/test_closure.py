@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from calomlp.model.closure import MAX_BINS, MIN_EVENTS, Closure, median_responses
+from calomlp.model.corrections import MAX_BINS, MIN_BIN_EVENTS, Closure, median_responses
 
 
 def biased(n: int = 40_000) -> tuple[np.ndarray, np.ndarray]:
@@ -36,14 +36,14 @@ def test_beyond_the_bins_the_factor_stays() -> None:
 
 def test_few_events_are_left_as_they_are() -> None:
     closure = Closure()
-    closure.fit(*biased(MIN_EVENTS - 1))
+    closure.fit(*biased(MIN_BIN_EVENTS - 1))
     assert closure(torch.tensor([1.0, 50.0])).tolist() == [1.0, 1.0]
 
 
-@pytest.mark.parametrize("n", [MIN_EVENTS, 3 * MIN_EVENTS, 100 * MIN_EVENTS])
+@pytest.mark.parametrize("n", [MIN_BIN_EVENTS, 3 * MIN_BIN_EVENTS, 100 * MIN_BIN_EVENTS])
 def test_bins_hold_enough_events(n: int) -> None:
     energies, _ = median_responses(*biased(n))
-    assert len(energies) == min(n // MIN_EVENTS, MAX_BINS)
+    assert len(energies) == min(n // MIN_BIN_EVENTS, MAX_BINS)
 
 
 def test_the_energies_of_a_beam_are_never_parted() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from calomlp.model.compensation import Compensation
+from calomlp.model.corrections import Compensation
 
 EVENTS = 40_000
 

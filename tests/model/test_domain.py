@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from calomlp.model.domain import Domain
+from calomlp.model.region import Domain
 
 N = 20_000
 

@@ -72,8 +72,7 @@ def made(*, beams: bool = False, **changes: Any) -> Regressor:
 
 @pytest.mark.parametrize("changes", CHANGES, ids=lambda changes: " ".join(map(str, changes.values())))
 def test_a_graph_says_what_the_regressor_says_inside_and_beyond_the_training(changes: dict[str, Any]) -> None:
-    from calomlp.model.export import deviations, synthetic_features
-    from calomlp.model.graph import build, outputs
+    from calomlp.model.export import build, deviations, outputs, synthetic_features
 
     regressor = made(**changes)
     features = showers()[0].numpy()
@@ -90,7 +89,7 @@ def test_a_graph_says_what_the_regressor_says_inside_and_beyond_the_training(cha
 
 
 def test_the_anchor_of_the_graph_is_the_weighted_sum() -> None:
-    from calomlp.model.graph import build
+    from calomlp.model.export import build
 
     session = onnxruntime.InferenceSession(build(made()).SerializeToString())
     anchor = session.run(["calo_anchor"], {"features": np.array([[2, 4, 0, 3], [-1, 0, 0, 3]], np.float32)})[0]
@@ -98,8 +97,7 @@ def test_the_anchor_of_the_graph_is_the_weighted_sum() -> None:
 
 
 def test_a_graph_of_another_regressor_is_found_out() -> None:
-    from calomlp.model.export import deviations
-    from calomlp.model.graph import build
+    from calomlp.model.export import build, deviations
 
     regressor = made()
     content = build(regressor).SerializeToString()
@@ -111,7 +109,7 @@ def test_a_graph_of_another_regressor_is_found_out() -> None:
 
 
 def test_an_activation_without_a_form_in_onnx(monkeypatch: pytest.MonkeyPatch) -> None:
-    from calomlp.model.graph import build
+    from calomlp.model.export import build
 
     monkeypatch.setitem(ACTIVATIONS, "sine", torch.sin)
     with pytest.raises(ArtefactError, match="'sine' has no form in ONNX yet"):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from calomlp.errors import UsageError
-from calomlp.simulation.matter import MATERIALS, Plate, effective_medium, material
+from calomlp.simulation.detector import MATERIALS, Plate, effective_medium, material
 
 # X0 [g/cm2], Ec [MeV] and R_M [cm] of Grindhammer & Peters' averages on Geant4 NIST constants
 EXPECTED = {

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calomlp.simulation import PRESETS, load_detector
+from calomlp.simulation.detector import MATERIALS, Plate
 from calomlp.simulation.layers import Layers
-from calomlp.simulation.matter import MATERIALS, Plate
 from calomlp.simulation.profile import MIN_ALPHA, MIN_T, Media, draw_profile, mean_profile, step_shares
 from tests.simulation.tools import generator, media_of, medium
 

@@ -12,8 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calomlp.simulation import load_detector
-from calomlp.simulation.detector import LayerGroup
-from calomlp.simulation.matter import MATERIALS, Plate
+from calomlp.simulation.detector import MATERIALS, LayerGroup, Plate
 from calomlp.simulation.profile import Media, RadialSpread, cell_shares, mean_profile, radial_spread
 from tests.simulation.tools import contained, media_of, medium
 

@@ -11,12 +11,20 @@ import torch
 
 from calomlp.simulation import Detector, load_detector
 from calomlp.simulation.beam import Axes
-from calomlp.simulation.deposits import Showers
-from calomlp.simulation.electromagnetic import CONVERSION_LENGTH, electrons, photons
 from calomlp.simulation.generate import shower
-from calomlp.simulation.hadronic import PION, PROTON, draw_em_fraction, hadrons, mean_em_fraction
 from calomlp.simulation.layers import Layers
 from calomlp.simulation.request import Impact
+from calomlp.simulation.showers import (
+    CONVERSION_LENGTH,
+    PION,
+    PROTON,
+    Showers,
+    draw_em_fraction,
+    electrons,
+    hadrons,
+    mean_em_fraction,
+    photons,
+)
 from tests.simulation.tools import Array, Columns, generator, only, perfect, pull, simulate, wide
 
 SIW, AHCAL, CRYSTAL = (load_detector(name) for name in ("siw-ecal", "ahcal", "crystal-ecal"))

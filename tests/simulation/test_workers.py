@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from calomlp.errors import CalomlpError
+from calomlp.simulation.output import choose_jobs, generate_in_processes
 from calomlp.simulation.request import BLOCK
-from calomlp.simulation.workers import choose_jobs, generate_in_processes
 from tests.simulation.tools import columns_of, join, request, same
 
 RUN = request("siw-ecal", "e-,pi-", "1:20", 3 * BLOCK + 5)

@@ -11,9 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from calomlp.simulation import Detector, Request, Spectrum, load_detector
-from calomlp.simulation.detector import Readout
+from calomlp.simulation.detector import MATERIALS, Plate, Readout
 from calomlp.simulation.generate import generate
-from calomlp.simulation.matter import MATERIALS, Plate
 from calomlp.simulation.profile import Media, RadialSpread
 from calomlp.simulation.request import parse_particles
 from calomlp.units import Quantity

@@ -18,9 +18,8 @@ from calomlp.training import loop
 from calomlp.training.checkpoint import Watch
 from calomlp.training.events import Events
 from calomlp.training.loop import run
-from calomlp.training.plan import make_plan
 from calomlp.training.train import train
-from calomlp.training.training_settings import TrainingSettings
+from calomlp.training.training_settings import TrainingSettings, make_plan
 from tests.conftest import Run, fitted, linear_showers, quietly, read
 from tests.training.test_loop import LINEAR, prepared
 from tests.training.test_train import Make

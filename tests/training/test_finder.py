@@ -17,9 +17,8 @@ from calomlp.errors import Interrupted, TrainingError, UsageError
 from calomlp.plotting.charts.learning import rates
 from calomlp.plotting.terminal import draw
 from calomlp.run import Interrupt
-from calomlp.training.finder import RateCurve, curve, find_rate, risen, suggest
-from calomlp.training.plan import make_plan
-from calomlp.training.training_settings import TrainingSettings
+from calomlp.training.rehearsal import RateCurve, curve, find_rate, risen, suggest
+from calomlp.training.training_settings import TrainingSettings, make_plan
 from tests.conftest import Run, fitted, linear_showers, quietly
 from tests.training.test_loop import LINEAR, prepared
 from tests.training.test_train import Make

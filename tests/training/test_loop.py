@@ -15,8 +15,7 @@ from calomlp.training import loop
 from calomlp.training.events import FOLDS, Events
 from calomlp.training.loop import State, run, summed_loss, validate
 from calomlp.training.optimiser import Optimiser, plateau_factor
-from calomlp.training.plan import make_plan
-from calomlp.training.training_settings import TrainingSettings
+from calomlp.training.training_settings import TrainingSettings, make_plan
 from tests.conftest import fitted, linear_showers
 
 LINEAR = TrainingSettings(

@@ -5,8 +5,7 @@ from dataclasses import replace
 import pytest
 
 from calomlp.errors import UsageError
-from calomlp.training.plan import make_plan, parse_hidden
-from calomlp.training.training_settings import TrainingSettings, parse_rate
+from calomlp.training.training_settings import TrainingSettings, make_plan, parse_hidden, parse_rate
 
 DEFAULT = TrainingSettings()
 

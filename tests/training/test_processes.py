@@ -19,7 +19,7 @@ from calomlp.errors import ArtefactError, CheckpointWritten, InputError, UsageEr
 from calomlp.model.file import Model, read_model, write_model
 from calomlp.processes import Meeting, Processes, find_meeting
 from calomlp.run import Interrupt
-from calomlp.training import events, reading
+from calomlp.training import events
 from calomlp.training.checkpoint import Watch
 from calomlp.training.train import train
 from calomlp.training.training_settings import TrainingSettings
@@ -147,7 +147,7 @@ def test_large_samples_in_files(make_root: Make, tmp_path: Path, monkeypatch: py
     """Several files, small windows and parts, a sample of the calibration events, and the disk."""
     monkeypatch.setattr(events, "_MAX_WINDOW", 700)
     monkeypatch.setattr(events, "_BLOCK_BYTES", 512)
-    monkeypatch.setattr(reading, "CALIBRATION_EVENTS", 1000)
+    monkeypatch.setattr(prepare, "CALIBRATION_EVENTS", 1000)
     sources = [make_root(linear_showers(1500, seed=seed), name=f"{seed}.root") for seed in range(3)]
     one = fitted(sources, QUICK)
     memory = together(size, sources)[0]

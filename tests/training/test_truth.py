@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from calomlp.data.sources import Source
-from calomlp.training.reading import plan_recipe
+from calomlp.training.prepare import plan_recipe
+from calomlp.training.suspicions import Explanation, look_for_truth
 from calomlp.training.training_settings import TrainingSettings
-from calomlp.training.truth import Explanation, look_for_truth
 from tests.conftest import fitted
 
 Make = Callable[..., Source]

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from calomlp.simulation import load_detector
+from calomlp.simulation.detector import MATERIALS, Plate
 from calomlp.simulation.detector_file import parse_detector
-from calomlp.simulation.matter import MATERIALS, Plate
 from calomlp.simulation.profile import cell_shares, mean_profile
 from calomlp.simulation.request import Impact
 from tests.simulation.tools import contained

@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from calomlp.simulation import Detector, Request, Spectrum, load_detector
+from calomlp.simulation.detector import MATERIALS, Plate
 from calomlp.simulation.generate import generate
-from calomlp.simulation.matter import MATERIALS, Plate
 from calomlp.simulation.profile import CascadeProfile, Media, RadialSpread, draw_profile, mean_profile, radial_spread
 from calomlp.simulation.request import Impact, parse_particles
 
