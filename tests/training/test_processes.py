@@ -19,7 +19,7 @@ from calomlp.errors import ArtefactError, CheckpointWritten, InputError, UsageEr
 from calomlp.model.file import Model, read_model, write_model
 from calomlp.processes import Meeting, Processes, find_meeting
 from calomlp.run import Interrupt
-from calomlp.training import events
+from calomlp.training import events, prepare
 from calomlp.training.checkpoint import Watch
 from calomlp.training.train import train
 from calomlp.training.training_settings import TrainingSettings
