@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import awkward as ak
@@ -76,6 +76,10 @@ _FUNCTIONS: dict[str, tuple[Sequence[int], Callable[..., Any]]] = {
 """Numbers of arguments, and what is done with them."""
 
 
+_Value = Callable[[Mapping[str, Any], dict[str, Any]], Any]
+"""Makes a value of columns by branch name; takes, too, the values of calls by their text that are known already."""
+
+
 @dataclass(frozen=True)
 class Expression:
     """A parsed expression over branches.
@@ -87,7 +91,7 @@ class Expression:
 
     text: str
     branches: frozenset[str]
-    _tree: ast.expr
+    _value: _Value = field(repr=False, compare=False)
 
     @classmethod
     def parse(cls, text: str) -> Expression:
@@ -98,13 +102,14 @@ class Expression:
         """
         if len(text) > _MAX_LENGTH:
             raise UsageError(f"an expression of {len(text)} characters is too long: at most {_MAX_LENGTH}")
+        text = text.strip()
+        branches: set[str] = set()
         try:
-            tree = ast.parse(text.strip(), mode="eval").body
-            branches = frozenset(_check(tree, text))
+            value = _compiled(ast.parse(text, mode="eval").body, text, branches)
         except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
             reason = error.msg if isinstance(error, SyntaxError) else error
             raise UsageError(f"expression {text!r} cannot be parsed: {reason}") from None
-        return cls(text.strip(), branches, tree)
+        return cls(text, frozenset(branches), value)
 
     of_document = parse
 
@@ -125,7 +130,7 @@ class Expression:
         """
         try:
             with np.errstate(all="ignore"):  # non-finite results are found, counted and named by the reader
-                return _Evaluation(self.text, columns, {} if memo is None else memo).value(self._tree)
+                return self._value(columns, {} if memo is None else memo)
         except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError) as error:
             reason = str(error).strip().split("\n")[0]
             raise UsageError(f"expression {self.text!r} cannot be evaluated: {reason}") from error
@@ -154,35 +159,48 @@ def quote_branch(name: str) -> str:
     return name if plain else f"branch({name!r})"
 
 
-def _check(node: ast.expr, text: str) -> set[str]:
-    """Return the branches below a node; refuse whatever is not in the language."""
+def _compiled(node: ast.expr, text: str, branches: set[str]) -> _Value:
+    """Return what makes the value of a node, and add the branches below it; refuse whatever is not in the language."""
+
+    def applied(function: Callable[..., Any], *nodes: ast.expr) -> _Value:
+        parts = [_compiled(child, text, branches) for child in nodes]
+        return lambda columns, memo: function(*[part(columns, memo) for part in parts])
+
     name = branch_name(node)
     if name is not None:
-        return {name}
-    children: list[ast.expr]
+        branches.add(name)
+        return lambda columns, _: operations.wide(columns[name])
     match node:
-        case ast.Constant(value=bool() | int() | float()):
-            children = []
+        case ast.Constant(value=bool() | int() | float() as constant):
+            return lambda *_: _number(constant)
         case ast.BinOp(op=op) if type(op) in _BINARY:
-            children = [node.left, node.right]
+            return applied(_BINARY[type(op)], node.left, node.right)
         case ast.UnaryOp(op=op) if type(op) in _UNARY:
-            children = [node.operand]
+            return applied(_UNARY[type(op)], node.operand)
         case ast.Compare(ops=[op]) if type(op) in _COMPARE:
-            children = [node.left, *node.comparators]
+            return applied(_COMPARE[type(op)], node.left, *node.comparators)
         case ast.Call(func=ast.Name(id=function)):
             _check_call(node, function, text)
-            children = node.args
+            return _remembered(ast.get_source_segment(text, node) or "", applied(_FUNCTIONS[function][1], *node.args))
         case ast.Subscript(slice=ast.Slice() as bounds):
-            _slice(bounds, text)
-            children = [node.value]
+            part = _slice(bounds, text)
+            return applied(lambda values: values[:, part], node.value)
         case ast.Subscript():
-            children = [node.value, node.slice]
-        case _:
-            part = ast.unparse(node)
-            hint = ": use & | ~ and parentheses" if isinstance(node, _SPOKEN) else ""
-            hint = ": it is one expression, name others by themselves" if isinstance(node, ast.Tuple) else hint
-            raise UsageError(f"expression {text!r}: {part!r} is not in the feature language{hint}")
-    return set().union(*(_check(child, text) for child in children)) if children else set()
+            return applied(_subscript, node.value, node.slice)
+    hint = ": use & | ~ and parentheses" if isinstance(node, _SPOKEN) else ""
+    hint = ": it is one expression, name others by themselves" if isinstance(node, ast.Tuple) else hint
+    raise UsageError(f"expression {text!r}: {ast.unparse(node)!r} is not in the feature language{hint}")
+
+
+def _remembered(text: str, value: _Value) -> _Value:
+    """Return what makes the value of a call, unless it is known by its text already."""
+
+    def remembered(columns: Mapping[str, Any], memo: dict[str, Any]) -> Any:
+        if text not in memo:
+            memo[text] = value(columns, memo)
+        return memo[text]
+
+    return remembered
 
 
 def _check_call(node: ast.Call, function: str, text: str) -> None:
@@ -202,47 +220,6 @@ def _slice(node: ast.Slice, text: str) -> slice:
     if any(not isinstance(bound, int | None) for bound in bounds) or bounds[-1] == 0:
         raise UsageError(f"expression {text!r}: a slice takes whole numbers, for example [2:5]")
     return slice(*bounds)
-
-
-class _Evaluation:
-    """An expression over columns, from the leaves up.
-
-    Args:
-        text: Of the expression.
-        columns: By branch name.
-        memo: Values of calls by their text, those of the same columns that are known and those that are found.
-    """
-
-    def __init__(self, text: str, columns: Mapping[str, Any], memo: dict[str, Any]) -> None:
-        self._text = text
-        self._columns = columns
-        self._memo = memo
-
-    def value(self, node: ast.expr) -> Any:
-        """Return the value of a node."""
-        name = branch_name(node)
-        if name is not None:
-            return operations.wide(self._columns[name])
-        match node:
-            case ast.Constant():
-                return _number(node.value)
-            case ast.BinOp():
-                return _BINARY[type(node.op)](self.value(node.left), self.value(node.right))
-            case ast.UnaryOp():
-                return _UNARY[type(node.op)](self.value(node.operand))
-            case ast.Compare():
-                left, right = self.value(node.left), self.value(node.comparators[0])
-                return _COMPARE[type(node.ops[0])](left, right)
-            case ast.Call(func=ast.Name(id=function)):
-                text = ast.get_source_segment(self._text, node) or ""
-                if text not in self._memo:
-                    self._memo[text] = _FUNCTIONS[function][1](*map(self.value, node.args))
-                return self._memo[text]
-            case ast.Subscript(slice=ast.Slice() as bounds):
-                return self.value(node.value)[:, _slice(bounds, "")]
-            case ast.Subscript():
-                return _subscript(self.value(node.value), self.value(node.slice))
-        raise AssertionError(ast.dump(node))  # _check has let nothing else through
 
 
 def _number(value: Any) -> Any:

@@ -206,7 +206,7 @@ def moment(values: Any, order: Any, weights: Any = None) -> NDArray[np.float64]:
         raise ValueError("the order of a moment is a whole number from 1 to 8")
     (numbers, *given), counts = together(values) if weights is None else together(values, weights)
     weight = given[0] if given else np.ones_like(numbers)
-    event = np.arange(len(counts)).repeat(counts)
+    event = _events(counts)
 
     def average(of: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.bincount(event, weight * of, len(counts)) / np.bincount(event, weight, len(counts))

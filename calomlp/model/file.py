@@ -18,8 +18,9 @@ from calomlp.data.sources import FileRecord
 from calomlp.documents import from_document, to_document
 from calomlp.errors import ArtefactError, InputError
 from calomlp.model.envelope import Envelope
+from calomlp.model.network import Architecture
 from calomlp.model.outcome import TrainingOutcome
-from calomlp.model.regressor import Architecture, Regressor
+from calomlp.model.regressor import Regressor
 from calomlp.provenance import canonical_json
 
 MODEL_SCHEMA = "calomlp.model/1"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from calomlp.errors import UsageError, did_you_mean
+from calomlp.model.losses import ENERGY, HEADS
 
 # their names are in training_settings.py too, for help texts, and their form in ONNX is in export.py
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -30,47 +32,77 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 _RECTIFIERS = frozenset({"relu", "leaky-relu", "elu", "gelu", "silu", "softplus"})
 
 
+@dataclass(frozen=True)
+class Architecture:
+    """Shape of a regressor, from which it is built before its weights are loaded.
+
+    Attributes:
+        n_columns: Number of columns of the feature matrix.
+        energy_columns: Those that are energies, which the anchor combines.
+        hidden: Width of each hidden layer.
+        activation: Activation of the hidden layers.
+        dropout: Probability that a hidden unit is silenced in training.
+        target: What the network stands for: ``ratio``, a factor on the anchor (``exp`` of its output), ``direct``, the
+            energy itself, or ``log``, its logarithm.
+        shares: Whether the network sees the share of each energy column, with the target ``ratio``; if not, it sees the
+            other features and the anchor, which combines the energy columns all the same.
+        head: What the network says of an event, one of :data:`~calomlp.model.losses.HEADS`.
+        members: Number of networks whose outputs are averaged.
+        closure: Whether a closure correction comes last.
+        spectrum: The columns, first and one past the last, that are the spectrum of hit energies; none without hits.
+    """
+
+    n_columns: int
+    energy_columns: tuple[int, ...]
+    hidden: tuple[int, ...]
+    activation: str
+    dropout: float
+    target: str
+    shares: bool = True
+    head: str = ENERGY
+    members: int = 1
+    closure: bool = False
+    spectrum: tuple[int, ...] = ()
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of outputs of the network."""
+        return 1 + HEADS.index(self.head)
+
+    @property
+    def n_inputs(self) -> int:
+        """Number of inputs of the network."""
+        if self.target != "ratio":
+            return self.n_columns
+        return self.n_columns + 1 - (0 if self.shares else len(self.energy_columns))
+
+
 class MLP(nn.Module):
     """A multilayer perceptron with linear outputs, or several of the same form that are computed together.
 
     Without hidden layers it is a linear model; with the activation ``identity`` it is one too, however deep.
 
+    The outputs start at zero everywhere if they are a factor on the anchor, so that a correction starts as none;
+    otherwise all but the first do.
+
     Args:
-        n_inputs: Number of inputs.
-        hidden: Width of each hidden layer, from the input on; empty for a linear model.
-        activation: Key of :data:`ACTIVATIONS`.
-        outputs: Number of outputs.
-        members: Number of networks; each has its own initial weights.
-        dropout: Probability that a hidden unit is silenced in a training step.
+        architecture: Has its form; each of several members has its own initial weights.
         generator: Source of the initial weights.
-        zero_from: The first of the outputs that start at zero everywhere, so that a correction starts as none.
     """
 
-    def __init__(
-        self,
-        n_inputs: int,
-        hidden: Sequence[int],
-        activation: str,
-        *,
-        outputs: int = 1,
-        members: int = 1,
-        dropout: float = 0.0,
-        generator: torch.Generator | None = None,
-        zero_from: int | None = None,
-    ) -> None:
+    def __init__(self, architecture: Architecture, generator: torch.Generator | None = None) -> None:
         super().__init__()
-        if activation not in ACTIVATIONS:
-            raise UsageError(f"unknown activation {activation!r}: {did_you_mean(activation, ACTIVATIONS)}")
-        shapes = list(pairwise([n_inputs, *hidden, outputs]))
+        self.activation, self.dropout = architecture.activation, architecture.dropout
+        if self.activation not in ACTIVATIONS:
+            raise UsageError(f"unknown activation {self.activation!r}: {did_you_mean(self.activation, ACTIVATIONS)}")
+        members = architecture.members
+        shapes = list(pairwise([architecture.n_inputs, *architecture.hidden, architecture.n_outputs]))
         self.weights = nn.ParameterList(torch.empty(members, n_out, n_in) for n_in, n_out in shapes)
         self.biases = nn.ParameterList(torch.zeros(members, 1, n_out) for _, n_out in shapes)
-        self.activation = activation
-        self.dropout = dropout
         with torch.no_grad():
             for weight in self.weights:
-                weight.normal_(0.0, _spread(weight, activation), generator=generator)
-            if zero_from is not None:
-                self.weights[-1][:, zero_from:] = 0
+                weight.normal_(0.0, _spread(weight, self.activation), generator=generator)
+            self.weights[-1][:, 0 if architecture.target == "ratio" else 1 :] = 0
 
     def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Return the outputs.

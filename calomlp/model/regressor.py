@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -16,8 +16,8 @@ from torch.nn import functional as F
 from calomlp.errors import ArtefactError
 from calomlp.model.anchor import Anchor
 from calomlp.model.corrections import Closure, Compensation
-from calomlp.model.losses import ENERGY, GAUSSIAN, HEADS, QUANTILES, Prediction
-from calomlp.model.network import MLP
+from calomlp.model.losses import GAUSSIAN, QUANTILES, Prediction
+from calomlp.model.network import MLP, Architecture
 from calomlp.model.region import Domain, Region, beam_energies, profile_of, training_range
 
 _STANDARD_FLOOR = 1e-6
@@ -30,51 +30,6 @@ WIDTH_LIMIT = 3.0
 collapse to a spread of nothing and rule the fit."""
 
 SOFTPLUS_ONE = math.log(math.e - 1)
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """Shape of a regressor, from which it is built before its weights are loaded.
-
-    Attributes:
-        n_columns: Number of columns of the feature matrix.
-        energy_columns: Those that are energies, which the anchor combines.
-        hidden: Width of each hidden layer.
-        activation: Activation of the hidden layers.
-        dropout: Probability that a hidden unit is silenced in training.
-        target: What the network stands for: ``ratio``, a factor on the anchor (``exp`` of its output), ``direct``, the
-            energy itself, or ``log``, its logarithm.
-        shares: Whether the network sees the share of each energy column, with the target ``ratio``; if not, it sees the
-            other features and the anchor, which combines the energy columns all the same.
-        head: What the network says of an event, one of :data:`~calomlp.model.losses.HEADS`.
-        members: Number of networks whose outputs are averaged.
-        closure: Whether a closure correction comes last.
-        spectrum: The columns, first and one past the last, that are the spectrum of hit energies; none without hits.
-    """
-
-    n_columns: int
-    energy_columns: tuple[int, ...]
-    hidden: tuple[int, ...]
-    activation: str
-    dropout: float
-    target: str
-    shares: bool = True
-    head: str = ENERGY
-    members: int = 1
-    closure: bool = False
-    spectrum: tuple[int, ...] = ()
-
-    @property
-    def n_outputs(self) -> int:
-        """Number of outputs of the network."""
-        return 1 + HEADS.index(self.head)
-
-    @property
-    def n_inputs(self) -> int:
-        """Number of inputs of the network."""
-        if self.target != "ratio":
-            return self.n_columns
-        return self.n_columns + 1 - (0 if self.shares else len(self.energy_columns))
 
 
 class Estimates(NamedTuple):
@@ -137,16 +92,7 @@ class Regressor(nn.Module):
         self.register_buffer("spread", torch.ones(3))
         self.register_buffer("input_mean", torch.zeros(n_inputs))
         self.register_buffer("input_scale", torch.ones(n_inputs))
-        self.network = MLP(
-            n_inputs,
-            architecture.hidden,
-            architecture.activation,
-            outputs=architecture.n_outputs,
-            members=architecture.members,
-            dropout=architecture.dropout,
-            generator=generator,
-            zero_from=0 if architecture.target == "ratio" else 1,
-        )
+        self.network = MLP(architecture, generator)
         self.region = Region(n_inputs) if architecture.target == "ratio" else None
         self._fades = True  # of a spectrum, steps need not compute what is one
         self.domain = Domain(n_inputs)

@@ -25,17 +25,8 @@ from torch.optim.sgd import sgd
 from calomlp.processes import ALONE, Processes
 
 _MOMENTUM = 0.9
-_ADAM: dict[str, Any] = {
-    "beta1": 0.9,
-    "beta2": 0.999,
-    "eps": 1e-8,
-    "amsgrad": False,
-    "maximize": False,
-    "foreach": False,
-    "fused": False,
-    "capturable": False,
-    "differentiable": False,
-}
+_ADAM: dict[str, Any] = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
+_AS_WRITTEN = {"foreach": False, "fused": False, "maximize": False}
 _WARM_UP = 0.2
 _FIRST, _LAST = 0.04, 1e-3
 _BESIDE = 3
@@ -108,34 +99,26 @@ class Optimiser:
         pull = self.l1 * self.weights.sign() if self.l1 else None
         if pull is not None and self.name != "adamw":
             self.gradient.add_(pull)
+        weights, gradient, means = [self.weights], [self.gradient], [mean]
+        common: dict[str, Any] = {"lr": rate, "weight_decay": self.weight_decay, **_AS_WRITTEN}
         if self.name in ("adam", "adamw"):  # Kingma & Ba, arXiv:1412.6980; Loshchilov & Hutter, arXiv:1711.05101
-            step = torch.tensor(float(self.steps))
             adam(
-                [self.weights],
-                [self.gradient],
-                [mean],
+                weights,
+                gradient,
+                means,
                 [square],
                 [],
-                [step],
-                **_ADAM,
+                [torch.tensor(float(self.steps))],
                 decoupled_weight_decay=self.name == "adamw",
-                lr=rate,
-                weight_decay=self.weight_decay,
+                amsgrad=False,
+                capturable=False,
+                differentiable=False,
+                **_ADAM,
+                **common,
             )
         else:
-            sgd(
-                [self.weights],
-                [self.gradient],
-                [mean],
-                foreach=False,
-                fused=False,
-                maximize=False,
-                dampening=0.0,
-                momentum=_MOMENTUM if self.name in ("momentum", "nesterov") else 0.0,
-                nesterov=self.name == "nesterov",
-                lr=rate,
-                weight_decay=self.weight_decay,
-            )
+            momentum = _MOMENTUM if self.name in ("momentum", "nesterov") else 0.0
+            sgd(weights, gradient, means, momentum=momentum, nesterov=self.name == "nesterov", dampening=0.0, **common)
         if pull is not None and self.name == "adamw":
             self.weights.sub_(pull, alpha=rate)
         self.steps += 1

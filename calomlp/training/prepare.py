@@ -28,10 +28,10 @@ from calomlp.model.anchor import Anchor, SpectrumWeights, fit_anchor
 from calomlp.model.corrections import MIN_BIN_EVENTS, median_responses
 from calomlp.model.file import Model
 from calomlp.model.losses import LOSSES
-from calomlp.model.network import MLP
+from calomlp.model.network import MLP, Architecture
 from calomlp.model.outcome import ClosureBin, DataWarning
 from calomlp.model.region import beam_energies, places_of
-from calomlp.model.regressor import Architecture, Regressor, picker
+from calomlp.model.regressor import Regressor, picker
 from calomlp.processes import Processes
 from calomlp.quantiles import median_and_sigma_68
 from calomlp.run import Run

@@ -17,7 +17,8 @@ from calomlp.data.split import Split
 from calomlp.errors import ArtefactError, InputError
 from calomlp.model.envelope import Envelope, FeatureRange
 from calomlp.model.file import Model, read_model, write_model
-from calomlp.model.regressor import Architecture, Regressor
+from calomlp.model.network import Architecture
+from calomlp.model.regressor import Regressor
 
 FEATURES = FeatureSet([Feature("layer_energy", (2,), energy=True), Feature("depth")])
 

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 from calomlp.errors import UsageError
-from calomlp.model.network import ACTIVATIONS, MLP
+from calomlp.model.losses import GAUSSIAN, QUANTILES
+from calomlp.model.network import ACTIVATIONS, MLP, Architecture
 
 
-def made(activation: str = "silu", hidden: tuple[int, ...] = (64, 64, 64), **options: object) -> MLP:
-    return MLP(32, hidden, activation, generator=torch.Generator().manual_seed(1), **options)  # type: ignore[arg-type]
+def made(activation: str = "silu", hidden: tuple[int, ...] = (64, 64, 64), **options: Any) -> MLP:
+    form: dict[str, Any] = {"dropout": 0.0, "target": "direct"} | options
+    return MLP(Architecture(32, (), hidden, activation, **form), torch.Generator().manual_seed(1))
 
 
 @pytest.mark.parametrize("activation", [name for name in ACTIVATIONS if name != "sigmoid"])
@@ -29,18 +33,18 @@ def test_no_hidden_layer_is_a_linear_model() -> None:
 
 
 def test_a_zero_output_is_zero_everywhere() -> None:
-    assert not made(zero_from=0)(torch.randn(10, 32)).any()
-    outputs = made(outputs=3, zero_from=1)(torch.randn(10, 32))
+    assert not made(target="ratio")(torch.randn(10, 33)).any()  # beside 32 columns it sees the anchor
+    outputs = made(head=QUANTILES)(torch.randn(10, 32))
     assert outputs[..., 0].any()
     assert not outputs[..., 1:].any()
 
 
 def test_networks_that_are_computed_together_are_as_those_apart() -> None:
-    together, x = made(members=3, outputs=2), torch.randn(10, 32)
+    together, x = made(members=3, head=GAUSSIAN), torch.randn(10, 32)
     found = together(x)
     assert found.shape == (3, 10, 2)
     for member in range(3):
-        alone = made(outputs=2)
+        alone = made(head=GAUSSIAN)
         with torch.no_grad():
             for ours, theirs in zip(alone.parameters(), together.parameters(), strict=True):
                 ours.copy_(theirs[member : member + 1])

@@ -15,8 +15,8 @@ from calomlp.errors import ArtefactError
 from calomlp.model.anchor import Anchor
 from calomlp.model.envelope import Envelope, feature_ranges
 from calomlp.model.losses import HEADS
-from calomlp.model.network import ACTIVATIONS
-from calomlp.model.regressor import Architecture, Regressor
+from calomlp.model.network import ACTIVATIONS, Architecture
+from calomlp.model.regressor import Regressor
 from calomlp.model.spread import Spread
 from calomlp.training.training_settings import REGRESS
 from tests.conftest import ROOT

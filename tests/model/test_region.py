@@ -14,8 +14,9 @@ import torch
 from calomlp.data.sources import Source
 from calomlp.model.anchor import Anchor
 from calomlp.model.file import read_model, write_model
+from calomlp.model.network import Architecture
 from calomlp.model.region import InputProfile, Region, beam_energies, places_of
-from calomlp.model.regressor import Architecture, Regressor
+from calomlp.model.regressor import Regressor
 from calomlp.model.spread import Spread
 from calomlp.training.training_settings import TrainingSettings
 from tests.conftest import fitted, linear_showers

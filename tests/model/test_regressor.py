@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from calomlp.model.anchor import Anchor
-from calomlp.model.regressor import Architecture, Regressor
+from calomlp.model.network import Architecture
+from calomlp.model.regressor import Regressor
 from calomlp.model.spread import Spread
 from calomlp.training.training_settings import REGRESS
 

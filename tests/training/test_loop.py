@@ -9,7 +9,8 @@ import torch
 
 from calomlp.data.sources import Source
 from calomlp.model.anchor import Anchor
-from calomlp.model.regressor import Architecture, Regressor
+from calomlp.model.network import Architecture
+from calomlp.model.regressor import Regressor
 from calomlp.model.spread import Spread
 from calomlp.training import loop
 from calomlp.training.events import FOLDS, Events
