@@ -25,9 +25,18 @@ import xxhash
 from numpy.typing import NDArray
 
 from calomlp.data.rows import Rows, open_rows
-from calomlp.data.sample import BY_ENERGY, MAX_BEAM_ENERGIES, Chunk, Recipe, Sample, Selected, make_chunk, selected
+from calomlp.data.sample import (
+    BY_ENERGY,
+    MAX_BEAM_ENERGIES,
+    Chunk,
+    Recipe,
+    Sample,
+    Selected,
+    Split,
+    make_chunk,
+    selected,
+)
 from calomlp.data.sources import FileRecord, Source, Tally, stamp
-from calomlp.data.split import Split
 from calomlp.documents import to_document
 from calomlp.errors import InputError, OutputError
 from calomlp.processes import ALONE, Processes

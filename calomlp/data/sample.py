@@ -1,10 +1,15 @@
-"""Events as arrays: the recipe that makes them, and what becomes of values that are missing or not finite."""
+"""Events as arrays: the recipe that makes them, their sides, and what becomes of values that are missing or not finite.
+
+The side of an event is decided by a hash, which does not depend on files, chunks or workers, or by its energy.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import operator
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
 from functools import reduce
 from typing import Any, NamedTuple
 
@@ -17,10 +22,114 @@ from calomlp.data.features import FeatureSet, per_event
 from calomlp.data.flags import REFUSE, SKIP, ZERO
 from calomlp.data.rows import Layout, Piece, Rows
 from calomlp.data.sources import Tally
-from calomlp.data.split import Split
 from calomlp.errors import ArtefactError, BadValueError, InputError, UsageError
 from calomlp.settings import check_choice
 from calomlp.units import ENERGY_UNITS
+
+
+class Side(IntEnum):
+    """Part of the data that an event belongs to."""
+
+    TRAIN = 0
+    VALIDATION = 1
+    TEST = 2
+
+
+@dataclass(frozen=True)
+class Split:
+    """Shares of the events for training, validation and test; they add up to one.
+
+    Attributes:
+        train: Share that the weights are fitted to.
+        validation: Share that decides when to stop.
+        test: Share that nothing but the evaluation sees.
+        seed: Another seed gives another, independent split.
+        validation_energies: True energies [GeV] whose events are for validation, where events are split by energy.
+        test_energies: True energies [GeV] whose events are for the test then.
+    """
+
+    train: float = 0.7
+    validation: float = 0.1
+    test: float = 0.2
+    seed: int = 0
+    validation_energies: tuple[float, ...] = ()
+    test_energies: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        shares = (self.train, self.validation, self.test)
+        legal = self.train > 0 and self.validation > 0 and self.test >= 0 and abs(sum(shares) - 1) < 1e-9
+        if not legal:
+            raise UsageError(
+                f"split {shares} is not legal: three shares for train, validation and test that add up to 1, "
+                "the first two above zero"
+            )
+
+    @classmethod
+    def parse(cls, text: str, seed: int = 0) -> Split:
+        """Read ``0.7,0.1,0.2``.
+
+        Raises:
+            UsageError: If these are not three shares that add up to one.
+        """
+        try:
+            train, validation, test = (float(part) for part in text.split(","))
+        except ValueError:
+            raise UsageError(f"split {text!r} is not three numbers such as 0.7,0.1,0.2") from None
+        return cls(train, validation, test, seed)
+
+    def sides(self, identity: str, keys: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Return the :class:`Side` of each event.
+
+        Args:
+            identity: What identifies the file, empty when the keys are unique over all files.
+            keys: Entry numbers in the file, or the values of the branch that events are grouped by, shape [events].
+        """
+        digest = hashlib.sha256(f"{self.seed}:{identity}".encode()).digest()
+        salt = np.uint64(int.from_bytes(digest[:8], "little"))
+        fraction = _mix(keys.astype(np.uint64) ^ salt).astype(np.float64) / 2.0**64
+        return np.searchsorted([self.train, self.train + self.validation], fraction, side="right").astype(np.uint8)
+
+    def by_energy(self, distinct: NDArray[np.float32]) -> Split:
+        """Decide which true energies are for validation and for the test.
+
+        The lowest and the highest are for training, so that nothing is tested beyond the range; the others are taken
+        evenly, and another seed takes others.
+
+        Args:
+            distinct: The true energies [GeV] in ascending order.
+
+        Raises:
+            InputError: If these are too few.
+        """
+        inner = distinct[1:-1]
+        n_validation, n_test = (
+            max(1, round(share * len(distinct))) if share else 0 for share in (self.validation, self.test)
+        )
+        held = n_validation + n_test
+        if held > len(inner):
+            raise InputError(
+                f"{len(distinct)} true energies are too few to split by energy: {held + 2} are needed, two to train on"
+            )
+        taken = [float(inner[(self.seed + i * len(inner) // held) % len(inner)]) for i in range(held)]
+        validation = taken[:: max(1, held // n_validation)][:n_validation]
+        test = [energy for energy in taken if energy not in validation]
+        return replace(self, validation_energies=tuple(sorted(validation)), test_energies=tuple(sorted(test)))
+
+    def sides_by_energy(self, true_energy: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Return the :class:`Side` of each event by its true energy [GeV], shape [events]."""
+        side = np.full(len(true_energy), Side.TRAIN, dtype=np.uint8)
+        side[np.isin(true_energy, np.array(self.validation_energies, np.float32))] = Side.VALIDATION
+        side[np.isin(true_energy, np.array(self.test_energies, np.float32))] = Side.TEST
+        return side
+
+
+def _mix(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Finaliser of SplitMix64 (Steele, Lea & Flood, OOPSLA 2014): every bit of the input moves every bit out."""
+    value = value + np.uint64(0x9E3779B97F4A7C15)
+    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return value ^ (value >> np.uint64(31))
+
 
 MAX_BEAM_ENERGIES = 50
 """Up to this many distinct true energies are taken for the energies of a test beam, more for a spectrum."""
@@ -100,7 +209,7 @@ class Recipe:
         return entries
 
     def sides(self, identity: str, sample: Sample) -> NDArray[np.uint8]:
-        """Return the :class:`~calomlp.data.split.Side` of each event of a file."""
+        """Return the :class:`~calomlp.data.sample.Side` of each event of a file."""
         if self.split_by == BY_ENERGY:
             return self.split.sides_by_energy(sample.true_energy)
         return self.split.sides(identity if self.split_by is None else "", sample.key)

@@ -15,9 +15,8 @@ from calomlp.compute import threads
 from calomlp.data.expressions import Expression
 from calomlp.data.features import per_event
 from calomlp.data.rows import open_rows
-from calomlp.data.sample import Chunk
+from calomlp.data.sample import Chunk, Side
 from calomlp.data.sources import FileRecord, Source, is_url
-from calomlp.data.split import Side
 from calomlp.errors import InputError, UsageError
 from calomlp.evaluation.report import ANCHOR, COMPENSATED, LABELS, REGRESSOR, SUM
 from calomlp.model.file import Model

@@ -20,9 +20,8 @@ from calomlp.data.expressions import Expression
 from calomlp.data.features import FeatureSet, Wanted, choose
 from calomlp.data.flags import SKIP
 from calomlp.data.rows import Layout, open_rows
-from calomlp.data.sample import BY_ENERGY, Recipe, Sample, parse_cut, parse_target
+from calomlp.data.sample import BY_ENERGY, Recipe, Sample, Side, Split, parse_cut, parse_target
 from calomlp.data.sources import Source
-from calomlp.data.split import Side, Split
 from calomlp.errors import InputError, MissingDependencyError, UsageError
 from calomlp.model.anchor import Anchor, SpectrumWeights, fit_anchor
 from calomlp.model.corrections import MIN_BIN_EVENTS, median_responses

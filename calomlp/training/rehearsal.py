@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calomlp.compute import threads
+from calomlp.data.sample import Side
 from calomlp.data.sources import Source
-from calomlp.data.split import Side
 from calomlp.errors import TrainingError
 from calomlp.model.file import Model
 from calomlp.run import Run

@@ -22,9 +22,8 @@ from calomlp.data.expressions import quote_branch
 from calomlp.data.names import MISSING_MARKS, Role, is_loss, looks_like_energy, looks_like_truth, role_of
 from calomlp.data.operations import reduction
 from calomlp.data.rows import Rows, open_rows
-from calomlp.data.sample import MAX_BEAM_ENERGIES, Recipe, Sample
+from calomlp.data.sample import MAX_BEAM_ENERGIES, Recipe, Sample, Side
 from calomlp.data.sources import Source, Tally
-from calomlp.data.split import Side
 from calomlp.model.outcome import DataWarning, WarningKind
 from calomlp.run import Run
 from calomlp.units import listed

@@ -16,8 +16,8 @@ import torch
 from calomlp import __version__
 from calomlp.compute import find_device, threads
 from calomlp.data.flags import SKIP
+from calomlp.data.sample import Side
 from calomlp.data.sources import Source
-from calomlp.data.split import Side
 from calomlp.errors import ArtefactError, CheckpointWritten, Interrupted, TrainingError, UsageError
 from calomlp.model.envelope import Envelope, feature_ranges
 from calomlp.model.file import Model, write_model

@@ -17,8 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from calomlp.compute import threads
 from calomlp.data.dataset import Data
-from calomlp.data.sample import Sample
-from calomlp.data.split import Side
+from calomlp.data.sample import Sample, Side
 from calomlp.model.regressor import Regressor
 from calomlp.run import Run
 from calomlp.training.loop import State, run

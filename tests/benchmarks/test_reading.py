@@ -14,9 +14,8 @@ from calomlp.data.expressions import Expression
 from calomlp.data.features import Wanted, choose
 from calomlp.data.root import open_table
 from calomlp.data.rows import Layout, open_rows
-from calomlp.data.sample import Recipe
+from calomlp.data.sample import Recipe, Split
 from calomlp.data.sources import Source
-from calomlp.data.split import Split
 from calomlp.run import Run
 from calomlp.simulation.detector_file import load_detector
 from calomlp.simulation.output import write_dataset

@@ -15,9 +15,8 @@ import pytest
 from calomlp.data.dataset import Data
 from calomlp.data.expressions import Expression
 from calomlp.data.features import Feature, FeatureSet
-from calomlp.data.sample import Recipe
+from calomlp.data.sample import Recipe, Split
 from calomlp.data.sources import Source, Tally
-from calomlp.data.split import Split
 from calomlp.errors import BadValueError, InputError
 from tests.conftest import damage, linear_showers, read, together
 

@@ -15,9 +15,8 @@ import pytest
 from calomlp.data.dataset import Data, load, scratch
 from calomlp.data.expressions import Expression
 from calomlp.data.features import Feature, FeatureSet
-from calomlp.data.sample import Recipe
+from calomlp.data.sample import Recipe, Split
 from calomlp.data.sources import Source
-from calomlp.data.split import Split
 from calomlp.errors import InputError, OutputError
 from tests.conftest import Room, damage, linear_showers, quietly, read, together
 

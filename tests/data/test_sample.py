@@ -10,9 +10,8 @@ import pytest
 from calomlp.data.expressions import Expression
 from calomlp.data.features import Feature, FeatureSet
 from calomlp.data.rows import Layout, open_rows
-from calomlp.data.sample import Recipe, Sample
+from calomlp.data.sample import Recipe, Sample, Split
 from calomlp.data.sources import Source
-from calomlp.data.split import Split
 from calomlp.errors import ArtefactError, InputError
 from tests.conftest import linear_showers, read, together
 

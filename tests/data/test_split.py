@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calomlp.data.split import Side, Split
+from calomlp.data.sample import Side, Split
 from calomlp.errors import UsageError
 
 N = 100_000

@@ -11,9 +11,8 @@ import torch
 
 from calomlp.data.expressions import Expression
 from calomlp.data.features import Feature, FeatureSet
-from calomlp.data.sample import Recipe
+from calomlp.data.sample import Recipe, Split
 from calomlp.data.sources import FileRecord
-from calomlp.data.split import Split
 from calomlp.errors import ArtefactError, InputError
 from calomlp.model.envelope import Envelope, FeatureRange
 from calomlp.model.file import Model, read_model, write_model

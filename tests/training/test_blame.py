@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from calomlp.data.sample import Side
 from calomlp.data.sources import Source
-from calomlp.data.split import Side
 from calomlp.errors import TrainingError
 from calomlp.run import Interrupt
 from calomlp.training import loop

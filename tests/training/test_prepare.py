@@ -9,9 +9,8 @@ import torch
 from calomlp.data.dataset import Data, Keeper
 from calomlp.data.expressions import Expression
 from calomlp.data.features import Feature, FeatureSet
-from calomlp.data.sample import Recipe, Sample
+from calomlp.data.sample import Recipe, Sample, Split
 from calomlp.data.sources import Source, Tally
-from calomlp.data.split import Split
 from calomlp.errors import InputError
 from calomlp.training.prepare import EVENTS_PER_SHARE, design, prepare
 from calomlp.training.training_settings import TrainingSettings

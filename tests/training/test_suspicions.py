@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
+from calomlp.data.sample import Side
 from calomlp.data.sources import Source
-from calomlp.data.split import Side
 from calomlp.errors import InputError, UsageError
 from calomlp.training import events
 from calomlp.training.training_settings import TrainingSettings
