@@ -51,6 +51,8 @@ from calomlp.errors import CalomlpError, InputError, MissingDependencyError, did
 from calomlp.provenance import canonical_json
 from calomlp.units import listed
 
+logger = logging.getLogger(__name__)
+
 _PAIR = ("first", "second")  # what C++ calls the halves of a pair, and so the keys and values of a map
 _LISTS = (None, "set", "sorted_map")  # what awkward calls the containers that are read as lists; text is none
 _INHERITED = re.compile(r"@.*|(.*\.)?(fUniqueID|fBits)")
@@ -104,48 +106,32 @@ class Branch:
 
     def columns(self) -> Iterator[Column]:
         """Yield its numeric columns: none if it holds text, several if it holds records."""
-        for leaf in _leaves(self.form) if self.form is not None else ():
-            name = ".".join((self.name, *leaf.members))
-            yield Column(name, leaf.shape, leaf.lists > 0, leaf.lists > 1, leaf.kind, self.path, leaf.keys)
+        if self.form is not None:
+            yield from _columns(self.form, Column(self.name, branch=self.path))
 
 
-@dataclass(frozen=True)
-class _Leaf:
-    """Numbers at the end of a form: how to get there, and what is met on the way."""
-
-    kind: str
-    shape: tuple[int, ...]
-    lists: int
-    members: tuple[str, ...]
-    keys: tuple[str, ...]
-
-
-def _leaves(
-    form: Form, shape: tuple[int, ...] = (), lists: int = 0, members: tuple[str, ...] = (), keys: tuple[str, ...] = ()
-) -> Iterator[_Leaf]:
-    """Yield the numbers in a form; ``shape`` to ``keys`` are what was met above it."""
+def _columns(form: Form, above: Column) -> Iterator[Column]:
+    """Yield the columns in a form, and what was met above it."""
     container = form.parameter("__array__")
     if isinstance(form, NumpyForm) and container is None:
         kind = np.dtype(form.primitive)
         if kind.kind in "biuf":
-            yield _Leaf(kind.name, (*shape, *form.inner_shape), lists, members, keys)
+            yield replace(above, shape=(*above.shape, *form.inner_shape), kind=kind.name)
     elif isinstance(form, RegularForm) and container is None:
-        yield from _leaves(form.content, (*shape, form.size), lists, members, keys)
+        yield from _columns(form.content, replace(above, shape=(*above.shape, form.size)))
     elif isinstance(form, ListOffsetForm) and container in _LISTS:
-        yield from _leaves(form.content, shape, lists + 1, members, keys)
+        yield from _columns(form.content, replace(above, jagged=True, nested=above.jagged))
     elif isinstance(form, RecordForm):
         names = _PAIR if form.is_tuple and len(form.contents) == len(_PAIR) else form.fields
         for name, key, content in zip(names, form.fields, form.contents, strict=True):
             if not is_inherited(name):
-                yield from _leaves(content, shape, lists, (*members, name), (*keys, key))
+                yield from _columns(content, replace(above, name=f"{above.name}.{name}", keys=(*above.keys, key)))
 
 
 def is_inherited(member: str) -> bool:
     """Tell whether every ROOT object has a member of this name, which says nothing about an event."""
     return _INHERITED.fullmatch(member) is not None
 
-
-logger = logging.getLogger(__name__)
 
 DEFAULT_TREE = "events"
 _TOGETHER = CoalesceConfig(max_request_bytes=1 << 30, min_first_request_bytes=1 << 30)  # what is asked for is bounded

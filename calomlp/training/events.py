@@ -40,6 +40,7 @@ class Events:
     Attributes:
         table: All columns, shape [events, inputs + 5].
         inputs: Standardised inputs of the network, shape [events, inputs].
+        n_inputs: Their number.
         anchor: Linear anchor [GeV], shape [events].
         sigma: Spread expected at the anchor [GeV], shape [events].
         true_energy: In GeV, shape [events].
@@ -55,6 +56,7 @@ class Events:
     def __init__(self, table: Tensor) -> None:
         self.table = table  # one gather makes a batch
         self.inputs = table[:, :-OTHERS]
+        self.n_inputs = self.inputs.shape[1]
         self.anchor, self.sigma, self.true_energy, self.weight, self.fold = table[:, -OTHERS:].unbind(dim=1)
 
     @classmethod
@@ -66,11 +68,6 @@ class Events:
 
     def __len__(self) -> int:
         return len(self.table)
-
-    @property
-    def n_inputs(self) -> int:
-        """Number of inputs of the network."""
-        return self.table.shape[1] - OTHERS
 
     def take(self, rows: Tensor) -> Events:
         """Return some of the events, in memory."""
@@ -111,14 +108,14 @@ class EventsInFile:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._events = self._width = 0
+        self._events = self.n_inputs = 0
         with writing(folder):
             self._file: IO[bytes] = scratch(folder)
         weakref.finalize(self, self._file.close)
 
     def add(self, events: Events) -> None:
         """Take some more events."""
-        self._width = events.table.shape[1]
+        self.n_inputs = events.n_inputs
         with writing(self._folder):
             self._file.write(events.table.cpu().numpy().data)
         self._events += len(events)
@@ -128,11 +125,6 @@ class EventsInFile:
         with writing(self._folder):
             self._file.flush()
         return self
-
-    @property
-    def n_inputs(self) -> int:
-        """Number of inputs of the network."""
-        return self._width - OTHERS
 
     def __len__(self) -> int:
         return self._events
@@ -161,11 +153,12 @@ class EventsInFile:
 
     def _read(self, runs: NDArray[np.int64]) -> Events:
         """Return the events between some pairs of numbers."""
-        table = np.empty((int(np.sum(runs[:, 1] - runs[:, 0])), self._width), dtype=np.float32)
+        width = self.n_inputs + OTHERS
+        table = np.empty((int(np.sum(runs[:, 1] - runs[:, 0])), width), dtype=np.float32)
         filled = 0
         for start, stop in runs.tolist():
             piece = table[filled : filled + stop - start]
-            os.preadv(self._file.fileno(), [piece.data], 4 * self._width * start)
+            os.preadv(self._file.fileno(), [piece.data], 4 * width * start)
             filled += len(piece)
         return Events(torch.from_numpy(table))
 
@@ -180,16 +173,11 @@ class SharedEvents:
     """
 
     def __init__(self, own: Events | EventsInFile, kept: NDArray[np.uint8], processes: Processes) -> None:
-        self.processes = processes
+        self.processes, self.n_inputs = processes, own.n_inputs
         self._own = own
         mine = np.flatnonzero(kept) % processes.size == processes.rank
         self._rows = torch.full((len(mine),), -1, dtype=torch.int32)
         self._rows[torch.from_numpy(mine)] = torch.arange(len(own), dtype=torch.int32)
-
-    @property
-    def n_inputs(self) -> int:
-        """Number of inputs of the network."""
-        return self._own.n_inputs
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -28,6 +28,8 @@ from calomlp.model.outcome import DataWarning, WarningKind
 from calomlp.run import Run
 from calomlp.units import listed
 
+logger = logging.getLogger(__name__)
+
 _EVENTS, _FEWEST = 5_000, 300
 _COLUMNS = 100  # of the readout that are fitted one by one
 _LEFT_OUT = 200  # branches that are looked at
@@ -278,8 +280,6 @@ def _beside(readout: float) -> str:
 def _percent(residual: float) -> str:
     return f"{100 * residual:.2g} %"
 
-
-logger = logging.getLogger(__name__)
 
 _SUSPICIOUS_ENERGY = 10_000.0
 
