@@ -15,10 +15,11 @@ from __future__ import annotations
 import ast
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
+from itertools import pairwise, starmap
 from typing import Any
 
 import awkward as ak
@@ -649,6 +650,11 @@ class Feature:
     shape: tuple[int, ...] = ()  # shape of its value in one event; () is one column, (30,) is thirty
     energy: bool = False  # whether it is an energy, which the anchor combines linearly
 
+    @cached_property
+    def parsed(self) -> Expression:
+        """The expression, ready to be evaluated."""
+        return Expression.parse(self.expression)
+
     @property
     def width(self) -> int:
         """Number of columns."""
@@ -662,61 +668,47 @@ class Feature:
         return [f"{self.expression}[{','.join(map(str, index))}]" for index in np.ndindex(self.shape)]
 
 
-class FeatureSet(Sequence[Feature]):
+class FeatureSet(tuple[Feature, ...]):  # noqa: SLOT001 - it keeps what follows from the features
     """The features of a model, in the order of the columns of its matrix."""
-
-    def __init__(self, features: Iterable[Feature]) -> None:
-        self._features = tuple(features)
-        self._expressions = [Expression.parse(feature.expression) for feature in self._features]
 
     @classmethod
     def of_document(cls, features: Any) -> FeatureSet:
         """Read them from the document of a model."""
         return cls(from_document(tuple[Feature, ...], features))
 
-    def as_document(self) -> tuple[Feature, ...]:
-        """Return the features."""
-        return self._features
-
-    def __len__(self) -> int:
-        return len(self._features)
-
-    def __getitem__(self, index: Any) -> Any:
-        return self._features[index]
-
     @cached_property
     def columns(self) -> list[str]:
         """Names of all columns."""
-        return [name for feature in self._features for name in feature.columns]
+        return [name for feature in self for name in feature.columns]
+
+    @cached_property
+    def slices(self) -> list[slice]:
+        """Where the columns of each feature are."""
+        ends = np.cumsum([0, *(feature.width for feature in self)]).tolist()
+        return list(starmap(slice, pairwise(ends)))
 
     @cached_property
     def branches(self) -> frozenset[str]:
         """The branches that the features read."""
-        return frozenset().union(*self.branches_of_each)
-
-    @cached_property
-    def branches_of_each(self) -> list[frozenset[str]]:
-        """The branches that each feature reads."""
-        return [expression.branches for expression in self._expressions]
+        return frozenset().union(*(feature.parsed.branches for feature in self))
 
     @cached_property
     def energy_columns(self) -> NDArray[np.int64]:
         """Positions of the columns that the anchor combines."""
-        flags = [feature.energy for feature in self._features for _ in range(feature.width)]
+        flags = [feature.energy for feature in self for _ in range(feature.width)]
         return np.flatnonzero(flags).astype(np.int64)
 
     @property
     def has_shapes(self) -> bool:
         """Whether the depth of showers is among the features, which says much of what the layers say."""
-        return any("depth(" in feature.expression for feature in self._features)
+        return any("depth(" in feature.expression for feature in self)
 
     @property
     def spectrum_columns(self) -> tuple[int, ...]:
         """The columns, first and one past the last, of the one spectrum of hit energies; none if there is not one."""
-        ends = np.cumsum([0, *(feature.width for feature in self._features)]).tolist()
         columns = [
-            (start, start + feature.width)
-            for start, feature in zip(ends, self._features, strict=False)
+            (place.start, place.stop)
+            for place, feature in zip(self.slices, self, strict=True)
             if re.fullmatch(r"spectrum\((branch\('[^']*'\)|[^()])*\)", feature.expression)
         ]
         return columns[0] if len(columns) == 1 else ()
@@ -735,16 +727,15 @@ class FeatureSet(Sequence[Feature]):
         """
         events = len(next(iter(branches.values())))
         result = np.empty((events, len(self.columns)), dtype=np.float32)
-        start, memo = 0, dict[str, Any]()
-        for feature, expression in zip(self._features, self._expressions, strict=True):
-            values = per_event(expression, branches, events, memo)
+        memo = dict[str, Any]()
+        for feature, columns in zip(self, self.slices, strict=True):
+            values = per_event(feature.parsed, branches, events, memo)
             if values.shape[1:] != feature.shape:
                 raise InputError(
                     f"feature {feature.expression!r} has shape {values.shape[1:]} in each event, "
                     f"but the model was made for {feature.shape}"
                 )
-            result[:, start : start + feature.width] = values.reshape(events, feature.width)
-            start += feature.width
+            result[:, columns] = values.reshape(events, feature.width)
         return result
 
 

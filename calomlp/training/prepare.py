@@ -176,13 +176,11 @@ def without_constants(data: Data, sample: Sample) -> tuple[Data, Sample]:
     """Drop features that are the same in all events, and name them."""
     constant = (sample.features == sample.features[0]).all(axis=0)
     features, kept, dropped, idle = [], [], [], []
-    stop = 0
-    for feature in data.recipe.features:
-        start, stop = stop, stop + feature.width
-        same = constant[start:stop]
+    for feature, place in zip(data.recipe.features, data.recipe.features.slices, strict=True):
+        same = constant[place]
         kept += [not same.all()] * feature.width
         if same.all():
-            dropped.append(f"{feature.expression} (always {sample.features[0, start]:g})")
+            dropped.append(f"{feature.expression} (always {sample.features[0, place.start]:g})")
         else:
             features.append(feature)
             idle += [name for name, alike in zip(feature.columns, same, strict=True) if alike]

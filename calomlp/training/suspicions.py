@@ -124,20 +124,13 @@ def _read(sources: Sequence[Source], recipe: Recipe) -> _Events | None:
         return None
     truth, matrix = (np.concatenate([part[place] for part in parts])[:_EVENTS].astype(np.float64) for place in (0, 1))
     left_out = {name: np.concatenate([part[2][name] for part in parts])[:_EVENTS] for name in names or ()}
-    ends = np.cumsum([0, *(feature.width for feature in recipe.features)])
-    blocks = {feature.expression: slice(*ends[i : i + 2]) for i, feature in enumerate(recipe.features)}
-    kept = {item.expression: matrix[:, blocks[item.expression]].sum(axis=1) for item in recipe.features}
-    used = {item.expression: kept[item.expression] for item in recipe.features if item.energy or item.width == 1}
-    right = frozenset(
-        feature.expression
-        for feature, branches in zip(recipe.features, recipe.features.branches_of_each, strict=True)
-        if all(role_of(branch) in _RIGHT for branch in branches)
-    )
-    energies = [item for item in recipe.features if item.energy]
-    readout = [item.expression for item in energies if item.expression in right] or [
-        item.expression for item in energies
-    ]
-    columns = np.concatenate([matrix[:, blocks[name]] for name in readout], axis=1)
+    features = recipe.features
+    blocks = {item.expression: matrix[:, place] for item, place in zip(features, features.slices, strict=True)}
+    used = {item.expression: blocks[item.expression].sum(axis=1) for item in features if item.energy or item.width == 1}
+    right = frozenset(item.expression for item in features if {*map(role_of, item.parsed.branches)} <= {*_RIGHT})
+    energies = [item.expression for item in features if item.energy]
+    readout = [name for name in energies if name in right] or energies
+    columns = np.concatenate([blocks[name] for name in readout], axis=1)
     if columns.shape[1] > _COLUMNS:
         columns = np.stack([used[name] for name in readout], axis=1)
     good = {name: values for name, values in left_out.items() if np.isfinite(values).all() and np.ptp(values) > 0}
@@ -155,10 +148,10 @@ def _candidates(rows: Rows, recipe: Recipe) -> list[str]:
 def _by_name(recipe: Recipe) -> Iterator[tuple[list[str], str]]:
     """Yield features whose names say that they are truth, or energies in materials or lost ones."""
     named = [
-        (feature, [role_of(branch) for branch in branches], any(map(is_loss, branches)))
-        for feature, branches in zip(recipe.features, recipe.features.branches_of_each, strict=True)
+        (feature, set(map(role_of, feature.parsed.branches)), any(map(is_loss, feature.parsed.branches)))
+        for feature in recipe.features
     ]
-    readout = any(feature.energy and not {Role.MATERIAL, Role.TRUTH} & {*roles} for feature, roles, _ in named)
+    readout = any(feature.energy and not {Role.MATERIAL, Role.TRUTH} & roles for feature, roles, _ in named)
     truth = [item.expression for item, roles, _ in named if Role.TRUTH in roles]
     lost = [item.expression for item, roles, loss in named if loss or (readout and Role.MATERIAL in roles)]
     if truth or lost:
@@ -380,9 +373,9 @@ def _empty(data: Data) -> Iterator[str]:
     if data.tally.empty:
         energies = " + ".join(
             f"sum({quote_branch(branch)})"
-            for feature, branches in zip(data.recipe.features, data.recipe.features.branches_of_each, strict=True)
-            for branch in sorted(branches if feature.energy else ())
-            if looks_like_energy(branch)
+            for feature in data.recipe.features
+            for branch in sorted(feature.parsed.branches)
+            if feature.energy and looks_like_energy(branch)
         )
         way_out = f": --cut '{energies} != 0' leaves them out" if energies else ""
         share = f"{data.tally.empty} of {len(data.side)} events"
