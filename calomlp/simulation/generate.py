@@ -16,20 +16,7 @@ from torch import Tensor
 from calomlp.compute import flushed_denormals, threads
 from calomlp.simulation import draws
 from calomlp.simulation.beam import Axes, draw_beam
-from calomlp.simulation.layers import NODE_DISTANCE, Layers
-from calomlp.simulation.readout import (
-    Channels,
-    Grid,
-    Hits,
-    cell_channels,
-    cell_signals,
-    grids,
-    layer_channels,
-    measure_cells,
-    measure_layers,
-)
-from calomlp.simulation.request import BLOCK, Request
-from calomlp.simulation.showers import (
+from calomlp.simulation.deposits import (
     PION,
     PROTON,
     Balance,
@@ -43,6 +30,19 @@ from calomlp.simulation.showers import (
     sample_layers,
     take,
 )
+from calomlp.simulation.layers import NODE_DISTANCE, Layers
+from calomlp.simulation.readout import (
+    Channels,
+    Grid,
+    Hits,
+    cell_channels,
+    cell_signals,
+    grids,
+    layer_channels,
+    measure_cells,
+    measure_layers,
+)
+from calomlp.simulation.request import BLOCK, Request
 
 EVENTS_AT_ONCE = 128
 """Events whose cells are in memory together."""
@@ -83,7 +83,7 @@ class Simulation:
         Returns:
             Columns of consecutive events: ``event_id`` (int64, index in the run), ``pdg_id`` (int32),
             ``true_energy`` [GeV], ``layer_energy`` [n, n_layers] (GeV on the electron scale), the truth of
-            :class:`~calomlp.simulation.showers.Showers` and :class:`~calomlp.simulation.showers.Balance` under
+            :class:`~calomlp.simulation.deposits.Showers` and :class:`~calomlp.simulation.deposits.Balance` under
             ``true_*``, with a momentum spread ``true_nominal_energy``; float32 unless noted. With hits also ``hit``.
         """
         first = number * BLOCK

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 from calomlp.simulation import draws
+from calomlp.simulation.deposits import Component, InLayers, Showers, sample, share_sideways
 from calomlp.simulation.detector import Detector, LayerGroup
 from calomlp.simulation.layers import Layers, Span, spans, steps_per_readout
 from calomlp.simulation.profile import mean_profile, radial_spread
-from calomlp.simulation.showers import Component, InLayers, Showers, sample, share_sideways
 
 QUANTUM_SPREAD = 0.81
 """Relative variance of the signal of one quantum; it makes quanta of e fluctuate like c^2 = (1 + 0.81) e per energy."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -501,10 +501,6 @@ def close(prepared: Prepared) -> tuple[ClosureBin, ...]:
     regressor, data, sample = prepared.state.regressor, prepared.task.data, prepared.task.sample
     if regressor.closure is None:
         return ()
-    low, high = _inner_range(prepared)
-
-    def inside(events: Sample) -> Sample:
-        return events[(events.true_energy > low) & (events.true_energy < high)]
 
     def responses(parts: Sequence[Sample]) -> NDArray[np.float64]:
         """Return the responses of what all processes have, and the true energies, shape [2, events]."""
@@ -513,12 +509,10 @@ def close(prepared: Prepared) -> tuple[ClosureBin, ...]:
         own = np.stack([np.concatenate(energies) / truth, truth])
         return np.concatenate(data.processes.gather(own), axis=1).astype(np.float64)
 
-    used = inside(sample)
+    used = _inner(prepared, sample)
     if len(used) < MIN_BIN_EVENTS:
         return ()
-    taken = evenly(data.side == Side.VALIDATION)
-    validation = [inside(part[taken[rows]]) for rows, part in data.parts()]
-    before, truth = responses(validation)
+    before, truth = responses(list(_inner_events(prepared, Side.VALIDATION)))
     regressor.closure.fit(*responses([used[data.processes.rank :: data.processes.size]]))
     energies, medians = median_responses(before, truth)
     known = torch.from_numpy(before * truth).float().to(regressor.anchor_weights.device)
@@ -536,15 +530,21 @@ def close(prepared: Prepared) -> tuple[ClosureBin, ...]:
     return tuple(ClosureBin(*bin_) for bin_ in columns)
 
 
-def _inner_range(prepared: Prepared) -> tuple[float, float]:
-    """Return the true energies [GeV] between which the edges of the training range do not matter.
+def _inner_events(prepared: Prepared, side: Side) -> Iterator[Sample]:
+    """Yield events of a side, evenly taken, that are not near an edge of the training range."""
+    data = prepared.task.data
+    taken = evenly(data.side == side)
+    for rows, part in data.parts():
+        yield _inner(prepared, part[taken[rows]])
 
-    Beams have no edges.
-    """
+
+def _inner(prepared: Prepared, events: Sample) -> Sample:
+    """Return the events for whose true energies the edges of the training range do not matter; beams have no edges."""
     true_energy = prepared.task.sample.true_energy
     if len(beam_energies(true_energy)):
-        return 0.0, math.inf
-    return prepared.anchor.spread.inner_range(float(true_energy.min()), float(true_energy.max()))
+        return events
+    low, high = prepared.anchor.spread.inner_range(float(true_energy.min()), float(true_energy.max()))
+    return events[(events.true_energy > low) & (events.true_energy < high)]
 
 
 def resolutions(prepared: Prepared, side: Side) -> tuple[dict[str, float], int]:
@@ -553,16 +553,13 @@ def resolutions(prepared: Prepared, side: Side) -> tuple[dict[str, float], int]:
     Returns:
         sigma_68 of the response over its median, by name, where that is above zero; and the number of events.
     """
-    data = prepared.task.data
-    low, high = _inner_range(prepared)
-    ratios, taken = [np.empty((3, 0))], evenly(data.side == side)
-    for rows, part in data.parts():
-        some = part[taken[rows] & (part.true_energy > low) & (part.true_energy < high)]
+    ratios = [np.empty((3, 0))]
+    for some in _inner_events(prepared, side):
         if len(some):
             estimates = prepared.state.regressor.estimates(some.features)
             energies = torch.stack([estimates.regressor, estimates.anchor, estimates.sum]).cpu().numpy()
             ratios.append(energies / some.true_energy)
-    responses = np.concatenate(data.processes.gather(np.concatenate(ratios, axis=1)), axis=1)
+    responses = np.concatenate(prepared.task.data.processes.gather(np.concatenate(ratios, axis=1)), axis=1)
     if responses.shape[1] < MIN_EVENTS:
         return {}, 0
     medians, widths = median_and_sigma_68(responses)

@@ -11,10 +11,10 @@ import torch
 
 from calomlp.simulation import Detector, load_detector
 from calomlp.simulation.beam import Axes
+from calomlp.simulation.deposits import Component, Showers, em_in_layers, only_core, share_sideways
 from calomlp.simulation.layers import Layers
 from calomlp.simulation.readout import cell_signals, grids
 from calomlp.simulation.request import Impact
-from calomlp.simulation.showers import Component, Showers, em_in_layers, only_core, share_sideways
 from tests.simulation.tools import PARTS, Columns, generator, only, perfect, pull, simulate
 
 SIW, AHCAL, CRYSTAL = (load_detector(name) for name in ("siw-ecal", "ahcal", "crystal-ecal"))

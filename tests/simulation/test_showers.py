@@ -11,10 +11,7 @@ import torch
 
 from calomlp.simulation import Detector, load_detector
 from calomlp.simulation.beam import Axes
-from calomlp.simulation.generate import shower
-from calomlp.simulation.layers import Layers
-from calomlp.simulation.request import Impact
-from calomlp.simulation.showers import (
+from calomlp.simulation.deposits import (
     CONVERSION_LENGTH,
     PION,
     PROTON,
@@ -25,6 +22,9 @@ from calomlp.simulation.showers import (
     mean_em_fraction,
     photons,
 )
+from calomlp.simulation.generate import shower
+from calomlp.simulation.layers import Layers
+from calomlp.simulation.request import Impact
 from tests.simulation.tools import Array, Columns, generator, only, perfect, pull, simulate, wide
 
 SIW, AHCAL, CRYSTAL = (load_detector(name) for name in ("siw-ecal", "ahcal", "crystal-ecal"))
