@@ -10,7 +10,7 @@ integral over the cell, for the price of the quanta instead of that of all cells
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -238,29 +238,25 @@ def layer_channels(detector: Detector, layers: Layers) -> Channels:
     Many cells share the energy of a layer: their calibration errors average out, their noise adds up, and neither
     saturation nor a threshold nor a dead cell has a meaning.
     """
-    sections, device = detector.sections, layers.kappa.device
-    count = torch.tensor([section.n_readouts for section in sections], device=device)
+    device = layers.kappa.device
+    sections = [section for section in detector.sections for _ in range(section.n_readouts)]
+    constants = Channels(*torch.tensor([_constants(section) for section in sections], device=device).unbind(dim=1))
     smear = torch.tensor([section.readout.calibration_smear for section in sections], device=device)
-    constants = Channels(*torch.stack([torch.tensor(_constants(section)) for section in sections], dim=1).to(device))
     cells = torch.tensor([float(section.readout.summed_cells) for section in sections], device=device)
-    wide = Channels(*(values.repeat_interleave(count) for values in vars(constants).values()))
-    cells, smear = cells.repeat_interleave(count), smear.repeat_interleave(count)
     generator = torch.Generator().manual_seed(detector.calibration_seed)
     deviates = draws.normal((detector.n_layers,), generator).to(device)
     calibration = 1.0 + smear / effective_cells(detector).to(device).sqrt() * deviates
     alive = _alive(detector).to(device)
     unlimited = torch.full_like(cells, math.inf)
-    return Channels(
-        calibration * alive,
-        wide.non_uniformity,
-        wide.photo_electrons,
-        wide.excess_noise,
-        unlimited,
-        unlimited,
-        unlimited,
-        wide.noise * cells.sqrt() * alive,
-        wide.coherent_noise * cells * alive,
-        -unlimited,
+    return replace(
+        constants,
+        calibration=calibration * alive,
+        pixels=unlimited,
+        assumed_pixels=unlimited,
+        largest=unlimited,
+        noise=constants.noise * cells.sqrt() * alive,
+        coherent_noise=constants.coherent_noise * cells * alive,
+        threshold=-unlimited,
     )
 
 
