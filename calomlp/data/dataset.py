@@ -1,14 +1,13 @@
 """The one data set: files that are opened, checked and described before the first of them is read, chunk by chunk.
 
-Events of a training are kept: in memory, or in a temporary file that is mapped into it, and that vanishes with the
-program. If the training is interrupted, a copy of it stays beside the checkpoint, so that going on does not read again.
+Events of a training are kept: in memory, or in a temporary file that vanishes with the program. If the training is
+interrupted, a copy of it stays beside the checkpoint, so that going on does not read again.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import mmap
 import os
 import shutil
 import tempfile
@@ -199,40 +198,67 @@ class Dataset:
 
 
 class Kept:
-    """Events of all files, in the order in which they were read: in memory, or in a file that is mapped into it.
+    """Events of all files, one after the other: so many at most in memory, or any number in a file.
 
     Attributes:
         on_disk: Whether they are in a file.
+        description: What describes the events of a temporary file, and is written behind them where it is copied.
 
     Args:
-        rows: The events, with the columns of a :class:`~calomlp.data.sample.Sample`.
-        mapped: The file in memory, if there is one.
-        keep: Copies a temporary file to one that stays.
+        columns: Number of columns of the features.
+        most: Number of events that there is memory for.
+        file: The file, which is closed in the end.
+        events: Number of events in it.
     """
 
-    def __init__(
-        self, rows: NDArray[Any], mapped: mmap.mmap | None = None, keep: Callable[[Path], None] = lambda _: None
-    ) -> None:
-        self.on_disk = mapped is not None
-        self._rows = rows
-        self._mapped = mapped
-        self._keep = keep
+    def __init__(self, columns: int, most: int = 0, file: IO[bytes] | None = None, events: int = 0) -> None:
+        self.on_disk = file is not None
+        self.description: Mapping[str, Any] = {}
+        self._file = file
+        self._events = events
+        self._rows: NDArray[Any] = np.empty(
+            most, [("features", "<f4", (columns,)), ("true_energy", "<f4"), ("weight", "<f4"), ("key", "<i8")]
+        )
         self._columns: NDArray[np.bool_] | slice = slice(None)
+        if file is not None:
+            weakref.finalize(self, file.close)
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return self._events
+
+    @property
+    def size(self) -> int:
+        """Size of the events [byte]."""
+        return self._events * self._rows.itemsize
+
+    def add(self, chunk: Sample) -> None:
+        """Take some more events."""
+        stop = self._events + len(chunk)
+        rows = self._rows[self._events : stop] if self._file is None else np.empty(len(chunk), self._rows.dtype)
+        for name in rows.dtype.names or ():
+            rows[name] = getattr(chunk, name)
+        if self._file is not None:
+            self._file.write(rows.tobytes())
+        self._events = stop
+
+    def shorten(self, events: int) -> None:
+        """Forget all but the first events."""
+        self._events = events
+        if self._file is not None:
+            self._file.truncate(self.size)
+            self._file.seek(0, os.SEEK_END)
 
     def parts(self) -> Iterator[tuple[slice, Sample]]:
         """Yield all events, some at a time: they may be more than fit into memory."""
         for start in range(0, len(self), PART):
             rows = slice(start, min(start + PART, len(self)))
-            part = self._rows[rows]
-            features = np.ascontiguousarray(part["features"][:, self._columns])
-            others = (part[name].copy() for name in _NAMES[1:])
-            sample = Sample(features, *others)
-            if self._mapped is not None:
-                self._mapped.madvise(mmap.MADV_DONTNEED)  # gives back the memory that reading has filled
-            yield rows, sample
+            if self._file is None:
+                part = self._rows[rows]
+            else:
+                self._file.seek(start * self._rows.itemsize)
+                part = np.fromfile(self._file, self._rows.dtype, rows.stop - start)
+            features, *others = (part[name] for name in part.dtype.names or ())
+            yield rows, Sample(np.ascontiguousarray(features[:, self._columns]), *map(np.ascontiguousarray, others))
 
     def narrow(self, columns: NDArray[np.bool_]) -> None:
         """Leave columns of the features out from now on, but for these; shape [columns]."""
@@ -240,18 +266,17 @@ class Kept:
 
     def save(self, path: Path) -> None:
         """Copy a temporary file for a training that goes on later; if there is no room, that will read again."""
+        if self._file is None or not self.description:
+            return
         try:
-            self._keep(path)
+            with atomic_path(path) as temporary, temporary.open("wb") as copy:
+                self._file.seek(0)
+                shutil.copyfileobj(self._file, copy, _COPY_SIZE)
+                checksum = _checksum(self._file, self.size)
+                ending = canonical_json({**self.description, "events": len(self), "checksum": checksum}).encode()
+                copy.write(ending + len(ending).to_bytes(_LENGTH, "little"))
         except OSError as error:
             logger.warning("%s: the events are not kept, and will be read again: %s", path, error.strerror or error)
-
-
-def _mapped(file: IO[bytes], description: Mapping[str, Any], keep: Callable[[Path], None] = lambda _: None) -> Kept:
-    """Return the events that lie at the beginning of a file, which is closed in the end."""
-    mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-    kept = Kept(np.frombuffer(mapped, _row(description["columns"]), description["events"]), mapped, keep)
-    weakref.finalize(kept, file.close)
-    return kept
 
 
 def _saved(path: Path, identity: str) -> tuple[Kept, Mapping[str, Any]] | None:
@@ -263,14 +288,14 @@ def _saved(path: Path, identity: str) -> tuple[Kept, Mapping[str, Any]] | None:
             end -= int.from_bytes(file.read(), "little")
             file.seek(end)
             description = json.loads(file.read()[:-_LENGTH])
-            size = description["events"] * _row(description["columns"]).itemsize
-            if description["identity"] != identity or size != end:
+            kept = Kept(description["columns"], file=file, events=description["events"])
+            if description["identity"] != identity or kept.size != end:
                 return None
             if _checksum(file, end) != description["checksum"]:
                 logger.warning("%s is damaged, and the events are read again", path)
                 return None
             stack.pop_all()
-            return _mapped(file, description), description
+            return kept, description
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -282,60 +307,6 @@ def _checksum(file: IO[bytes], size: int) -> str:
     for start in range(0, size, _COPY_SIZE):
         digest.update(file.read(min(_COPY_SIZE, size - start)))
     return digest.hexdigest()
-
-
-_NAMES = ("features", "true_energy", "weight", "key")
-
-
-def _row(columns: int) -> np.dtype[Any]:
-    """Return the type of an event in a file of events."""
-    return np.dtype([("features", "<f4", (columns,)), ("true_energy", "<f4"), ("weight", "<f4"), ("key", "<i8")])
-
-
-class Keeper:
-    """Keeps events one after the other: so many at most in memory, or any number in a temporary file."""
-
-    def __init__(self, columns: int, most: int, file: IO[bytes] | None = None) -> None:
-        self.events = 0
-        self._file = file
-        self._rows: NDArray[Any] = np.empty(most, _row(columns))
-
-    def add(self, chunk: Sample) -> None:
-        """Take some more events."""
-        stop = self.events + len(chunk)
-        rows = self._rows[self.events : stop] if self._file is None else np.empty(len(chunk), self._rows.dtype)
-        for name in _NAMES:
-            rows[name] = getattr(chunk, name)
-        if self._file is not None:
-            self._file.write(rows.tobytes())
-        self.events = stop
-
-    def shorten(self, events: int) -> None:
-        """Forget all but the first events."""
-        self.events = events
-        if self._file is not None:
-            self._file.truncate(events * self._rows.itemsize)
-            self._file.seek(0, os.SEEK_END)
-
-    def kept(self, description: Mapping[str, Any]) -> Kept:
-        """Return the events; what describes them is written behind them if the file is copied."""
-        file = self._file
-        if file is not None and not self.events:
-            file.close()  # nothing can be mapped
-        if file is None or file.closed:
-            return Kept(self._rows[: self.events])
-        file.flush()
-        described = {**description, "events": self.events}
-
-        def keep(path: Path) -> None:
-            with atomic_path(path) as temporary, temporary.open("wb") as copy:
-                file.seek(0)
-                shutil.copyfileobj(file, copy, _COPY_SIZE)
-                checksum = _checksum(file, file.tell())
-                ending = canonical_json({**described, "checksum": checksum}).encode()
-                copy.write(ending + len(ending).to_bytes(_LENGTH, "little"))
-
-        return _mapped(file, described, keep)
 
 
 @dataclass(frozen=True)
@@ -386,9 +357,8 @@ def load(
     size = most * 4 * (2 * columns + 12)  # features and what the network sees of them, both with a few numbers beside
     tally = dataset.tally
     if size <= run.memory:
-        keeper = Keeper(columns, most)
-        counts = _read(dataset, run, keeper)
-        kept = keeper.kept({})
+        kept = Kept(columns, most)
+        counts = _read(dataset, run, kept)
     else:
         identity = fingerprint([_identity(dataset), processes.rank, processes.size])
         if saved is not None and (same := _saved(saved, identity)):
@@ -411,7 +381,7 @@ def load(
     return Data(kept, side, recipe, tuple(record for record, _ in used), tally, processes)
 
 
-def _read(dataset: Dataset, run: Run, keeper: Keeper) -> list[int | None]:
+def _read(dataset: Dataset, run: Run, kept: Kept) -> list[int | None]:
     """Read files one after the other; return how many events were kept of each, ``None`` if it could not be read."""
     processes = run.processes
     run.progress.start("reading", dataset.events, "events")
@@ -421,12 +391,12 @@ def _read(dataset: Dataset, run: Run, keeper: Keeper) -> list[int | None]:
         before = seen
         with dataset.reading(number) as file:
             for chunk in file.chunks():
-                keeper.add(chunk.sample[(processes.rank - seen) % processes.size :: processes.size])
+                kept.add(chunk.sample[(processes.rank - seen) % processes.size :: processes.size])
                 seen += len(chunk)
             counts[number] = seen - before
         if counts[number] is None:
             seen = before
-            keeper.shorten(len(processes.own(seen)))
+            kept.shorten(len(processes.own(seen)))
     run.progress.finish()
     return counts
 
@@ -444,11 +414,12 @@ def _spill(dataset: Dataset, run: Run, size: int, identity: str) -> tuple[Kept, 
                 f"{run.folder}: {format_size(size)} are needed for what does not fit into memory, and "
                 f"{format_size(free)} are free: name another folder with --cache, or allow more memory with --memory"
             )
-        keeper = Keeper(columns, 0, file)
-        counts = _read(dataset, run, keeper)
+        kept = Kept(columns, file=file)
+        counts = _read(dataset, run, kept)
+        file.flush()
         stack.pop_all()
-        description = {"identity": identity, "columns": columns, "counts": counts, "tally": asdict(dataset.tally)}
-        return keeper.kept(description), counts
+        kept.description = {"identity": identity, "columns": columns, "counts": counts, "tally": asdict(dataset.tally)}
+        return kept, counts
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from calomlp.data.dataset import Data, Keeper
+from calomlp.data.dataset import Data, Kept
 from calomlp.data.expressions import Expression
 from calomlp.data.features import Feature, FeatureSet
 from calomlp.data.sample import Recipe, Sample, Split
@@ -37,9 +37,9 @@ def test_with_few_events_the_network_sees_shapes_instead_of_layers(
     side = (np.arange(events + 100) >= events).astype(np.uint8)
     energy = columns["true_energy"]
     sample = Sample(recipe.features.matrix(columns), energy, np.ones_like(energy), np.arange(len(energy)))
-    keeper = Keeper(len(recipe.features.columns), len(sample))
-    keeper.add(sample)
-    data = Data(keeper.kept({}), side, recipe, (), Tally())
+    kept = Kept(len(recipe.features.columns), len(sample))
+    kept.add(sample)
+    data = Data(kept, side, recipe, (), Tally())
     settings = TrainingSettings(features=wanted)
     task = design(data, sample, settings, torch.device("cpu"), ROOM.folder)
     assert task.architecture.shares is seen
