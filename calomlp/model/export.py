@@ -212,7 +212,7 @@ def _average(add: Graph, regressor: Regressor, members: list[str], anchor: str) 
         middle = add("Mean", *energies)
         distances = [add("Sub", energy, middle) for energy in energies]
         disagreement = add("Mean", *(add("Mul", distance, distance) for distance in distances))
-        for name in found.keys() - {ENERGY_OUTPUT}:
+        for name in [name for name in found if name != ENERGY_OUTPUT]:
             squares = add("Mean", *(add("Mul", one[name], one[name]) for one in each))
             found[name] = add("Sqrt", add("Add", squares, disagreement))
     if regressor.closure is not None:
