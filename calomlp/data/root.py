@@ -1,25 +1,22 @@
-"""ROOT files in and out: columns, opening, trees of either kind, what tells damage, and a writer.
+"""ROOT files in: opening, trees of either kind, what tells damage, and the clock of the writer.
 
-A column is the numbers that a branch holds, by the name that people and the feature language use. This is the one
-module that touches the inside of uproot, version 5, and what it does not do itself: to look at a file before what it
-claims is believed, to read an RNTuple page by page, and to write the same bytes at any time.
+This is the one module that touches the inside of uproot, version 5, and what it does not do itself: to look at a file
+before what it claims is believed, to read an RNTuple page by page, and to write the same bytes at any time.
 """
 
 from __future__ import annotations
 
 import datetime
-import json
 import logging
 import os
 import queue
 import re
 import struct
 import types
-import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property, partial
 from itertools import chain, pairwise, repeat
 from pathlib import Path
@@ -33,7 +30,7 @@ import uproot.writing._cascadentuple
 import uproot.writing._cascadetree
 import xxhash
 from awkward.contents import Content, ListOffsetArray, NumpyArray, RegularArray
-from awkward.forms import Form, ListOffsetForm, NumpyForm, RecordForm, RegularForm
+from awkward.forms import Form, ListOffsetForm, RecordForm, RegularForm
 from awkward.index import Index64
 from numpy.typing import NDArray
 from uproot.compression import decompress
@@ -45,93 +42,13 @@ from uproot.source.coalesce import CoalesceConfig, coalesce_requests
 from uproot.source.cursor import Cursor
 from uproot.source.futures import TrivialFuture
 
+from calomlp.data.columns import Branch, Column, is_inherited
 from calomlp.data.remote import Remote, brief
 from calomlp.data.sources import Source, is_url, stamp
 from calomlp.errors import CalomlpError, InputError, MissingDependencyError, did_you_mean
-from calomlp.provenance import canonical_json
 from calomlp.units import listed
 
 logger = logging.getLogger(__name__)
-
-_PAIR = ("first", "second")  # what C++ calls the halves of a pair, and so the keys and values of a map
-_LISTS = (None, "set", "sorted_map")  # what awkward calls the containers that are read as lists; text is none
-_INHERITED = re.compile(r"@.*|(.*\.)?(fUniqueID|fBits)")
-
-
-@dataclass(frozen=True)
-class Column:
-    """A numeric branch, or one member of a branch of records."""
-
-    name: str  # name of the branch; collection.member where it holds records
-    shape: tuple[int, ...] = ()  # shape of a fixed-size array inside an event; empty for a plain number
-    jagged: bool = False  # whether the number of elements varies from event to event
-    nested: bool = False  # whether the elements of the list are lists themselves
-    kind: str = "float64"  # type of the numbers, as numpy calls it
-    branch: str = ""  # path of the branch in its tree
-    keys: tuple[str, ...] = ()  # where in the records of the branch the numbers lie
-
-    @property
-    def is_number(self) -> bool:
-        """Whether it is one number in each event."""
-        return not self.jagged and not self.shape
-
-    def of(self, records: ak.Array) -> ak.Array:
-        """Return the numbers in what was read of the branch."""
-        for key in self.keys:
-            records = records[key]
-        return records
-
-    def finish(self, values: ak.Array) -> Any:
-        """Return numbers as the feature language takes them: a numpy array, or an awkward array where they are lists.
-
-        Raises:
-            ValueError: If lists are damaged.
-        """
-        if not self.jagged:
-            return ak.to_numpy(values, allow_missing=False)
-        if ak.validity_error(values):  # offsets that point outside would be followed, wherever they lead
-            raise ValueError("its lists are damaged")
-        return ak.without_parameters(values)  # a set is a list, too
-
-
-@dataclass(frozen=True)
-class Branch:
-    """A branch or field, as its tree describes it."""
-
-    name: str  # what its column is called
-    path: str  # how its tree finds it
-    typename: str  # its type in C++
-    form: Form | None  # layout of its data; None if it cannot be read
-    problem: str = ""  # why it cannot be read
-
-    def columns(self) -> Iterator[Column]:
-        """Yield its numeric columns: none if it holds text, several if it holds records."""
-        if self.form is not None:
-            yield from _columns(self.form, Column(self.name, branch=self.path))
-
-
-def _columns(form: Form, above: Column) -> Iterator[Column]:
-    """Yield the columns in a form, and what was met above it."""
-    container = form.parameter("__array__")
-    if isinstance(form, NumpyForm) and container is None:
-        kind = np.dtype(form.primitive)
-        if kind.kind in "biuf":
-            yield replace(above, shape=(*above.shape, *form.inner_shape), kind=kind.name)
-    elif isinstance(form, RegularForm) and container is None:
-        yield from _columns(form.content, replace(above, shape=(*above.shape, form.size)))
-    elif isinstance(form, ListOffsetForm) and container in _LISTS:
-        yield from _columns(form.content, replace(above, jagged=True, nested=above.jagged))
-    elif isinstance(form, RecordForm):
-        names = _PAIR if form.is_tuple and len(form.contents) == len(_PAIR) else form.fields
-        for name, key, content in zip(names, form.fields, form.contents, strict=True):
-            if not is_inherited(name):
-                yield from _columns(content, replace(above, name=f"{above.name}.{name}", keys=(*above.keys, key)))
-
-
-def is_inherited(member: str) -> bool:
-    """Tell whether every ROOT object has a member of this name, which says nothing about an event."""
-    return _INHERITED.fullmatch(member) is not None
-
 
 DEFAULT_TREE = "events"
 _TOGETHER = CoalesceConfig(max_request_bytes=1 << 30, min_first_request_bytes=1 << 30)  # what is asked for is bounded
@@ -918,116 +835,3 @@ def frozen_clock() -> Iterator[None]:
     finally:
         for module, original in zip(modules, before, strict=True):
             module.datetime = original
-
-
-PROVENANCE_KEY = "provenance"
-_FLUSH_BYTES = 2**24
-_LARGEST = 1_000_000
-"""Characters of a provenance that is looked at; that of a detector with a hundred groups of layers has a tenth."""
-
-
-class DatasetWriter:
-    """Writes columns to a tree named ``events``; a context manager.
-
-    The file's UUID is given and its timestamps are fixed, so that the same command makes the same bytes, and a model
-    recognises the file that it was trained on even when it was made again.
-
-    Args:
-        path: The file.
-        container: ``ttree`` or ``rntuple``.
-        identity: 32 hexadecimal digits that stand for the events, and become the UUID of the file.
-        provenance: Written beside the tree as JSON.
-    """
-
-    def __init__(self, path: Path, *, container: str, identity: str, provenance: Mapping[str, Any]) -> None:
-        self._container = container
-        self._provenance = canonical_json(provenance)
-        self._stack = ExitStack()
-        self._stack.enter_context(frozen_clock())
-        stream = self._stack.enter_context(path.open("w+b"))  # given a path, ROOT would write it into the file
-        self._file = self._stack.enter_context(
-            uproot.recreate(stream, compression=uproot.ZSTD(1), uuid_function=lambda: uuid.UUID(identity))
-        )
-        self._tree: Any = None
-        self._pending: list[Mapping[str, Any]] = []
-        self._pending_bytes = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self._flush()
-            self._file[PROVENANCE_KEY] = self._provenance
-        self._stack.close()
-
-    def extend(self, columns: Mapping[str, Any]) -> None:
-        """Append events.
-
-        Args:
-            columns: Arrays of shape [events] or [events, n] by branch name. Jagged branches ``hit_*`` are a mapping
-                ``hit`` of flat arrays and of ``counts``, the number of elements in each event.
-        """
-        self._pending.append(columns)
-        self._pending_bytes += sum(_size(values) for values in columns.values())
-        if self._pending_bytes >= _FLUSH_BYTES:
-            self._flush()
-
-    def _flush(self) -> None:
-        if not self._pending:
-            return
-        names = self._pending[0]
-        columns = {name: _join([part[name] for part in self._pending]) for name in names}
-        self._pending, self._pending_bytes = [], 0
-        if self._container == "rntuple":
-            array = ak.Array(dict(_fields(columns)))
-            if self._tree is None:
-                self._tree = self._file.mkrntuple(DEFAULT_TREE, array.layout.form)
-            self._tree.extend(array)
-        else:
-            if self._tree is None:
-                self._tree = self._file.mktree(DEFAULT_TREE, {name: _kind(values) for name, values in columns.items()})
-            self._tree.extend(columns)
-
-
-def _size(values: Any) -> int:
-    return sum(map(_size, values.values())) if isinstance(values, Mapping) else int(values.nbytes)
-
-
-def _join(parts: list[Any]) -> Any:
-    """Join the same column of several blocks; a mapping becomes a jagged array of records."""
-    if not isinstance(parts[0], Mapping):
-        return np.concatenate(parts)
-    flat = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    counts = flat.pop("counts")
-    return ak.unflatten(ak.zip(flat), counts)
-
-
-def _kind(values: Any) -> Any:
-    return values.type.content if isinstance(values, ak.Array) else np.dtype((values.dtype, values.shape[1:]))
-
-
-def _fields(columns: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Columns with the names that a TTree gives to the fields of records."""
-    for name, values in columns.items():
-        if isinstance(values, ak.Array):
-            yield from ((f"{name}_{field}", values[field]) for field in values.fields)
-        else:
-            yield name, values
-
-
-def read_origin(source: Source) -> dict[str, Any]:
-    """Return the provenance of a file; empty for a file without one, or with one that cannot be read.
-
-    Nothing depends on it but what figures say, so that a foreign text of this name is no reason to stop.
-    """
-    try:
-        with open_file(source) as file:
-            text = file.text(PROVENANCE_KEY)
-        origin = json.loads(text) if len(text) <= _LARGEST else None
-        canonical_json(origin)  # refuses numbers that are not finite, which a report cannot hold
-    except Exception as error:  # uproot has no common error for damage
-        if isinstance(error, CalomlpError) and not isinstance(error, InputError):  # a second signal
-            raise
-        return {}
-    return origin if isinstance(origin, dict) else {}

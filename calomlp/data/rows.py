@@ -11,8 +11,9 @@ import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
+from calomlp.data.columns import Column
 from calomlp.data.names import counts_events
-from calomlp.data.root import Column, OpenTree, open_table
+from calomlp.data.root import OpenTree, open_table
 from calomlp.data.sources import FileRecord, Source
 from calomlp.errors import BadValueError, InputError, did_you_mean
 

@@ -13,10 +13,11 @@ from typing import Any
 import awkward as ak
 import numpy as np
 
+from calomlp.data.choice import Choice, automatic, by_reason
+from calomlp.data.columns import Column
 from calomlp.data.expressions import Expression, quote_branch
-from calomlp.data.features import Choice, automatic, by_reason
 from calomlp.data.names import MISSING_MARKS, Role, counts_events, energy_in, is_transverse, role_of, unit_in
-from calomlp.data.root import Column, OpenTree, RootFile
+from calomlp.data.root import OpenTree, RootFile
 from calomlp.data.rows import Layout, open_rows
 from calomlp.data.sources import Source
 from calomlp.errors import InputError
@@ -296,7 +297,7 @@ def suggest(trees: Sequence[TreeSummary], source: Source, path: str) -> Suggesti
 
 def _choice(source: Source, tree: TreeSummary, target: str | None, group: str) -> tuple[Choice, str]:
     """Return the features that a training would choose, and why it would choose none."""
-    quiet = logging.getLogger("calomlp.data.features")
+    quiet = logging.getLogger("calomlp.data.choice")
     level, truth = quiet.level, Expression.parse(target) if target else None
     quiet.setLevel(logging.WARNING)
     try:

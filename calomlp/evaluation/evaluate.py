@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from calomlp.data.dataset import DataFile, Dataset
 from calomlp.data.flags import SKIP
-from calomlp.data.root import DatasetWriter, read_origin
 from calomlp.data.rows import Rows
 from calomlp.data.sample import MAX_BEAM_ENERGIES, Chunk, Recipe, true_energies
 from calomlp.data.sources import FileRecord, Source
+from calomlp.data.writer import DatasetWriter, read_origin
 from calomlp.documents import to_document
 from calomlp.errors import InputError, UsageError
 from calomlp.evaluation.accumulator import MAX_ENERGY, Accumulator, Unusual

@@ -10,11 +10,13 @@ import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
+from calomlp.data.columns import Column
 from calomlp.data.dataset import DataFile, Dataset
-from calomlp.data.root import Column, OpenTree, open_table, read_origin
+from calomlp.data.root import OpenTree, open_table
 from calomlp.data.rows import Rows
 from calomlp.data.sample import plain_recipe
 from calomlp.data.sources import Source
+from calomlp.data.writer import read_origin
 from calomlp.errors import InputError, UsageError
 from calomlp.evaluation.options import SIMULATION
 from calomlp.run import Run

@@ -11,7 +11,7 @@ from dataclasses import fields
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from calomlp.data.features import by_reason
+from calomlp.data.choice import by_reason
 from calomlp.evaluation.measurement import PERCENT, count
 from calomlp.model.outcome import ClosureBin, TrainingOutcome
 from calomlp.plotting.render import WIDTH

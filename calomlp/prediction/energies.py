@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from calomlp.compute import threads
 from calomlp.data.dataset import DataFile, Dataset
-from calomlp.data.root import DatasetWriter
 from calomlp.data.rows import Piece, Rows
 from calomlp.data.sample import Floats, Mask, Recipe, Selected, clean, leave_out
 from calomlp.data.sources import Source, Tally
+from calomlp.data.writer import DatasetWriter
 from calomlp.errors import InputError, UsageError
 from calomlp.model.file import Model
 from calomlp.model.losses import QUANTILES

@@ -113,7 +113,7 @@ def write_dataset(
         Interrupted: If a signal arrives.
     """
     blocks = _generate(request, jobs or choose_jobs(request), device)
-    from calomlp.data.root import DatasetWriter  # noqa: PLC0415 - loads while the processes start
+    from calomlp.data.writer import DatasetWriter  # noqa: PLC0415 - loads while the processes start
 
     physics = provenance(request)
     details = software(simulation=physics, settings=dict(settings))

@@ -15,9 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from calomlp.data.choice import Wanted, choose
 from calomlp.data.dataset import PART, Data, load
 from calomlp.data.expressions import Expression
-from calomlp.data.features import FeatureSet, Wanted, choose
+from calomlp.data.features import FeatureSet
 from calomlp.data.flags import SKIP
 from calomlp.data.rows import Layout, open_rows
 from calomlp.data.sample import BY_ENERGY, Recipe, Sample, Side, Split, parse_cut, parse_target

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import uproot
 
+from calomlp.data.choice import Wanted, choose
 from calomlp.data.dataset import Dataset
 from calomlp.data.expressions import Expression
-from calomlp.data.features import Wanted, choose
 from calomlp.data.root import open_table
 from calomlp.data.rows import Layout, open_rows
 from calomlp.data.sample import Recipe, Split

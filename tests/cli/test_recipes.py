@@ -14,8 +14,8 @@ import pytest
 import uproot
 
 from calomlp.cli.flags import TABLES
+from calomlp.data.choice import Wanted, choose
 from calomlp.data.expressions import Expression
-from calomlp.data.features import Wanted, choose
 from calomlp.data.rows import Layout, open_rows
 from calomlp.data.sources import Source
 from calomlp.settings import load_config

@@ -8,8 +8,9 @@ import awkward as ak
 import numpy as np
 import pytest
 
+from calomlp.data.choice import Wanted, choose
 from calomlp.data.expressions import Expression
-from calomlp.data.features import FeatureSet, Wanted, choose
+from calomlp.data.features import FeatureSet
 from calomlp.data.rows import Layout, open_rows
 from calomlp.data.sources import Source
 from calomlp.errors import InputError

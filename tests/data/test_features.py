@@ -8,8 +8,9 @@ import awkward as ak
 import numpy as np
 import pytest
 
+from calomlp.data.choice import Wanted, choose, is_energy
 from calomlp.data.expressions import _FUNCTIONS, Expression
-from calomlp.data.features import Feature, FeatureSet, Wanted, choose, is_energy
+from calomlp.data.features import Feature, FeatureSet
 from calomlp.data.rows import Layout, open_rows
 from calomlp.data.sources import Source
 from calomlp.errors import InputError, UsageError

@@ -18,8 +18,9 @@ import pytest
 import uproot
 
 from calomlp.data import remote
-from calomlp.data.root import open_table, read_origin
+from calomlp.data.root import open_table
 from calomlp.data.sources import Source, resolve
+from calomlp.data.writer import read_origin
 from calomlp.errors import ExitCode, InputError, Interrupted
 from calomlp.run import Interrupt
 from calomlp.streams import Streams

@@ -12,7 +12,7 @@ import uproot
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calomlp.data.root import DatasetWriter
+from calomlp.data.writer import DatasetWriter
 
 COUNTS = np.array([2, 0, 0, 3, 1, 0, 4])
 N = len(COUNTS)
