@@ -92,7 +92,7 @@ def test_the_name_of_the_file_is_not_in_it(tmp_path: Path, container: str) -> No
 def test_events_are_written_in_several_portions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, container: str, flush: int
 ) -> None:
-    monkeypatch.setattr("calomlp.data.root._FLUSH_BYTES", flush)
+    monkeypatch.setattr("calomlp.data.writer._FLUSH_BYTES", flush)
     write(tmp_path / "a.root", container, 1, 2, 3, 5)
     with uproot.open(tmp_path / "a.root") as file:
         arrays = file["events"].arrays()

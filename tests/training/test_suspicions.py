@@ -25,7 +25,7 @@ QUICK = TrainingSettings(hidden="8", epochs=1)
 
 @pytest.fixture
 def warned(caplog: pytest.LogCaptureFixture) -> Callable[[], str]:
-    places = ("calomlp.training.suspicions", "calomlp.training.prepare", "calomlp.training.prepare")
+    places = ("calomlp.training.suspicions", "calomlp.training.prepare")
 
     def lines() -> str:
         found = [record for record in caplog.records if record.levelno == logging.WARNING and record.name in places]
