@@ -22,9 +22,14 @@ import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
+Array = NDArray[np.float64]
+
 _DOUBLE = "biu"  # kinds of numpy that are calculated with in double precision
 _MAX_EXACT = 2**53  # whole numbers up to this are exact in double precision
 MAX_TOP = 1000
+MAX_LAYERS = 1000
+_WINDOW = 3  # layers that tell the start of a shower
+_ROUNDING = 1e-9  # smaller shares and squared layers are left by the rounding of numbers
 _EXTREMES = {"min": np.minimum, "max": np.maximum}
 
 
@@ -256,13 +261,6 @@ def top(values: Any, number: Any) -> NDArray[np.float64]:
     result = np.zeros((len(counts), len(rank)))
     result[inside] = numbers[((first + counts - 1)[:, None] - rank)[inside]]
     return result
-
-
-Array = NDArray[np.float64]
-
-MAX_LAYERS = 1000
-_WINDOW = 3  # layers that tell the start of a shower
-_ROUNDING = 1e-9  # smaller shares and squared layers are left by the rounding of numbers
 
 
 def layers(energy: Any, place: Any, number: Any, low: Any = None, high: Any = None) -> Array:
