@@ -1,6 +1,6 @@
 """Content of a figure as data, to be drawn on paper or in a terminal, or written as a table.
 
-A :class:`Chart` has a heading and panels, a :class:`Panel` two axes and items: :class:`Marks`, :class:`Line`,
+A :class:`Chart` has panels, a legend and a caption, a :class:`Panel` two axes and items: :class:`Marks`, :class:`Line`,
 :class:`Band`, :class:`Steps`, :class:`Bars`, :class:`Cells`, and as a background :class:`Rule` and :class:`Shade`.
 """
 
@@ -86,8 +86,7 @@ MANY_POINTS = 60
 """More points than this on a curve are drawn small and pale, and fitted curves over them, which they would hide."""
 
 EDGE_NOTE = "open markers: at an edge of the training range"
-LEFT_OUT_NOTE = f"{EDGE_NOTE}, left out of the numbers above"
-OUTSIDE_NOTE = "triangles at the frame: points beyond it"
+OUTSIDE_NOTE = "arrows: points beyond the frame"
 
 COLUMNS = ("figure", "panel", "curve", "x", "y", "error", "low", "high", "edge", "value")
 """Columns of the numbers behind a figure: ``low`` and ``high`` end a band or a bin of a histogram, whose middle is x;
@@ -241,31 +240,12 @@ class Panel:
 
 
 @dataclass(frozen=True)
-class Row:
-    """One row of a legend."""
+class Entry:
+    """One entry of a legend."""
 
-    cells: tuple[str, ...]  # one text for each column; a single one among rows of several goes on under their columns
-    look: Look | None = None  # drawn before the first cell; None for a row of headings
-
-
-@dataclass(frozen=True)
-class Heading:
-    """Title, legend and notes above the axes.
-
-    Attributes:
-        title: What the figure shows.
-        sample: What it is made of.
-        rows: The legend.
-        notes: How to read it, a line each.
-        blocks: The legend is cut into this many tables of the same height, beside each other; ``None`` for as many as
-            fit.
-    """
-
-    title: str
-    sample: str
-    rows: Sequence[Row] = ()
-    notes: Sequence[str] = ()
-    blocks: int | None = None
+    label: str  # what is drawn
+    look: Look  # how it is drawn
+    detail: str = ""  # written behind the label if there is room, such as the terms of a fit
 
 
 @dataclass(frozen=True)
@@ -273,29 +253,31 @@ class Chart:
     """Content of a figure."""
 
     name: str  # of its kind
-    heading: Heading  # what stands above
+    title: str  # what it shows
+    sample: str  # what it is made of
     panels: tuple[Panel, ...]  # row by row
-    height: float  # of the part with the axes, in a column of a journal [inch]
+    height: float  # of the axes without the legend, in a column of a journal [inch]
+    legend: Sequence[Entry] = ()
+    remarks: Sequence[str] = ()  # sentences of the caption: numbers, and how to read the figure
     columns: int = 1  # panels beside each other; those of a single column have the horizontal axis in common
     wide: bool = False  # whether it takes both columns of a journal
     separate: bool = False  # whether panels below each other have horizontal axes of their own
 
     @property
     def notes(self) -> list[str]:
-        """Notes on how to read it, with those that follow from the points."""
-        notes = list(self.heading.notes)
+        """Sentences of the caption, with those that follow from the points."""
         marks = [(panel, item) for panel in self.panels for item in panel.marks]
-        if any(item.edge is not None and item.edge.any() for _, item in marks):
-            numbers = any(len(row.cells) > 1 for row in self.heading.rows)
-            notes.append(LEFT_OUT_NOTE if numbers else EDGE_NOTE)
-        if any((~panel.y.inside(item.y)).any() for panel, item in marks):
-            notes.append(OUTSIDE_NOTE)
-        return notes
+        edge = any(item.edge is not None and item.edge.any() for _, item in marks)
+        outside = any((~panel.y.inside(item.y)).any() for panel, item in marks)
+        return [*self.remarks, *[EDGE_NOTE] * edge, *[OUTSIDE_NOTE] * outside]
 
     @property
     def caption(self) -> str:
-        """Caption in one line."""
-        return f"{self.heading.title.capitalize()}: {self._axes}"
+        """Caption as one paragraph of plain text."""
+        names = tuple(plain(entry.label) for entry in self.legend)
+        title = f"{self.title}, {self.sample}: {self._axes}" if self.sample else f"{self.title}: {self._axes}"
+        sentences = [text if text.startswith(names) else _sentence(text) for text in map(plain, [title, *self.notes])]
+        return " ".join(f"{text}." for text in sentences)
 
     @property
     def _axes(self) -> str:
@@ -306,7 +288,7 @@ class Chart:
         """Say what is shown, for those who cannot see it."""
         labels = [item.label for panel in self.panels for item in panel.items if not isinstance(item, (Rule, Shade))]
         curves = "; ".join(dict.fromkeys(labels))
-        return f"{self.heading.title}, {self.heading.sample}: {self._axes}. Shown: {plain(curves)}."
+        return f"{self.title}, {self.sample}: {self._axes}. Shown: {plain(curves)}."
 
     def rows(self) -> list[tuple[str, ...]]:
         """Return the numbers that are shown, a row for each, in :data:`COLUMNS`; what there is not is empty."""
@@ -324,6 +306,11 @@ class Chart:
         return rows
 
 
+def _sentence(text: str) -> str:
+    """Return a text that begins with a capital, unless it begins with a symbol."""
+    return text[0].upper() + text[1:] if text[0].isascii() else text
+
+
 def literal(text: str) -> str:
     """Return a text that was not meant as mathematics so that its dollar signs are dollar signs."""
     return text.replace("$", r"\$")
@@ -339,13 +326,18 @@ def plain(label: str) -> str:
 def table(charts: Sequence[Chart]) -> str:
     """Write the numbers behind charts as tab-separated values, with what the axes are as comments before them."""
     lines = [
-        f"# {chart.name}: {chart.heading.title}, {chart.heading.sample}; "
+        f"# {chart.name}: {chart.title}, {chart.sample}; "
         + "; ".join(dict.fromkeys(f"x = {plain(panel.x.label)}, y = {plain(panel.y.label)}" for panel in chart.panels))
         for chart in charts
     ]
     lines.append("\t".join(COLUMNS))
     lines += ["\t".join(row) for chart in charts for row in chart.rows()]
     return "\n".join(lines) + "\n"
+
+
+def captions(charts: Sequence[Chart]) -> str:
+    """Write the captions of charts, a paragraph each."""
+    return "\n\n".join(chart.caption for chart in charts) + "\n"
 
 
 def _numbers(item: Marks | Line | Band | Steps | Bars | Cells) -> Iterator[tuple[str, ...]]:

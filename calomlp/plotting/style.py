@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-import mplhep
+import mplhep_data
+from matplotlib import font_manager
 
 SMALL = 6.5
 """Font size of legends and notes [pt]."""
@@ -38,6 +41,11 @@ _OWN_FONTS = {
     "mathtext.tt": "Fira Sans",
     "pdf.fonttype": 42,
 }
+_OWN_LOOK = {
+    f"{axis}tick.{name}": value
+    for axis, far in (("x", "top"), ("y", "right"))
+    for name, value in (("direction", "in"), ("minor.visible", True), (far, True))
+} | {"legend.frameon": False, "xaxis.labellocation": "right", "yaxis.labellocation": "top"}
 _SIZES = {
     "axes.formatter.use_mathtext": False,
     "axes.labelpad": 2,
@@ -47,7 +55,13 @@ _SIZES = {
     "axes.titlesize": SMALL,
     "errorbar.capsize": 0,
     "figure.dpi": 100,
+    "legend.borderaxespad": 0.4,
+    "legend.borderpad": 0.2,
+    "legend.columnspacing": 1.2,
     "legend.fontsize": SMALL,
+    "legend.handlelength": 2.6,
+    "legend.handletextpad": 0.5,
+    "legend.labelspacing": 0.25,
     "lines.linewidth": 0.9,
     "lines.markersize": 3.2,
     "lines.markeredgewidth": 0.7,
@@ -92,20 +106,37 @@ CANVASES = {
 """By the names of :data:`calomlp.plotting.kinds.SIZES`."""
 
 
-def style(name: str = "calomlp") -> AbstractContextManager[None]:
-    """Return a context in which figures are made and written; nothing changes outside of it.
+@dataclass(frozen=True)
+class Style:
+    """Style of figures."""
 
-    Args:
-        name: One of :data:`calomlp.plotting.kinds.STYLES`.
-    """
-    if name == "calomlp":
-        settings: Any = {**mplhep.style.CMS, **_FONTS, **_OWN_FONTS, **_SIZES}
-        return mpl.rc_context(settings)
-    published = getattr(mplhep.style, _PUBLISHED[name])
+    look: str = "calomlp"  # one of :data:`calomlp.plotting.kinds.STYLES`
+    size: str = "column"  # name of the canvas
+    experiment: str = "calomlp"  # name and status, written first
+    dpi: int = 300  # dots per inch of pictures in pixels
+
+
+def settings_of(look: str = "calomlp") -> AbstractContextManager[None]:
+    """Return a context in which figures are made and written; nothing changes outside of it."""
+    if look == "calomlp":
+        _register_fonts()
+        own: Any = _OWN_LOOK | _FONTS | _OWN_FONTS | _SIZES
+        return mpl.rc_context(own)
+    import mplhep  # noqa: PLC0415 - imports pyplot and registers fifty fonts
+
+    published = getattr(mplhep.style, _PUBLISHED[look])
     family = published["font.family"]
     # the signs that the fonts of the experiments lack
     settings = {**published, **_FONTS, "font.family": [*published[f"font.{family}"][:1], "DejaVu Sans"], **_SIZES}
     return mpl.rc_context(settings)
+
+
+@cache
+def _register_fonts() -> None:
+    """Make Fira Sans known to matplotlib."""
+    folder = Path(mplhep_data.__file__).parent / "fonts" / "firasans"
+    for weight in ("Regular", "Italic", "Bold"):
+        font_manager.fontManager.addfont(folder / f"FiraSans-{weight}.ttf")
 
 
 def inches(points: float) -> float:

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from calomlp.evaluation.report import Report
 from calomlp.plotting.kinds import FORMATS, STYLES
 from calomlp.plotting.save import write_figures
+from calomlp.plotting.style import Style
 from tests.plotting.conftest import figure
 
 METADATA = {"Title": "resolution", "Subject": "calomlp evaluate model.safetensors", "Software": "calomlp 0.1.0"}
@@ -22,7 +23,7 @@ KINDS = ("resolution", "linearity", "response", "training")
 
 def written(drawn: Figure, file_format: str, look: str = "calomlp") -> bytes:
     stream = io.BytesIO()
-    write_figures([drawn], stream, file_format, METADATA, look=look)
+    write_figures([drawn], stream, file_format, METADATA, Style(look=look))
     return stream.getvalue()
 
 

@@ -15,7 +15,6 @@ from calomlp.plotting.chart import (
     Axis,
     Bars,
     Chart,
-    Heading,
     Marks,
     NothingToDraw,
     Panel,
@@ -24,8 +23,7 @@ from calomlp.plotting.chart import (
     literal,
     looks,
 )
-from calomlp.plotting.charts.against_energy import energy_axis, marks
-from calomlp.plotting.charts.distributions import legend
+from calomlp.plotting.charts.against_energy import energy_axis, legend, marks
 from calomlp.plotting.points import deviation_points, limits
 from calomlp.plotting.view import View, short
 
@@ -51,12 +49,15 @@ def dependence(view: View) -> Chart:
         raise NothingToDraw("the report has no two slices of a quantity to draw: evaluate with --by")
     columns = 1 if len(panels) == 1 else 2
     left_out = f"; {_MOST_PANELS} of {len(named)} quantities are shown" if len(named) > _MOST_PANELS else ""
-    notes = [
-        f"medians over all energies; p: probability of a larger χ² if that of {view.first.short} were flat{left_out}"
+    remarks = [
+        f"medians over all energies; p: probability of a larger χ² if that of {view.first.label} were flat{left_out}"
     ]
-    heading = Heading("response by quantity", view.sample, legend(view.shown), notes)
-    height = 2.4 if columns == 1 else 0.2 + 1.9 * ((len(panels) + 1) // 2)
-    return Chart("dependence", heading, panels, height, columns, wide=columns > 1, separate=True)
+    height = 2.2 if columns == 1 else 0.2 + 1.9 * ((len(panels) + 1) // 2)
+    return Chart(
+        *("dependence", "response by quantity", view.sample, panels, height, legend(view.shown), remarks, columns),
+        wide=columns > 1,
+        separate=True,
+    )
 
 
 def importance(view: View) -> Chart:
@@ -70,9 +71,10 @@ def importance(view: View) -> Chart:
     more = [f"the largest {len(shown)} of {len(report.importance)} features"] if left_out else []
     if not (value > 0).all():
         more.append("features without a bar do not increase it")
-    notes = ["increase of the mean deviation if a feature is taken from another event", *more]
+    remarks = ["increase of the mean deviation if a feature is taken from another event", *more]
     panel = _bars([item.feature for item in shown], value, error, "increase [%]", view)
-    return Chart("importance", Heading("importance of features", view.sample, (), notes), (panel,), _height(len(shown)))
+    title = "importance of features"
+    return Chart("importance", title, view.sample, (panel,), _height(len(shown)), (), remarks)
 
 
 def domain(view: View) -> Chart:
@@ -101,10 +103,13 @@ def domain(view: View) -> Chart:
             _bars([name for name, _ in outside], share, None, "events outside of the training's range [%]", view)
         )
     span = f"{region.energy_min:.4g} to {region.energy_max:.4g} GeV"
-    notes = [f"grey: outside of the energies of the training, {span}", *_inside_and_outside(report)]
-    heading = Heading("domain of the training", view.sample, legend(view.shown), notes)
-    height, wide = max(2.4, _height(len(outside))), len(panels) > 1
-    return Chart("domain", heading, tuple(panels), height, columns=len(panels), wide=wide, separate=True)
+    remarks = [f"grey: outside of the energies of the training, {span}", *_inside_and_outside(report)]
+    height, columns = max(2.4, _height(len(outside))), len(panels)
+    return Chart(
+        *("domain", "domain of the training", view.sample, tuple(panels), height, legend(view.shown), remarks, columns),
+        wide=columns > 1,
+        separate=True,
+    )
 
 
 def _inside_and_outside(report: Report) -> list[str]:

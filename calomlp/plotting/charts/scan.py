@@ -8,7 +8,7 @@ import numpy as np
 
 from calomlp.evaluation.measurement import PERCENT
 from calomlp.evaluation.numbers import Number
-from calomlp.plotting.chart import Array, Axis, Chart, Heading, Item, Line, Look, Marks, Panel
+from calomlp.plotting.chart import Array, Axis, Chart, Item, Line, Look, Marks, Panel, literal
 from calomlp.plotting.view import short
 from calomlp.units import listed
 
@@ -17,6 +17,7 @@ _LOG_RATIO = 20.0
 """Settings that differ by more than this factor are on a logarithmic axis."""
 
 _LONGEST = 44
+_TERMS = ("stochastic", "noise", "constant")
 _IN_GEV = ("noise", "offset")
 _PLAIN = (
     *("events", "chi2_per_ndf", "slope", "ratio", "pull_mean", "pull_width"),
@@ -49,16 +50,30 @@ def scan(setting: str, places: Sequence[float | str], numbers: Mapping[str, Sequ
         if value.min() >= 0:  # what is not negative has a frame that ends at zero
             low = max(low, pad)
         if bins := dict.fromkeys(item.name for item in of_reports if item.name != name):
-            notes.append(f"{name} is {listed(list(bins), 4)}: the bins that it is in, by their mean energies")
-        label = f"{short(name, 24)} [{unit}]" if unit else short(name, 28)
+            notes.append(
+                f"{_named(name)} is {listed([*map(_named, bins)], 4)}: the bins that it is in, by their mean energies"
+            )
+        words = literal(short(_named(name), 34))
+        label = f"{words} [{unit}]" if unit else words
         panels.append(Panel(axis, Axis(label, low - pad, high + pad), tuple(items)))
-    heading = Heading("scan", f"{len(places)} reports", (), notes)
-    return Chart("scan", heading, tuple(panels), 1.0 + 1.4 * len(panels))
+    return Chart("scan", "scan", f"{len(places)} reports", tuple(panels), 1.0 + 1.4 * len(panels), (), notes)
+
+
+def _named(number: str) -> str:
+    """Write the name of a number in words: ``ratio.sum[20]`` as ``ratio to sum at 20 GeV``."""
+    quantity, _, energy = number.removesuffix("]").partition("[")
+    words = _words(quantity.replace("ratio.", "ratio to "))
+    words += " term" if words.endswith(_TERMS) else ""
+    return f"{words} at {energy} GeV" if energy else words
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ").replace(".", " ")
 
 
 def _across(setting: str, places: Sequence[float | str]) -> tuple[Axis, Array]:
     """Return the axis of the setting, and where each report is on it."""
-    label = short(setting, _LONGEST)
+    label = literal(short(_words(setting), _LONGEST))
     numbers = [place for place in places if not isinstance(place, str)]
     if len(numbers) < len(places):
         words = list(dict.fromkeys(map(str, places)))
