@@ -1,4 +1,4 @@
-"""Draw reports, one or several beside each other, the training of a model, or the showers of a data set.
+"""Draw reports, one or several beside each other, the training of one or several models, or the showers of a data set.
 
 On a terminal, without -o, the main figures are drawn in the terminal, or those of --kind.
 
@@ -12,7 +12,7 @@ calomlp plot report.json -o report.html
 
 calomlp plot 'scan/*.json' --kind scan --x absorber.thickness --y stochastic -o scan.pdf
 
-calomlp plot model.safetensors -o training.pdf
+calomlp plot mlp.safetensors deep.safetensors -o trainings.pdf
 
 calomlp plot 'showers-*.root' --kind longitudinal --dump-data -o longitudinal.pdf
 """

@@ -6,6 +6,7 @@ A :class:`Chart` has panels, a legend and a caption, a :class:`Panel` two axes a
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -107,6 +108,25 @@ class Axis:
     log: bool = False  # whether it is logarithmic
     ticks: tuple[tuple[float, str], ...] = ()  # places and their labels, where these are names; none for numbers
     whole: bool = False  # whether only whole numbers are labelled
+
+    @classmethod
+    def spanning(
+        cls, label: str, values: Sequence[float] | Array, pad: float = 0.06, log_from: float = math.inf
+    ) -> Axis:
+        """Return an axis that holds numbers.
+
+        Args:
+            label: Of the axis.
+            values: The numbers.
+            pad: Room at either end, as a share of their range.
+            log_from: The axis is logarithmic if the largest is more than this times the smallest.
+        """
+        low, high = float(np.min(values)), float(np.max(values))
+        if low > 0 and high > log_from * low:
+            factor = (high / low) ** pad
+            return cls(label, low / factor, high * factor, log=True)
+        room = pad * (high - low) or 0.1 * abs(high) or 1.0
+        return cls(label, low - room, high + room)
 
     def inside(self, values: Array) -> NDArray[np.bool_]:
         """Return which values are between the ends, shape [values]."""

@@ -7,19 +7,22 @@ only when it is written.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial, singledispatch
+from typing import Any
 
 import numpy as np
 from matplotlib import rcParams
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis as MatplotlibAxis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import LogNorm, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.markers import TICKDOWN, TICKLEFT, TICKRIGHT, TICKUP
 from matplotlib.patches import Rectangle
 from matplotlib.path import Path
 from matplotlib.text import Text
@@ -56,6 +59,9 @@ _APART_ROWS = 0.12
 
 _SCALE = 0.62
 """Width of a scale of colours with its numbers [inch]."""
+
+_MEASURED = 3
+"""Texts at the ticks whose width is measured, of those with most characters."""
 
 _LINE = inches(1.36 * SMALL)
 _HANDLE, _BETWEEN = 0.35, 0.12
@@ -197,6 +203,7 @@ def _drawn(chart: Chart, style: Style) -> Figure:
             axes.set_ylabel(panel.y.label)
     scale = _SCALE if any(isinstance(item, Cells) for panel in chart.panels for item in panel.items) else 0.0
     _place(figure, columns, scale)
+    _draw_minor_ticks(figure)
     key.draw(figure, 1 - (_MARGIN + _HEADING - 0.04) / (above + height))
     if scale:
         _draw_scale(figure, chart, scale)
@@ -239,20 +246,39 @@ def _place(figure: Figure, columns: int, scale: float) -> None:
         axes.yaxis.set_label_coords(-(ticks[column] + _MARGIN) / width, axes.yaxis.label.get_position()[1])
 
 
+def _draw_minor_ticks(figure: Figure) -> None:
+    """Draw the minor ticks of each side of the axes as one line of markers: matplotlib makes five objects of each."""
+    sides: list[tuple[Any, ...]] = []
+    for axes in figure.axes:
+        for axis, transform, markers in (
+            (axes.xaxis, axes.get_xaxis_transform(), (TICKUP, TICKDOWN)),
+            (axes.yaxis, axes.get_yaxis_transform(), (TICKRIGHT, TICKLEFT)),
+        ):
+            places = _seen(axis, axis.get_minorticklocs())
+            sides += [(axis, transform, marker, places, [end] * len(places)) for end, marker in enumerate(markers)]
+    look = {"markersize": rcParams["xtick.minor.size"], "markeredgewidth": rcParams["xtick.minor.width"]}
+    for axis, transform, marker, places, end in sides:
+        axis.set_minor_locator(NullLocator())
+        at = (places, end) if axis.axis_name == "x" else (end, places)
+        figure.add_artist(Line2D(*at, transform=transform, marker=marker, linestyle="none", color="black", **look))
+
+
 def _tick_width(figure: Figure, axes: Axes) -> float:
-    """Return the width of the widest number at the ticks of the vertical axis [inch]."""
+    """Return the width of the longest text at the ticks of the vertical axis [inch]."""
     axis = axes.yaxis
-    low, high = axis.get_view_interval()
-    texts = axis.get_major_formatter().format_ticks(
-        [place for place in axis.get_majorticklocs() if low <= place <= high]
-    )
+    texts = axis.get_major_formatter().format_ticks(_seen(axis, axis.get_majorticklocs()))
     size = axis.get_tick_params().get("labelsize", rcParams["ytick.labelsize"])
-    return max((_width(figure, text, size) for text in texts), default=0.0)
+    return max((_width(figure, text, size) for text in sorted(texts, key=len)[-_MEASURED:]), default=0.0)
 
 
-def _width(figure: Figure, text: str, size: float) -> float:
+def _seen(axis: MatplotlibAxis, places: Iterable[float]) -> list[float]:
+    low, high = axis.get_view_interval()
+    return [place for place in places if low <= place <= high]
+
+
+def _width(figure: Figure, text: str, size: float, weight: str = "normal") -> float:
     """Return the width of a text [inch]."""
-    written = Text(0, 0, text, fontsize=size)
+    written = Text(0, 0, text, fontsize=size, fontweight=weight)
     written.set_figure(figure)
     return float(written.get_window_extent().width) / figure.dpi
 
@@ -264,7 +290,7 @@ def _write_heading(figure: Figure, experiment: str, sample: str) -> None:
     write = partial(figure.text, y=1 - _MARGIN / height, va="top", fontsize=_TITLE)
     write(_MARGIN / width, s=name, fontweight="bold")
     if status:
-        left = _MARGIN + _width(figure, name, 1.08 * _TITLE) + inches(0.5 * _TITLE)
+        left = _MARGIN + _width(figure, name, _TITLE, "bold") + inches(0.5 * _TITLE)
         write(left / width, s=status, fontstyle="italic")
     write(1 - _GAP / width, s=sample, ha="right")
 

@@ -242,7 +242,9 @@ def to_html(report: Report, label: str, pictures: Sequence[Picture]) -> str:
         label=label,
         lede=lede(report),
         generator=versions(report.context.provenance),
-        sections=report_sections(report, sorted(pictures, key=lambda item: item.wide)),  # wide ones below the columns
+        sections=report_sections(
+            report, sorted(pictures, key=lambda item: item.chart.wide)
+        ),  # wide ones below the columns
         stylesheet=resources.files("calomlp.plotting").joinpath("page.css").read_text(encoding="utf-8"),
         kinds=_kinds,
     )

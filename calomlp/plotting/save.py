@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from fontTools import subset
-from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 
 from calomlp.plotting import paper
@@ -37,11 +35,8 @@ _DATES: dict[str, dict[str, None]] = {"pdf": {"CreationDate": None}, "svg": {"Da
 class Picture:
     """A figure that is ready to be shown in a page."""
 
-    name: str  # of its kind
-    title: str  # its caption
+    chart: Chart  # what it shows
     image: bytes  # as matplotlib writes it: SVG or PNG
-    alt: str  # what it shows, for those who cannot see it
-    wide: bool = False  # whether it is as wide as two others
 
     @property
     def source(self) -> str:
@@ -59,7 +54,7 @@ def picture(chart: Chart, style: Style | None = None) -> Picture:
         write_figures([figure], stream, file_format, {}, style)
         if len(stream.getvalue()) <= MAX_SVG:
             break
-    return Picture(chart.name, chart.caption, stream.getvalue(), chart.describe(), chart.wide)
+    return Picture(chart, stream.getvalue())
 
 
 def write(charts: Sequence[Chart], path: Path, file_format: str, style: Style, metadata: Mapping[str, str]) -> None:
@@ -95,10 +90,12 @@ def write_figures(
     """
     style = style or Style()
     described = _metadata(file_format, metadata)
-    with settings_of(style.look), paper.naming_mathematics(), _plain_fonts():
+    with settings_of(style.look), paper.naming_mathematics(), _plain_fonts() if file_format == "pdf" else nullcontext():
         if len(figures) == 1:
             figures[0].savefig(target, format=file_format, metadata=described, dpi=style.dpi)
             return
+        from matplotlib.backends.backend_pdf import PdfPages  # noqa: PLC0415 - a page for a browser does without
+
         with PdfPages(target, metadata=described) as pages:
             for figure in figures:
                 pages.savefig(figure)
@@ -110,6 +107,8 @@ def _plain_fonts() -> Iterator[None]:
 
     fontTools took most of the time of a figure to cut tables of layout, and matplotlib writes every glyph at its place.
     """
+    from fontTools import subset  # noqa: PLC0415 - pictures do without
+
     load = subset.load_font
 
     def load_needed(*arguments: Any, **options: Any) -> Any:

@@ -72,11 +72,10 @@ def linearity(view: View) -> Chart:
     points = [deviation_points(shown.curve) for shown in view.shown]
     near = [item.select(np.abs(item.value) < _FAR) for item in points[1:]]
     low, high = limits([points[0], *near], at_least=(-1.2 * BANDS[1], 1.2 * BANDS[1]))
-    pad = 0.05 * (high - low)
     centre = WIDTHS[view.report.options.width].centre
     panel = Panel(
         axis,
-        Axis(f"{centre} of {RESPONSE}, minus 1 [%]", low - pad, high + pad),
+        Axis.spanning(f"{centre} of {RESPONSE}, minus 1 [%]", (low, high)),
         (*marks(view.shown, points), Rule(0), *(Shade(-at, at, 0.8 + 0.06 * at) for at in BANDS)),
         empty="" if any(map(len, points)) else EMPTY,
     )
@@ -89,11 +88,7 @@ def energy_axis(view: View) -> Axis:
     """Return the axis of the true energy for all bins: logarithmic above one decade."""
     low = min(bin_.energy_low for bin_ in view.bins)
     high = max(bin_.energy_high for bin_ in view.bins)
-    if low > 0 and high > 10 * low:
-        pad = (high / low) ** 0.03
-        return Axis(E_TRUE, low / pad, high * pad, log=True)
-    pad = 0.04 * (high - low) or 0.2 * high
-    return Axis(E_TRUE, low - pad, high + pad)
+    return Axis.spanning(E_TRUE, (low, high), pad=0.03, log_from=10)
 
 
 def legend(shown: Sequence[Shown], *, lines: bool = False) -> list[Entry]:
@@ -158,10 +153,9 @@ def _ratio_panel(view: View, axis: Axis, abscissa: Callable[[Array], Array]) -> 
         inside = [item.select(item.value < _TWICE) for item in points]
         low, high = limits(inside, at_least=(0.98, 1.02))
         high = min(high, _TWICE)
-    low, pad = max(low, 0), 0.08 * (high - low)
     label = f"ratio to\n{short(view.first.label, 18)}" if view.several else f"{view.first.curve.name}\n/ baseline"
     drawn = marks([shown for shown, _ in ratios], points, abscissa)
-    return [Panel(axis, Axis(label, low - pad, high + pad), (*drawn, Rule(1)))]
+    return [Panel(axis, Axis.spanning(label, (max(low, 0), high), pad=0.08), (*drawn, Rule(1)))]
 
 
 def _fitted(shown: Shown, abscissa: Callable[[Array], Array]) -> list[Line]:

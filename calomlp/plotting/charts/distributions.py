@@ -91,11 +91,8 @@ def energy(view: View) -> Chart:
     span = limits(
         [*medians, Points(true, low, 0 * low, true < 0), Points(true, high, 0 * high, true < 0)], at_least=(0.98, 1.02)
     )
-    pad = 0.06 * (span[1] - span[0])
     drawn = marks(view.shown, medians)
-    lower = Panel(
-        axis, Axis(RESPONSE, span[0] - pad, span[1] + pad), (*drawn, Band(label, look, true, low, high), Rule(1))
-    )
+    lower = Panel(axis, Axis.spanning(RESPONSE, span), (*drawn, Band(label, look, true, low, high), Rule(1)))
     remarks = [f"{_BAND_NOTE} of {view.first.label}" if len(view.shown) > 1 else _BAND_NOTE]
     return Chart("energy", "measured energy", view.sample, (upper, lower), 3.7, legend(view.shown), remarks)
 

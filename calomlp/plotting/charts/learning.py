@@ -169,7 +169,7 @@ def learning_curve(record: Training) -> Chart:
     if not curve:
         raise NothingToDraw("this model was trained without --learning-curve, so there is none to draw")
     events = np.array([entry.events for entry in curve], dtype=np.float64)
-    across = Axis("training events", float(events.min()) / 1.15, float(events.max()) * 1.15, log=True)
+    across = Axis.spanning("training events", events, log_from=1)
     panels = []
     for label, scale, name in ((_SIGMA_68, PERCENT, "resolution"), ("loss", 1.0, "loss")):
         value = scale * np.array([getattr(entry, name) for entry in curve], dtype=np.float64)
@@ -219,12 +219,7 @@ def _span(label: str, drawn: Sequence[Line | Marks]) -> Axis:
     values = np.concatenate(
         [item.y + sign * error for item, error in zip(drawn, errors, strict=True) for sign in (-1, 1)]
     )
-    low, high = float(values.min()), float(values.max())
-    if low > 0 and high > _LOG_RATIO * low:
-        pad = (high / low) ** 0.06
-        return Axis(label, low / pad, high * pad, log=True)
-    pad = 0.06 * (high - low) or 0.1 * abs(high) or 1.0
-    return Axis(label, low - pad, high + pad)
+    return Axis.spanning(label, values, log_from=_LOG_RATIO)
 
 
 def _known(history: Sequence[Mapping[str, Any]], name: str) -> tuple[Array, Array]:

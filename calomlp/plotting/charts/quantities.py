@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -87,12 +88,11 @@ def domain(view: View) -> Chart:
     points = [deviation_points(shown.curve) for shown in view.shown]
     near = [item.select(np.abs(item.value) < _FAR) for item in points]
     low, high = limits(near, at_least=(-2.0, 2.0), edge_reach=10.0)
-    pad = 0.06 * (high - low)
     shades = [Shade(axis.low, region.energy_min, vertical=True), Shade(region.energy_max, axis.high, vertical=True)]
     beyond = [item for item in shades if item.low < item.high]
     response = Panel(
         axis,
-        Axis("response, minus 1 [%]", low - pad, high + pad),
+        Axis.spanning("response, minus 1 [%]", (low, high)),
         (*marks(view.shown, points), Rule(0), *beyond),
     )
     panels = [response]
@@ -145,7 +145,6 @@ def _dependence(view: View, group: Sequence[Dependence]) -> Panel | None:
         return None
     low = min(0.98, *(float((item.y - item.error).min()) for item in drawn if item.error is not None))
     high = max(1.02, *(float((item.y + item.error).max()) for item in drawn if item.error is not None))
-    pad = 0.08 * (high - low)
     x = np.concatenate([item.x for item in drawn])
     trend = group[0].trend
     return Panel(
@@ -154,7 +153,7 @@ def _dependence(view: View, group: Sequence[Dependence]) -> Panel | None:
             x,
             whole=all(part.low == part.high for part in group[0].slices),
         ),
-        Axis("median response", low - pad, high + pad),
+        Axis.spanning("median response", (low, high), pad=0.08),
         (*drawn, Rule(1)),
         right="" if trend is None else f"p = {trend.p_value:.2g}" if trend.p_value > _LEAST else "p < $10^{-6}$",
     )
@@ -162,11 +161,9 @@ def _dependence(view: View, group: Sequence[Dependence]) -> Panel | None:
 
 def _across(label: str, x: Array, *, whole: bool) -> Axis:
     """Return the axis of a quantity; values far apart that are whole numbers, such as PDG IDs, are named."""
-    low, high = float(x.min()), float(x.max())
-    pad = 0.06 * (high - low) or 0.5
     distinct = np.unique(x)
     ticks = tuple((value, f"{value:g}") for value in distinct.tolist()) if whole and len(distinct) <= 4 else ()
-    return Axis(short(label, 48), low - pad, high + pad, ticks=ticks, whole=whole)
+    return replace(Axis.spanning(short(label, 48), x), ticks=ticks, whole=whole)
 
 
 def _bars(names: Sequence[str], value: Array, error: Array | None, label: str, view: View) -> Panel:

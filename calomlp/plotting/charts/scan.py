@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -45,17 +46,16 @@ def scan(setting: str, places: Sequence[float | str], numbers: Mapping[str, Sequ
         items: list[Item] = [Marks(name, _LOOK, x[order], value, error)]
         if not axis.ticks:  # there is nothing between words
             items.append(Line("to guide the eye", _LOOK, x[order], value))
-        low, high = float((value - error).min()), float((value + error).max())
-        pad = 0.1 * (high - low) or 0.1 * abs(high) or 1.0
-        if value.min() >= 0:  # what is not negative has a frame that ends at zero
-            low = max(low, pad)
         if bins := dict.fromkeys(item.name for item in of_reports if item.name != name):
             notes.append(
                 f"{_named(name)} is {listed([*map(_named, bins)], 4)}: the bins that it is in, by their mean energies"
             )
         words = literal(short(_named(name), 34))
         label = f"{words} [{unit}]" if unit else words
-        panels.append(Panel(axis, Axis(label, low - pad, high + pad), tuple(items)))
+        vertical = Axis.spanning(label, [*(value - error), *(value + error)], pad=0.1)
+        if value.min() >= 0:  # what is not negative has a frame that ends at zero
+            vertical = replace(vertical, low=max(vertical.low, 0.0))
+        panels.append(Panel(axis, vertical, tuple(items)))
     return Chart("scan", "scan", f"{len(places)} reports", tuple(panels), 1.0 + 1.4 * len(panels), (), notes)
 
 
@@ -82,12 +82,7 @@ def _across(setting: str, places: Sequence[float | str]) -> tuple[Axis, Array]:
             [words.index(str(place)) for place in places], dtype=np.float64
         )
     x = np.array(numbers, dtype=np.float64)
-    low, high = float(x.min()), float(x.max())
-    if low > 0 and high > _LOG_RATIO * low:
-        pad = (high / low) ** 0.05
-        return Axis(label, low / pad, high * pad, log=True), x
-    pad = 0.06 * (high - low) or 0.1 * abs(high) or 1.0
-    return Axis(label, low - pad, high + pad), x
+    return Axis.spanning(label, x, log_from=_LOG_RATIO), x
 
 
 def _unit(name: str) -> tuple[float, str]:
