@@ -66,7 +66,7 @@ _LONGEST_NAME = 40
 _LONGEST_RECORD = 1 << 20
 _ONLY_FOR = {
     "reference": ("report", "comparison of reports"),
-    "label": ("report", "comparison of reports", "model", "trainings"),
+    "label": ("report", "comparison of reports", "model", "comparison of trainings"),
     "curve": ("comparison of reports",),
     "y": ("scan of reports",),
     "event": ("data set",),

@@ -175,9 +175,8 @@ def of_trainings(documents: Mapping[str, Mapping[str, Any] | Sequence[Mapping[st
             raise ArtefactError(f"{label}: this model is damaged: no {error}") from error
     builders: dict[str, Callable[[], Chart]] = {"training": partial(training, records)}
     if len(records) > 1:
-        return Subject(
-            "trainings", builders, _metadata(f"{len(records)} trainings", {"calomlp": version}), ("training",)
-        )
+        metadata = _metadata(f"{len(records)} trainings", {"calomlp": version})
+        return Subject("comparison of trainings", builders, metadata, ("training",))
     (record,) = records.values()
     builders["learning-curve"] = partial(learning_curve, record)
     return Subject("model", builders, _metadata(f"{record.events} training events", made_by), ("training",))

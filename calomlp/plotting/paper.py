@@ -137,7 +137,7 @@ class _Key:
         entries, inside = chart.legend, chart.columns == 1 or len(chart.panels) == 1
         if not entries:
             return cls((), 1, detailed=False, inside=inside)
-        room = width - 0.75 if inside else width - 2 * _MARGIN
+        room = width - 0.85 if inside else width - 2 * _MARGIN
         plain, detailed = (
             max(_HANDLE + _width(figure, text, SMALL) for text in texts)
             for texts in ([entry.label for entry in entries], [_full(entry) for entry in entries])
@@ -284,14 +284,16 @@ def _width(figure: Figure, text: str, size: float, weight: str = "normal") -> fl
 
 
 def _write_heading(figure: Figure, experiment: str, sample: str) -> None:
-    """Write name and status of an experiment at the upper left, and the sample at the upper right."""
+    """Write name and status of an experiment at the upper left, and the sample at the upper right, all in one line."""
     width, height = figure.get_size_inches()
     name, _, status = experiment.partition(" ")
-    write = partial(figure.text, y=1 - _MARGIN / height, va="top", fontsize=_TITLE)
+    texts = ((name, "bold"), (status, "normal"), (sample, "normal"))
+    lengths = [_width(figure, text, _TITLE, weight) for text, weight in texts]
+    space = inches(_TITLE / 2)
+    scale = min(1.0, (width - _MARGIN - _GAP - 3 * space) / sum(lengths))
+    write = partial(figure.text, y=1 - _MARGIN / height, va="top", fontsize=scale * _TITLE)
     write(_MARGIN / width, s=name, fontweight="bold")
-    if status:
-        left = _MARGIN + _width(figure, name, _TITLE, "bold") + inches(0.5 * _TITLE)
-        write(left / width, s=status, fontstyle="italic")
+    write((_MARGIN + scale * lengths[0] + space) / width, s=status, fontstyle="italic")
     write(1 - _GAP / width, s=sample, ha="right")
 
 

@@ -41,11 +41,6 @@ _OWN_FONTS = {
     "mathtext.tt": "Fira Sans",
     "pdf.fonttype": 42,
 }
-_OWN_LOOK = {
-    f"{axis}tick.{name}": value
-    for axis, far in (("x", "top"), ("y", "right"))
-    for name, value in (("direction", "in"), ("minor.visible", True), (far, True))
-} | {"legend.frameon": False, "xaxis.labellocation": "right", "yaxis.labellocation": "top"}
 _SIZES = {
     "axes.formatter.use_mathtext": False,
     "axes.labelpad": 2,
@@ -68,19 +63,19 @@ _SIZES = {
     "patch.linewidth": 0.7,
     "savefig.bbox": None,
     "savefig.dpi": 300,
-    "savefig.format": "png",  # whose renderer lays figures out
-    "xtick.labelsize": 7,
-    "xtick.major.pad": 3,
-    "xtick.major.size": 4,
-    "xtick.major.width": 0.6,
-    "xtick.minor.size": 2,
-    "xtick.minor.width": 0.4,
-    "ytick.labelsize": 7,
-    "ytick.major.pad": 3,
-    "ytick.major.size": 4,
-    "ytick.major.width": 0.6,
-    "ytick.minor.size": 2,
-    "ytick.minor.width": 0.4,
+}
+_TICKS = {
+    "labelsize": 7,
+    "major.pad": 3,
+    "major.size": 4,
+    "major.width": 0.6,
+    "minor.size": 2,
+    "minor.width": 0.4,
+}
+_SIZES |= {f"{axis}tick.{name}": value for axis in "xy" for name, value in _TICKS.items()}
+_OWN_LOOK = {"xtick.top": True, "ytick.right": True, "xaxis.labellocation": "right", "yaxis.labellocation": "top"}
+_OWN_LOOK |= {
+    f"{axis}tick.{name}": value for axis in "xy" for name, value in (("direction", "in"), ("minor.visible", True))
 }
 
 

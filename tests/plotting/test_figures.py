@@ -109,6 +109,10 @@ def test_nor_in_the_styles_of_experiments(reports: dict[str, Report], look: str,
     check_layout(figure(name, reports["everything"], look=look, experiment="CALICE Preliminary"), look)
 
 
+def test_a_long_name_of_an_experiment_leaves_room_for_the_sample(report: Report) -> None:
+    check_layout(figure("linearity", report, experiment="An Experiment Very Long And Preliminary"))
+
+
 @pytest.mark.parametrize(("size", "name"), crossed(SIZES[1:], list(REPORT_CHARTS), len(SIZES) - 1))
 def test_nor_in_other_sizes(reports: dict[str, Report], size: str, name: str) -> None:
     drawn_figure = figure(name, reports["everything"], size=size)
