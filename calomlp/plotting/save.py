@@ -19,8 +19,8 @@ from calomlp.plotting.style import Style, settings_of
 MAX_SVG = 400_000
 """A figure that takes more bytes as SVG, because it has thousands of points, is shown as pixels."""
 
-_TABLES = {"GlyphOrder", "cvt ", "fpgm", "glyf", "head", "hhea", "hmtx", "loca", "maxp", "name", "prep"}
-"""Those of a TrueType font that a PDF needs (ISO 32000-1, 9.9), and its name."""
+_TABLES = {"GlyphOrder", "cmap", "cvt ", "fpgm", "glyf", "head", "hhea", "hmtx", "loca", "maxp", "name", "prep"}
+"""Those of a TrueType font that a PDF needs (ISO 32000-1, 9.9), and what matplotlib finds it and its glyphs by."""
 
 # matplotlib calls the same thing by different names in different formats, and stamps the date unless told not to
 _NAMES = {

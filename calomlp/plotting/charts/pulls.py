@@ -31,7 +31,7 @@ def uncertainty(view: View) -> Chart:
         _coverage(uncertainty, look),
         _reliability(uncertainty, look),
     )
-    sample, remarks = f"{count(uncertainty.events)} events", [f"of {view.first.label}", _NOTE]
+    sample, remarks = f"{count(uncertainty.events)} events", [f"uncertainties of {view.first.label}", _NOTE]
     title = "predicted uncertainties"
     return Chart("uncertainty", title, sample, panels, 4.4, (), remarks, columns=2, wide=True, separate=True)
 
