@@ -316,13 +316,13 @@ class Chart:
         for panel in self.panels:
             points = {item.label for item in panel.marks}
             name = plain(panel.left or panel.y.label or panel.x.label)
+            bars = dict(panel.y.ticks)
             for item in panel.items:
-                if isinstance(item, Bars):
-                    bars = dict(panel.y.ticks)
-                    labels = [bars.get(place, item.label) for place in item.y.tolist()]
-                    rows += [(self.name, name, bar, *cells) for bar, cells in zip(labels, _numbers(item), strict=True)]
-                elif not (isinstance(item, (Rule, Shade)) or (isinstance(item, Line) and item.label in points)):
-                    rows += [(self.name, name, plain(item.label), *cells) for cells in _numbers(item)]
+                if not (isinstance(item, (Rule, Shade)) or (isinstance(item, Line) and item.label in points)):
+                    for numbers in _numbers(item):
+                        label = bars.get(numbers["y"], item.label) if isinstance(item, Bars) else plain(item.label)
+                        cells = (f"{numbers[key]:.10g}" if key in numbers else "" for key in COLUMNS[3:])
+                        rows.append((self.name, name, label, *cells))
         return rows
 
 
@@ -360,32 +360,24 @@ def captions(charts: Sequence[Chart]) -> str:
     return "\n\n".join(chart.caption for chart in charts) + "\n"
 
 
-def _numbers(item: Marks | Line | Band | Steps | Bars | Cells) -> Iterator[tuple[str, ...]]:
-    """Yield the numbers of an item, from x on in :data:`COLUMNS`."""
+def _numbers(item: Marks | Line | Band | Steps | Bars | Cells) -> Iterator[dict[str, float]]:
+    """Yield the numbers of an item, by their columns."""
     if isinstance(item, Band):
         for x, low, high in zip(item.x, item.low, item.high, strict=True):
-            yield _n(x), "", "", _n(low), _n(high), "", ""
+            yield {"x": x, "low": low, "high": high}
     elif isinstance(item, Steps):
         for low, high, y in zip(item.edges[:-1], item.edges[1:], item.y, strict=True):
-            yield _n((low + high) / 2), _n(y), "", _n(low), _n(high), "", ""
+            yield {"x": (low + high) / 2, "y": y, "low": low, "high": high}
     elif isinstance(item, Cells):
         x, y = ((edges[:-1] + edges[1:]) / 2 for edges in (item.x_edges, item.y_edges))
         for i, j in np.argwhere(item.values > 0):
-            yield _n(x[j]), _n(y[i]), "", "", "", "", _n(item.values[i, j])
+            yield {"x": x[j], "y": y[i], "value": item.values[i, j]}
     else:
-        error = item.error if isinstance(item, (Marks, Bars)) else None
-        edge = item.edge if isinstance(item, Marks) else None
-        for i, (x, y) in enumerate(zip(item.x, item.y, strict=True)):
-            yield (
-                _n(x),
-                _n(y),
-                "" if error is None else _n(error[i]),
-                "",
-                "",
-                "" if edge is None else f"{edge[i]:d}",
-                "",
-            )
-
-
-def _n(number: float) -> str:
-    return f"{number:.10g}"
+        optional = {name: getattr(item, name, None) for name in ("error", "edge")}
+        columns = {
+            "x": item.x,
+            "y": item.y,
+            **{name: values for name, values in optional.items() if values is not None},
+        }
+        for numbers in zip(*columns.values(), strict=True):
+            yield dict(zip(columns, map(float, numbers), strict=True))
