@@ -1,4 +1,4 @@
-"""Draw reports, one or several beside each other, the training of a model, or the showers of a data set.
+"""Draw reports, one or several beside each other, the training of one or several models, or the showers of a data set.
 
 On a terminal, without -o, the main figures are drawn in the terminal, or those of --kind.
 
@@ -12,7 +12,7 @@ calomlp plot report.json -o report.html
 
 calomlp plot 'scan/*.json' --kind scan --x absorber.thickness --y stochastic -o scan.pdf
 
-calomlp plot model.safetensors -o training.pdf
+calomlp plot mlp.safetensors deep.safetensors -o trainings.pdf
 
 calomlp plot 'showers-*.root' --kind longitudinal --dump-data -o longitudinal.pdf
 """
@@ -29,13 +29,26 @@ from typing import TYPE_CHECKING, Any
 
 from calomlp import __version__
 from calomlp.cli.console import print_charts
-from calomlp.errors import UsageError, did_you_mean
-from calomlp.plotting.kinds import FORMATS, MODEL_KINDS, OF_HITS, ON_REQUEST, REPORT_KINDS, SHOWER_KINDS, SIZES, STYLES
+from calomlp.errors import ArtefactError, UsageError, did_you_mean
+from calomlp.plotting.kinds import (
+    CAPTION,
+    FORMATS,
+    LATEX,
+    MODEL_KINDS,
+    OF_HITS,
+    ON_REQUEST,
+    PAGE,
+    REPORT_KINDS,
+    SHOWER_KINDS,
+    SIZES,
+    STYLES,
+    TABLE,
+)
 from calomlp.settings import check_choice, setting
-from calomlp.streams import RECORD_SCHEMA, Record, kind_of_file
+from calomlp.streams import Record, kind_of_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from calomlp.cli.session import Session
     from calomlp.data.sources import Source
@@ -46,14 +59,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-TABLE, PAGE = "tsv", "html"
 SCAN, _NUMBER = "scan", "stochastic"
 _LOOK, _SEVERAL = "Look", "Several reports"
 _DPI = (50, 1200)
 _LONGEST_NAME = 40
+_LONGEST_RECORD = 1 << 20
 _ONLY_FOR = {
     "reference": ("report", "comparison of reports"),
-    "label": ("report", "comparison of reports"),
+    "label": ("report", "comparison of reports", "model", "comparison of trainings"),
     "curve": ("comparison of reports",),
     "y": ("scan of reports",),
     "event": ("data set",),
@@ -68,15 +81,15 @@ class PlotSettings:
 
     input: tuple[str, ...] = setting(
         (),
-        "Reports, a model, or a data set as ROOT files: paths, quoted patterns, file.root:tree, @list.txt, URLs, or - "
-        "for a pipe.",
+        "Reports, models or files of their --history, or a data set as ROOT files: paths, quoted patterns, "
+        "file.root:tree, @list.txt, URLs, or - for a pipe.",
         positional=True,
         metavar="FILE...",
     )
     output: str = setting(
         "-",
-        "Folder for a file per figure, or one file: .pdf, .svg, .png, .tsv for the numbers, .html for a report as a "
-        "page; - is standard output, a drawing on a terminal.",
+        "Folder for a file per figure, or one file: .pdf, .svg, .png, .tsv for the numbers, .txt for captions, "
+        ".html for a report as a page, .tex for its tables; - is standard output, a drawing on a terminal.",
         "-o",
         metavar="PATH",
     )
@@ -133,6 +146,7 @@ class PlotSettings:
     )
     dpi: int = setting(300, "Dots per inch of .png.", panel=_LOOK)
     dump_data: bool = setting(False, "Write the numbers behind the figures too, as .tsv beside them.")
+    caption: bool = setting(False, "Write the captions of the figures too, as .txt beside them.")
     format: str = setting("pdf", "Format of figures in a folder or on standard output.", choices=FORMATS)
 
 
@@ -161,7 +175,7 @@ def run(session: Session, settings: PlotSettings) -> None:
         raise UsageError(
             f"--reference is for the figure 'resolution', but only {', '.join(settings.kind)} will be drawn"
         )
-    if settings.output == "-" and not session.json and not settings.dump_data:
+    if settings.output == "-" and not session.json and not _beside(settings):
         charts = subject.charts(settings.kind) if settings.kind else subject.overview()
         print_charts(charts, _DRAWING_LINES, session.streams)
         return
@@ -181,6 +195,8 @@ def _subject(
     session: Session, settings: PlotSettings, sources: Sequence[Source], references: Sequence[Reference]
 ) -> Subject:
     """Return what is drawn, by the kind of the files."""
+    from calomlp.plotting.figures import of_search
+
     kinds = {source.label: "dataset" if _is_data(source) else kind_of_file(source.path) for source in sources}
     kinds_found = set(kinds.values())
     if kinds_found == {"dataset"}:
@@ -188,8 +204,11 @@ def _subject(
     other = next(label for label, kind in kinds.items() if kind != "dataset")
     if "dataset" in kinds_found:
         raise UsageError(f"{other}: not a ROOT file: several inputs are one data set, or reports to compare")
-    if "model" in kinds_found:
-        return _model(sources)
+    records = {source.label: _first_line(source) for source in sources if kinds[source.label] != "model"}
+    if "model" in kinds_found or any("epoch" in record for record in records.values()):
+        return _trainings(settings, sources, records)
+    if len(sources) == 1 and records[other].get("artefact") == "learning-rate":
+        return of_search(records[other], __version__)
     return _reports(settings, sources, references)
 
 
@@ -208,12 +227,9 @@ def _is_data(source: Source) -> bool:
 def _reports(settings: PlotSettings, sources: Sequence[Source], references: Sequence[Reference]) -> Subject:
     from calomlp.evaluation.report import read_report
     from calomlp.plotting.chart import literal
-    from calomlp.plotting.figures import of_scan, of_search, of_view
+    from calomlp.plotting.figures import of_scan, of_view
     from calomlp.plotting.view import View, parse_labels
 
-    search = _search(sources[0])
-    if search is not None and len(sources) == 1:
-        return of_search(search, __version__)
     reports = {label: read_report(source.path, source.label) for label, source in _named(sources).items()}
     if settings.kind == (SCAN,) or settings.x:
         if not settings.x:
@@ -228,16 +244,14 @@ def _reports(settings: PlotSettings, sources: Sequence[Source], references: Sequ
     return of_view(View.comparing(renamed, references, settings.curve))
 
 
-def _search(source: Source) -> dict[str, Any] | None:
-    """Return the record of a search for a learning rate, if this is one."""
+def _first_line(source: Source) -> dict[str, Any]:
+    """Return the object in the first line of a file, which tells epochs and records from reports."""
     try:
-        record = json.loads(Path(source.path).read_text(encoding="utf-8"))
+        with Path(source.path).open(encoding="utf-8") as lines:
+            record = json.loads(lines.readline(_LONGEST_RECORD))
     except (OSError, ValueError):  # reading it as a report will say what is wrong
-        return None
-    is_search = (
-        isinstance(record, dict) and record.get("schema") == RECORD_SCHEMA and record.get("artefact") == "learning-rate"
-    )
-    return record if is_search else None
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 def _named(sources: Sequence[Source]) -> dict[str, Source]:
@@ -246,15 +260,38 @@ def _named(sources: Sequence[Source]) -> dict[str, Source]:
     return stems if len(stems) == len(sources) else {source.label: source for source in sources}
 
 
-def _model(sources: Sequence[Source]) -> Subject:
-    from calomlp.model.file import read_header
-    from calomlp.plotting.figures import of_model
+def _trainings(settings: PlotSettings, sources: Sequence[Source], records: Mapping[str, Mapping[str, Any]]) -> Subject:
+    """Return the trainings of models and of files of epochs.
 
-    if len(sources) > 1:
-        model = next(source.label for source in sources if kind_of_file(source.path) == "model")
-        raise UsageError(f"{model}: a model is drawn alone, and {len(sources)} files are named")
-    source = sources[0]
-    return of_model(read_header(source.path, source.label), source.label)
+    Raises:
+        UsageError: If another file is among them.
+        ArtefactError: If a line of a file of epochs is damaged.
+    """
+    from calomlp.model.file import read_header
+    from calomlp.plotting.chart import literal
+    from calomlp.plotting.figures import of_trainings
+    from calomlp.plotting.view import parse_labels
+
+    documents: dict[str, Any] = {}
+    named = _named(sources)
+    labels = parse_labels(settings.label, list(named), "training")
+    for name, source in named.items():
+        label = labels.get(name, literal(name))
+        if source.label not in records:
+            documents[label] = read_header(source.path, source.label)
+        elif "epoch" in records[source.label]:
+            documents[label] = _epochs(source)
+        else:
+            raise UsageError(f"{source.label}: neither a model nor a file of --history, and the others are trainings")
+    return of_trainings(documents, __version__)
+
+
+def _epochs(source: Source) -> list[Any]:
+    """Return the epochs in a file that ``calomlp train --history`` wrote."""
+    try:
+        return [json.loads(line) for line in Path(source.path).read_text(encoding="utf-8").splitlines()]
+    except ValueError as error:
+        raise ArtefactError(f"{source.label}: a line of these epochs is damaged: {error}") from error
 
 
 def _data_set(session: Session, settings: PlotSettings, sources: Sequence[Source]) -> Subject:
@@ -281,6 +318,11 @@ def _possible(subject: Subject, settings: PlotSettings) -> tuple[str, ...]:
     return settings.kind or tuple(kind for kind in subject.builders if kind not in subject.on_request)
 
 
+def _beside(settings: PlotSettings) -> tuple[str, ...]:
+    """Return the kinds of texts that are written beside the figures."""
+    return (TABLE,) * settings.dump_data + (CAPTION,) * settings.caption
+
+
 def _suffix(output: str) -> str:
     return Path(output).suffix.removeprefix(".")
 
@@ -288,19 +330,15 @@ def _suffix(output: str) -> str:
 def _files(settings: PlotSettings, kinds: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Return which figures go into which file, figures and tables alike."""
     output, suffix = settings.output, _suffix(settings.output)
-    table = {TABLE} if settings.dump_data else set()
+    beside = _beside(settings)
     if output == "-":
         return {"-": tuple(kinds)}
     if output.endswith("/") or not suffix:
-        return {
-            str(Path(output) / f"{kind}.{form}"): (kind,)
-            for kind in kinds
-            for form in (settings.format, *sorted(table))
-        }
-    legal = (*FORMATS, TABLE, PAGE)
+        return {str(Path(output) / f"{kind}.{form}"): (kind,) for kind in kinds for form in (settings.format, *beside)}
+    legal = (*FORMATS, TABLE, CAPTION, PAGE, LATEX)
     if suffix not in legal:
         raise UsageError(f"{output}: figures cannot be written as .{suffix}: {did_you_mean(suffix, legal)}")
-    return {str(Path(output).with_suffix(f".{form}")): tuple(kinds) for form in dict.fromkeys((suffix, *table))}
+    return {str(Path(output).with_suffix(f".{form}")): tuple(kinds) for form in dict.fromkeys((suffix, *beside))}
 
 
 def _check_outputs(
@@ -311,10 +349,11 @@ def _check_outputs(
     sources: Sequence[Source],
 ) -> None:
     """Refuse outputs before they are made."""
-    if subject.page is None and any(_suffix(file) == PAGE for file in files):
-        raise UsageError(f"{settings.output}: a page is made of one report, and this is a {subject.what}")
+    for form, what in ((PAGE, "a page is"), (LATEX, "tables in LaTeX are")):
+        if form not in subject.texts and any(_suffix(file) == form for file in files):
+            raise UsageError(f"{settings.output}: {what} made of one report, and this is a {subject.what}")
     for file in files:
-        session.streams.check_output(file, binary=not settings.dump_data, force=session.force)
+        session.streams.check_output(file, binary=not _beside(settings), force=session.force)
     session.streams.check_distinct(files, (source.path for source in sources))
 
 
@@ -326,24 +365,22 @@ def _write(
     files: dict[str, tuple[str, ...]],
 ) -> None:
     """Write all figures and tables, or none."""
-    from calomlp.plotting.chart import table
-    from calomlp.plotting.save import Style, picture, write
+    from calomlp.plotting.save import write
+    from calomlp.plotting.style import Style
 
-    look = Style(settings.style, settings.size, settings.experiment, settings.dpi)
+    style = Style(settings.style, settings.size, settings.experiment, settings.dpi)
     by_name = {chart.name: chart for chart in charts}
     with ExitStack() as stack:
         for file, kinds in files.items():
             drawn = [by_name[kind] for kind in kinds]
-            form = _suffix(file) or (TABLE if settings.dump_data else settings.format)
-            if len(drawn) > 1 and form not in ("pdf", TABLE, PAGE):
+            form = _suffix(file) or (*_beside(settings), settings.format)[0]
+            if len(drawn) > 1 and form not in ("pdf", *subject.texts):
                 raise UsageError(
                     f"{len(drawn)} figures do not fit into one {form} file: choose one with --kind, or a folder"
                 )
             path = stack.enter_context(session.streams.artefact(file))
-            if form == TABLE:
-                path.write_text(table(drawn), encoding="utf-8")
-            elif form == PAGE and subject.page:
-                path.write_text(subject.page([picture(chart, look) for chart in drawn]), encoding="utf-8")
+            if form in subject.texts:
+                path.write_text(subject.texts[form](drawn, style), encoding="utf-8")
             else:
-                write(drawn, path, form, look, subject.metadata)
+                write(drawn, path, form, style, subject.metadata)
             session.run.interrupt.check()

@@ -1,11 +1,12 @@
 """Content of a figure as data, to be drawn on paper or in a terminal, or written as a table.
 
-A :class:`Chart` has a heading and panels, a :class:`Panel` two axes and items: :class:`Marks`, :class:`Line`,
+A :class:`Chart` has panels, a legend and a caption, a :class:`Panel` two axes and items: :class:`Marks`, :class:`Line`,
 :class:`Band`, :class:`Steps`, :class:`Bars`, :class:`Cells`, and as a background :class:`Rule` and :class:`Shade`.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -86,8 +87,7 @@ MANY_POINTS = 60
 """More points than this on a curve are drawn small and pale, and fitted curves over them, which they would hide."""
 
 EDGE_NOTE = "open markers: at an edge of the training range"
-LEFT_OUT_NOTE = f"{EDGE_NOTE}, left out of the numbers above"
-OUTSIDE_NOTE = "triangles at the frame: points beyond it"
+OUTSIDE_NOTE = "arrows: points beyond the frame"
 
 COLUMNS = ("figure", "panel", "curve", "x", "y", "error", "low", "high", "edge", "value")
 """Columns of the numbers behind a figure: ``low`` and ``high`` end a band or a bin of a histogram, whose middle is x;
@@ -108,6 +108,25 @@ class Axis:
     log: bool = False  # whether it is logarithmic
     ticks: tuple[tuple[float, str], ...] = ()  # places and their labels, where these are names; none for numbers
     whole: bool = False  # whether only whole numbers are labelled
+
+    @classmethod
+    def spanning(
+        cls, label: str, values: Sequence[float] | Array, pad: float = 0.06, log_from: float = math.inf
+    ) -> Axis:
+        """Return an axis that holds numbers.
+
+        Args:
+            label: Of the axis.
+            values: The numbers.
+            pad: Room at either end, as a share of their range.
+            log_from: The axis is logarithmic if the largest is more than this times the smallest.
+        """
+        low, high = float(np.min(values)), float(np.max(values))
+        if low > 0 and high > log_from * low:
+            factor = (high / low) ** pad
+            return cls(label, low / factor, high * factor, log=True)
+        room = pad * (high - low) or 0.1 * abs(high) or 1.0
+        return cls(label, low - room, high + room)
 
     def inside(self, values: Array) -> NDArray[np.bool_]:
         """Return which values are between the ends, shape [values]."""
@@ -241,31 +260,12 @@ class Panel:
 
 
 @dataclass(frozen=True)
-class Row:
-    """One row of a legend."""
+class Entry:
+    """One entry of a legend."""
 
-    cells: tuple[str, ...]  # one text for each column; a single one among rows of several goes on under their columns
-    look: Look | None = None  # drawn before the first cell; None for a row of headings
-
-
-@dataclass(frozen=True)
-class Heading:
-    """Title, legend and notes above the axes.
-
-    Attributes:
-        title: What the figure shows.
-        sample: What it is made of.
-        rows: The legend.
-        notes: How to read it, a line each.
-        blocks: The legend is cut into this many tables of the same height, beside each other; ``None`` for as many as
-            fit.
-    """
-
-    title: str
-    sample: str
-    rows: Sequence[Row] = ()
-    notes: Sequence[str] = ()
-    blocks: int | None = None
+    label: str  # what is drawn
+    look: Look  # how it is drawn
+    detail: str = ""  # written behind the label if there is room, such as the terms of a fit
 
 
 @dataclass(frozen=True)
@@ -273,29 +273,31 @@ class Chart:
     """Content of a figure."""
 
     name: str  # of its kind
-    heading: Heading  # what stands above
+    title: str  # what it shows
+    sample: str  # what it is made of
     panels: tuple[Panel, ...]  # row by row
-    height: float  # of the part with the axes, in a column of a journal [inch]
+    height: float  # of the axes without the legend, in a column of a journal [inch]
+    legend: Sequence[Entry] = ()
+    remarks: Sequence[str] = ()  # sentences of the caption: numbers, and how to read the figure
     columns: int = 1  # panels beside each other; those of a single column have the horizontal axis in common
     wide: bool = False  # whether it takes both columns of a journal
     separate: bool = False  # whether panels below each other have horizontal axes of their own
 
     @property
     def notes(self) -> list[str]:
-        """Notes on how to read it, with those that follow from the points."""
-        notes = list(self.heading.notes)
+        """Sentences of the caption, with those that follow from the points."""
         marks = [(panel, item) for panel in self.panels for item in panel.marks]
-        if any(item.edge is not None and item.edge.any() for _, item in marks):
-            numbers = any(len(row.cells) > 1 for row in self.heading.rows)
-            notes.append(LEFT_OUT_NOTE if numbers else EDGE_NOTE)
-        if any((~panel.y.inside(item.y)).any() for panel, item in marks):
-            notes.append(OUTSIDE_NOTE)
-        return notes
+        edge = any(item.edge is not None and item.edge.any() for _, item in marks)
+        outside = any((~panel.y.inside(item.y)).any() for panel, item in marks)
+        return [*self.remarks, *[EDGE_NOTE] * edge, *[OUTSIDE_NOTE] * outside]
 
     @property
     def caption(self) -> str:
-        """Caption in one line."""
-        return f"{self.heading.title.capitalize()}: {self._axes}"
+        """Caption as one paragraph of plain text."""
+        names = tuple(plain(entry.label) for entry in self.legend)
+        title = f"{self.title}, {self.sample}: {self._axes}" if self.sample else f"{self.title}: {self._axes}"
+        sentences = [text if text.startswith(names) else _sentence(text) for text in map(plain, [title, *self.notes])]
+        return " ".join(f"{text}." for text in sentences)
 
     @property
     def _axes(self) -> str:
@@ -306,7 +308,7 @@ class Chart:
         """Say what is shown, for those who cannot see it."""
         labels = [item.label for panel in self.panels for item in panel.items if not isinstance(item, (Rule, Shade))]
         curves = "; ".join(dict.fromkeys(labels))
-        return f"{self.heading.title}, {self.heading.sample}: {self._axes}. Shown: {plain(curves)}."
+        return f"{self.title}, {self.sample}: {self._axes}. Shown: {plain(curves)}."
 
     def rows(self) -> list[tuple[str, ...]]:
         """Return the numbers that are shown, a row for each, in :data:`COLUMNS`; what there is not is empty."""
@@ -314,14 +316,19 @@ class Chart:
         for panel in self.panels:
             points = {item.label for item in panel.marks}
             name = plain(panel.left or panel.y.label or panel.x.label)
+            bars = dict(panel.y.ticks)
             for item in panel.items:
-                if isinstance(item, Bars):
-                    bars = dict(panel.y.ticks)
-                    labels = [bars.get(place, item.label) for place in item.y.tolist()]
-                    rows += [(self.name, name, bar, *cells) for bar, cells in zip(labels, _numbers(item), strict=True)]
-                elif not (isinstance(item, (Rule, Shade)) or (isinstance(item, Line) and item.label in points)):
-                    rows += [(self.name, name, plain(item.label), *cells) for cells in _numbers(item)]
+                if not (isinstance(item, (Rule, Shade)) or (isinstance(item, Line) and item.label in points)):
+                    for numbers in _numbers(item):
+                        label = bars.get(numbers["y"], item.label) if isinstance(item, Bars) else plain(item.label)
+                        cells = (f"{numbers[key]:.10g}" if key in numbers else "" for key in COLUMNS[3:])
+                        rows.append((self.name, name, label, *cells))
         return rows
+
+
+def _sentence(text: str) -> str:
+    """Return a text that begins with a capital, unless it begins with a symbol."""
+    return text[0].upper() + text[1:] if text[0].isascii() else text
 
 
 def literal(text: str) -> str:
@@ -339,7 +346,7 @@ def plain(label: str) -> str:
 def table(charts: Sequence[Chart]) -> str:
     """Write the numbers behind charts as tab-separated values, with what the axes are as comments before them."""
     lines = [
-        f"# {chart.name}: {chart.heading.title}, {chart.heading.sample}; "
+        f"# {chart.name}: {chart.title}, {chart.sample}; "
         + "; ".join(dict.fromkeys(f"x = {plain(panel.x.label)}, y = {plain(panel.y.label)}" for panel in chart.panels))
         for chart in charts
     ]
@@ -348,32 +355,29 @@ def table(charts: Sequence[Chart]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _numbers(item: Marks | Line | Band | Steps | Bars | Cells) -> Iterator[tuple[str, ...]]:
-    """Yield the numbers of an item, from x on in :data:`COLUMNS`."""
+def captions(charts: Sequence[Chart]) -> str:
+    """Write the captions of charts, a paragraph each."""
+    return "\n\n".join(chart.caption for chart in charts) + "\n"
+
+
+def _numbers(item: Marks | Line | Band | Steps | Bars | Cells) -> Iterator[dict[str, float]]:
+    """Yield the numbers of an item, by their columns."""
     if isinstance(item, Band):
         for x, low, high in zip(item.x, item.low, item.high, strict=True):
-            yield _n(x), "", "", _n(low), _n(high), "", ""
+            yield {"x": x, "low": low, "high": high}
     elif isinstance(item, Steps):
         for low, high, y in zip(item.edges[:-1], item.edges[1:], item.y, strict=True):
-            yield _n((low + high) / 2), _n(y), "", _n(low), _n(high), "", ""
+            yield {"x": (low + high) / 2, "y": y, "low": low, "high": high}
     elif isinstance(item, Cells):
         x, y = ((edges[:-1] + edges[1:]) / 2 for edges in (item.x_edges, item.y_edges))
         for i, j in np.argwhere(item.values > 0):
-            yield _n(x[j]), _n(y[i]), "", "", "", "", _n(item.values[i, j])
+            yield {"x": x[j], "y": y[i], "value": item.values[i, j]}
     else:
-        error = item.error if isinstance(item, (Marks, Bars)) else None
-        edge = item.edge if isinstance(item, Marks) else None
-        for i, (x, y) in enumerate(zip(item.x, item.y, strict=True)):
-            yield (
-                _n(x),
-                _n(y),
-                "" if error is None else _n(error[i]),
-                "",
-                "",
-                "" if edge is None else f"{edge[i]:d}",
-                "",
-            )
-
-
-def _n(number: float) -> str:
-    return f"{number:.10g}"
+        optional = {name: getattr(item, name, None) for name in ("error", "edge")}
+        columns = {
+            "x": item.x,
+            "y": item.y,
+            **{name: values for name, values in optional.items() if values is not None},
+        }
+        for numbers in zip(*columns.values(), strict=True):
+            yield dict(zip(columns, map(float, numbers), strict=True))

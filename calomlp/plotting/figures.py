@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from calomlp.errors import ArtefactError, UsageError
 from calomlp.evaluation.recorded_settings import find_setting, number_of
-from calomlp.plotting.chart import NothingToDraw
+from calomlp.plotting.chart import NothingToDraw, captions, table
 from calomlp.plotting.charts.against_energy import linearity, resolution, resolution_root
 from calomlp.plotting.charts.distributions import energy, response, response_linear, tails
 from calomlp.plotting.charts.learning import Training, learning_curve, rates, training
@@ -17,15 +18,15 @@ from calomlp.plotting.charts.pulls import uncertainty
 from calomlp.plotting.charts.quantities import dependence, domain, importance
 from calomlp.plotting.charts.scan import scan
 from calomlp.plotting.charts.showers import event, longitudinal, radial
-from calomlp.plotting.kinds import OF_HITS, ON_REQUEST
+from calomlp.plotting.kinds import CAPTION, LATEX, OF_HITS, ON_REQUEST, PAGE, TABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from calomlp.evaluation.profiles import ShowerEvent, ShowerProfiles
     from calomlp.evaluation.report import Report
     from calomlp.plotting.chart import Chart
-    from calomlp.plotting.save import Picture
+    from calomlp.plotting.style import Style
     from calomlp.plotting.view import View
 
 REPORT_CHARTS: dict[str, Callable[[View], Chart]] = {
@@ -38,7 +39,7 @@ REPORT_CHARTS: dict[str, Callable[[View], Chart]] = {
     "tails": tails,
     "dependence": dependence,
     "uncertainty": uncertainty,
-    "training": lambda view: training(Training.of_report(view.single("the training"))),
+    "training": lambda view: training({shown.label: Training.of_report(shown.report) for shown in view.trainings}),
     "learning-curve": lambda view: learning_curve(Training.of_report(view.single("the learning curve"))),
     "importance": importance,
     "domain": domain,
@@ -51,6 +52,11 @@ SHOWER_CHARTS: dict[str, Callable[[ShowerProfiles], Chart]] = {
 }
 """Charts of mean showers; ``event`` is of other data, and follows them."""
 
+_TEXTS: dict[str, Callable[[Sequence[Chart], Style], str]] = {
+    TABLE: lambda charts, _: table(charts),
+    CAPTION: lambda charts, _: captions(charts),
+}
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -62,7 +68,7 @@ class Subject:
         metadata: Of the files: ``Subject`` and ``Software``.
         main: Kinds that are drawn in a terminal.
         on_request: Kinds that are drawn if they are asked for.
-        page: Makes a page for a browser of pictures; ``None`` if there is none.
+        texts: Write charts as a text, by the suffix of its file.
     """
 
     what: str
@@ -70,7 +76,7 @@ class Subject:
     metadata: Mapping[str, str]
     main: Sequence[str]
     on_request: Sequence[str] = ()
-    page: Callable[[Sequence[Picture]], str] | None = None
+    texts: Mapping[str, Callable[[Sequence[Chart], Style], str]] = field(default_factory=lambda: dict(_TEXTS))
 
     def charts(self, kinds: Sequence[str] = ()) -> list[Chart]:
         """Make charts.
@@ -112,8 +118,12 @@ def of_view(view: View, label: str = "") -> Subject:
     report = view.report
     metadata = _metadata(f"{report.events} events", report.context.provenance)
     what = "comparison of reports" if view.several else "report"
-    page = None if view.several else partial(_page, report, label)
-    return Subject(what, builders, metadata, ("resolution", "linearity"), ON_REQUEST, page)
+    main = ("resolution", "linearity")
+    if view.several:
+        return Subject(what, builders, metadata, main, ON_REQUEST)
+    texts = dict(_TEXTS)
+    texts[PAGE], texts[LATEX] = partial(_page, report, label), partial(_latex, report)
+    return Subject(what, builders, metadata, main, ON_REQUEST, texts)
 
 
 def of_scan(reports: Mapping[str, Report], setting: str, numbers: Sequence[str]) -> Subject:
@@ -142,22 +152,33 @@ def of_scan(reports: Mapping[str, Report], setting: str, numbers: Sequence[str])
     return Subject("scan of reports", {"scan": builder}, _metadata(f"{events} events", made_by), ("scan",))
 
 
-def of_model(document: Mapping[str, Any], label: str) -> Subject:
-    """Return what can be drawn of a model.
+def of_trainings(documents: Mapping[str, Mapping[str, Any] | Sequence[Mapping[str, Any]]], version: str) -> Subject:
+    """Return what can be drawn of trainings.
 
     Args:
-        document: The document in the header of its file.
-        label: What messages call it.
+        documents: The document in the header of a model, or the epochs of a training, by what legends call them.
+        version: Of this program.
 
     Raises:
         ArtefactError: If something is missing that every model records.
     """
-    try:
-        record = Training.of_model(document)
-        made_by = document["provenance"]
-    except (LookupError, TypeError) as error:
-        raise ArtefactError(f"{label}: this model is damaged: no {error}") from error
-    builders = {"training": partial(training, record), "learning-curve": partial(learning_curve, record)}
+    records: dict[str, Training] = {}
+    made_by: Mapping[str, Any] = {"calomlp": version}
+    for label, document in documents.items():
+        if not isinstance(document, Mapping):
+            records[label] = Training.of_epochs(document)
+            continue
+        try:
+            records[label] = Training.of_model(document)
+            made_by = document["provenance"]
+        except (LookupError, TypeError) as error:
+            raise ArtefactError(f"{label}: this model is damaged: no {error}") from error
+    builders: dict[str, Callable[[], Chart]] = {"training": partial(training, records)}
+    if len(records) > 1:
+        metadata = _metadata(f"{len(records)} trainings", {"calomlp": version})
+        return Subject("comparison of trainings", builders, metadata, ("training",))
+    (record,) = records.values()
+    builders["learning-curve"] = partial(learning_curve, record)
     return Subject("model", builders, _metadata(f"{record.events} training events", made_by), ("training",))
 
 
@@ -192,10 +213,17 @@ def of_showers(
     )
 
 
-def _page(report: Report, label: str, pictures: Sequence[Picture]) -> str:
+def _page(report: Report, label: str, charts: Sequence[Chart], style: Style) -> str:
     from calomlp.plotting.render import to_html  # noqa: PLC0415 - figures in a terminal do without
+    from calomlp.plotting.save import picture  # noqa: PLC0415
 
-    return to_html(report, label, pictures)
+    return to_html(report, label, [picture(chart, style) for chart in charts])
+
+
+def _latex(report: Report, _charts: Sequence[Chart], _style: Style) -> str:
+    from calomlp.plotting.render import to_latex  # noqa: PLC0415 - figures in a terminal do without
+
+    return to_latex(report)
 
 
 def _of_profiles(builder: Callable[[ShowerProfiles], Chart], profiles: Callable[[], ShowerProfiles]) -> Chart:

@@ -20,6 +20,9 @@ OF_HITS = ("radial", "event")
 FORMATS = ("pdf", "svg", "png")
 """Formats that figures can be written in."""
 
+TABLE, CAPTION, PAGE, LATEX = "tsv", "txt", "html", "tex"
+"""Suffixes of texts: the numbers behind figures, their captions, a report as a page for a browser, its tables."""
+
 STYLES = ("calomlp", "cms", "atlas", "lhcb2", "alice")
 """Styles of figures."""
 

@@ -1,20 +1,30 @@
-"""Charts as figures of matplotlib: heading and legend above the axes, then the panels."""
+"""Charts as figures of matplotlib: panels on a grid that is laid out in inches, with a legend and no text around them.
+
+The sizes of all texts outside of the axes are known before they are drawn, or measured once, so that a figure is drawn
+only when it is written.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import singledispatch
+from dataclasses import dataclass, replace
+from functools import partial, singledispatch
+from typing import Any
 
 import numpy as np
+from matplotlib import rcParams
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis as MatplotlibAxis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import LogNorm, to_rgba
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
+from matplotlib.markers import TICKDOWN, TICKLEFT, TICKRIGHT, TICKUP
+from matplotlib.patches import Rectangle
+from matplotlib.path import Path
 from matplotlib.text import Text
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
@@ -26,140 +36,45 @@ from calomlp.plotting.chart import (
     Bars,
     Cells,
     Chart,
-    Heading,
+    Entry,
     Item,
     Line,
-    Look,
     Marks,
     Panel,
-    Row,
     Rule,
     Shade,
     Steps,
 )
-from calomlp.plotting.style import CANVASES, SMALL, Canvas, inches, style
+from calomlp.plotting.style import CANVASES, SMALL, Style, inches, settings_of
 
-_MARGIN = 0.06
-_HEADING = 0.2
-_TITLE = 9
-_LINE = inches(1.45 * SMALL)
-_HANDLE = 0.24
-_ENTRY = 1.7
-_GAP = inches(1.3 * SMALL)
-_GREY = "#555555"
+_MARGIN, _GAP = 0.06, 0.15
+_HEADING, _TITLE = 0.22, 9
+"""Height of the line above the axes [inch], and its font size [pt]."""
+
+_ABOVE, _TICKS, _LABEL = 0.16, 0.17, 0.15
+"""Height of a text above a panel, of the numbers below it, and of a line of the label of an axis [inch]."""
+
+_APART_ROWS = 0.12
+"""Distance of panels below each other, whose outer numbers do not touch [inch]."""
+
+_SCALE = 0.62
+"""Width of a scale of colours with its numbers [inch]."""
+
+_MEASURED = 3
+"""Texts at the ticks whose width is measured, of those with most characters."""
+
+_LINE = inches(1.36 * SMALL)
+_HANDLE, _BETWEEN = 0.35, 0.12
+"""Width of the handle of an entry of a legend, and between columns of entries [inch]."""
+
 _LEAST_AXES, _LEAST_BARS = 0.62, 0.95
 """Height of the axes on a slide relative to that in a column, and of bars with names: below it, the canvas grows."""
-
-
-def framed(chart: Chart, canvas: Canvas, experiment: str) -> Figure:
-    """Return a figure without axes, under a heading.
-
-    Args:
-        chart: What will be drawn.
-        canvas: How large.
-        experiment: Written first: a name, which is printed bold, and its status behind it.
-    """
-    heading, notes = chart.heading, chart.notes
-    width = canvas.wide if chart.wide else canvas.narrow
-    across = heading.blocks or _entries_across(heading.rows, width)
-    block = (width - _MARGIN) / heading.blocks if heading.blocks else _ENTRY
-    n_rows = math.ceil(len(heading.rows) / across)
-    above = _MARGIN + _HEADING + (n_rows + len(notes)) * _LINE + _MARGIN
-    height = canvas.stretch * chart.height
-    if canvas.ratio:  # what needs more room has a larger canvas of the same form
-        least = _LEAST_BARS if any(panel.y.ticks for panel in chart.panels) else _LEAST_AXES
-        height = max(width / canvas.ratio - above, least * chart.height)
-        width = canvas.ratio * (above + height)
-    total = above + height
-    layout = ConstrainedLayoutEngine(rect=(0, 0, 1, height / total), w_pad=0.03, h_pad=0.03, hspace=0.02, wspace=0.03)
-    figure = Figure(figsize=(width, total), layout=layout)
-    FigureCanvasAgg(figure)
-    _write_heading(figure, heading, experiment, total - _MARGIN)
-    below = total - _MARGIN - _HEADING
-    for i in range(across):
-        # entries fill the table by columns, so that the first curve is at the upper left
-        _write_rows(figure, heading.rows[i * n_rows : (i + 1) * n_rows], _MARGIN + i * block, below)
-    for i, note in enumerate(notes):
-        y = below - (n_rows + i) * _LINE
-        _write(figure, _MARGIN, y, note, SMALL - 0.5, colour=_GREY)
-    return figure
-
-
-def settle(figure: Figure) -> Figure:
-    """Fix where the axes are, once all is drawn.
-
-    The solver of the layout does not give the same last digits every time, and they end up in the files.
-    """
-    layout = figure.get_layout_engine()
-    if layout is not None:
-        layout.execute(figure)
-    figure.set_layout_engine("none")
-    for axes in figure.axes:
-        x, y, width, height = axes.get_position().bounds
-        axes.set_position((round(x, 6), round(y, 6), round(width, 6), round(height, 6)))
-    return figure
-
-
-def _write_heading(figure: Figure, heading: Heading, experiment: str, top: float) -> None:
-    name, _, status = experiment.partition(" ")
-    left = _MARGIN
-    for text, weight in ((name, "bold"), (status, "normal"), (heading.title, "normal")):
-        if text:
-            written = _write(figure, left, top, text, _TITLE, weight=weight)
-            written.set_fontstyle("italic" if text == status else "normal")
-            left += _width(figure, written) + _GAP
-    sample = _write(figure, figure.get_figwidth() - _MARGIN, top, heading.sample, _TITLE)
-    sample.set_horizontalalignment("right")
-
-
-def _entries_across(rows: Sequence[Row], width: float) -> int:
-    """Return how many rows fit beside each other: several if none has more than its label."""
-    if any(len(row.cells) > 1 for row in rows):
-        return 1
-    return max(1, min(len(rows), int((width - _MARGIN) / _ENTRY)))
-
-
-def _write_rows(figure: Figure, rows: Sequence[Row], left: float, top: float) -> None:
-    """Write rows of the legend as a table whose columns are as wide as their widest text."""
-    for i, row in enumerate(rows):
-        if row.look:
-            _draw_handle(figure, row.look, left, top - (i + 0.42) * _LINE)
-    left += _HANDLE
-    columns = max((len(row.cells) for row in rows), default=0)
-    for column in range(columns):
-        texts = [
-            (row, _write(figure, left, top - i * _LINE, row.cells[column], SMALL))
-            for i, row in enumerate(rows)
-            if column < len(row.cells)
-        ]
-        left += max(_width(figure, text) for row, text in texts if len(row.cells) == columns) + _GAP
-
-
-def _draw_handle(figure: Figure, look: Look, left: float, y: float) -> None:
-    x = np.array([left, left + _HANDLE - 0.04])
-    inch = figure.dpi_scale_trans
-    figure.add_artist(Line2D(x, [y, y], color=look.colour, linestyle=look.line, transform=inch))
-    figure.add_artist(Line2D([x.mean()], [y], color=look.colour, marker=look.marker, linestyle="none", transform=inch))
-
-
-def _write(
-    figure: Figure, x: float, y: float, text: str, size: float, *, weight: str = "normal", colour: str = "black"
-) -> Text:
-    """Write a text whose upper left corner is at a place in inches."""
-    inch = figure.dpi_scale_trans
-    return figure.text(x, y, text, transform=inch, va="top", fontsize=size, fontweight=weight, color=colour)
-
-
-def _width(figure: Figure, text: Text) -> float:
-    """Return the width of a text in inches."""
-    return float(text.get_window_extent().width) / figure.dpi
-
 
 _FEW_POINTS = 30
 """Up to this many points on a line are marked each, of more some that are equally far apart."""
 
-_SMALL = 1e-3
-"""Numbers at ticks that are smaller are powers of ten."""
+_SMALL, _LARGE = 1e-3, 1e5
+"""Numbers at ticks are powers of ten if some are smaller than the first, or larger than the second."""
 
 _STEPS = (1, 2, 2.5, 5, 10)
 """Of ticks."""
@@ -174,22 +89,25 @@ _FEW_TICKS = 4
 """Of a linear horizontal axis that has another panel beside it."""
 
 _DOTS = (0, (1, 1))
+_TIP = ((0, -1), (0, 1), (-0.45, 0.35), (0, 1), (0.45, 0.35))
+_UP = Path(_TIP, [Path.MOVETO, Path.LINETO, Path.MOVETO, Path.LINETO, Path.LINETO])
+_DOWN = Path([(-x, -y) for x, y in _TIP], _UP.codes)
+"""Arrows, which no marker of a curve looks like."""
 
 
-def draw(chart: Chart, *, look: str = "calomlp", size: str = "column", experiment: str = "calomlp") -> Figure:
+def draw(chart: Chart, style: Style | None = None) -> Figure:
     """Return a chart as a figure.
 
     Args:
         chart: What it shows.
-        look: Name of a style.
-        size: Name of a canvas.
-        experiment: Name and status, written first in the heading.
+        style: How it looks.
 
     Raises:
         UsageError: If mathematics in a label cannot be set.
     """
-    with style(look), naming_mathematics():
-        return _drawn(chart, CANVASES[size], experiment)
+    style = style or Style()
+    with settings_of(style.look), naming_mathematics():
+        return _drawn(chart, style)
 
 
 @contextmanager
@@ -204,44 +122,195 @@ def naming_mathematics() -> Iterator[None]:
         raise UsageError(f"mathematics between dollar signs that cannot be set: {reason}") from error
 
 
-def _drawn(chart: Chart, canvas: Canvas, experiment: str) -> Figure:
-    figure = framed(chart, canvas, experiment)
+@dataclass(frozen=True)
+class _Key:
+    """A legend that fits: inside the upper panel of a column of them, above a grid of panels."""
+
+    entries: Sequence[Entry]
+    columns: int
+    detailed: bool  # whether the details of the entries are shown
+    inside: bool
+
+    @classmethod
+    def fitting(cls, figure: Figure, chart: Chart, width: float) -> _Key:
+        """Choose the columns for a width [inch]."""
+        entries, inside = chart.legend, chart.columns == 1 or len(chart.panels) == 1
+        if not entries:
+            return cls((), 1, detailed=False, inside=inside)
+        room = width - 0.85 if inside else width - 2 * _MARGIN
+        plain, detailed = (
+            max(_HANDLE + _width(figure, text, SMALL) for text in texts)
+            for texts in ([entry.label for entry in entries], [_full(entry) for entry in entries])
+        )
+        if any(entry.detail for entry in entries) and detailed < room:
+            return cls(entries, 1, detailed=True, inside=inside)
+        most = max(1, int((room + _BETWEEN) / (plain + _BETWEEN)))
+        rows = math.ceil(len(entries) / most)
+        return cls(entries, math.ceil(len(entries) / rows), detailed=False, inside=inside)
+
+    @property
+    def height(self) -> float:
+        """Height of the legend [inch]."""
+        return math.ceil(len(self.entries) / self.columns) * _LINE + 1.4 * _MARGIN if self.entries else 0.0
+
+    def draw(self, figure: Figure, top: float) -> None:
+        """Draw the legend; ``top`` is where it begins above a grid, in heights of the figure."""
+        if not self.entries:
+            return
+        looks = [entry.look for entry in self.entries]
+        handles = [Line2D([], [], color=look.colour, marker=look.marker, linestyle=look.line) for look in looks]
+        labels = [_full(entry) if self.detailed else entry.label for entry in self.entries]
+        if self.inside:
+            legend = figure.axes[0].legend(handles, labels, loc="upper right", ncols=self.columns)
+        else:
+            place = (0, top)
+            legend = figure.legend(handles, labels, loc="upper left", bbox_to_anchor=place, ncols=self.columns)
+        legend.set(zorder=4, frame_on=True)
+        legend.get_frame().set(linewidth=0, facecolor="white", alpha=0.8)
+
+
+def _full(entry: Entry) -> str:
+    return f"{entry.label}: {entry.detail}" if entry.detail else entry.label
+
+
+def _drawn(chart: Chart, style: Style) -> Figure:
+    canvas = CANVASES[style.size]
+    width = canvas.wide if chart.wide else canvas.narrow
+    figure = Figure(figsize=(width, width))
+    FigureCanvasAgg(figure)
+    key = _Key.fitting(figure, chart, width)
+    above = _MARGIN + _HEADING + (0 if key.inside else key.height)
+    height = canvas.stretch * chart.height + (key.height if key.inside else 0)
+    if canvas.ratio:  # what needs more room has a larger canvas of the same form
+        least = _LEAST_BARS if any(panel.y.ticks for panel in chart.panels) else _LEAST_AXES
+        height = max(width / canvas.ratio - above, least * height)
+        width = canvas.ratio * (above + height)
+    figure.set_size_inches(width, above + height)
+    _write_heading(figure, style.experiment, chart.sample)
+    places = _rows(chart, height)
     columns = min(chart.columns, len(chart.panels))
-    rows = math.ceil(len(chart.panels) / columns)
-    shares = [panel.share for panel in chart.panels[::columns]]
-    grid = figure.add_gridspec(rows, columns, height_ratios=shares)
     shared = columns == 1 and not chart.separate
-    first: Axes | None = None
     for i, panel in enumerate(chart.panels):
-        row, column = divmod(i, columns)
-        axes = figure.add_subplot(grid[row, column], sharex=first if shared else None)
-        first = first or axes
-        _draw_panel(axes, panel, beside=columns > 1)
-        last = i + columns >= len(chart.panels)
-        if last or chart.separate:
+        bottom, high = (length / (above + height) for length in places[i // columns])
+        axes = figure.add_axes((0.1, bottom, 0.8, high), sharex=figure.axes[0] if shared and i else None)
+        room = key.height / places[0][1] if key.inside and not i else 0.0
+        _draw_panel(axes, panel, room, beside=columns > 1)
+        if chart.separate or i + columns >= len(chart.panels):
             axes.set_xlabel(panel.x.label)
         elif shared:
             axes.tick_params(labelbottom=False)
-        if column == 0 or chart.separate or panel.y.label != chart.panels[i - 1].y.label:
+        if i % columns == 0 or chart.separate or panel.y.label != chart.panels[i - 1].y.label:
             axes.set_ylabel(panel.y.label)
-    _draw_scale(figure, chart)
-    if not chart.separate:
-        figure.align_ylabels()
-    return settle(figure)
+    scale = _SCALE if any(isinstance(item, Cells) for panel in chart.panels for item in panel.items) else 0.0
+    _place(figure, columns, scale)
+    _draw_minor_ticks(figure)
+    key.draw(figure, 1 - (_MARGIN + _HEADING - 0.04) / (above + height))
+    if scale:
+        _draw_scale(figure, chart, scale)
+    return figure
 
 
-def _draw_scale(figure: Figure, chart: Chart) -> None:
+def _rows(chart: Chart, height: float) -> list[tuple[float, float]]:
+    """Return where the axes of each row begin, from below, and how high they are [inch]."""
+    columns = min(chart.columns, len(chart.panels))
+    rows = [chart.panels[i : i + columns] for i in range(0, len(chart.panels), columns)]
+    heads = [_ABOVE if any(panel.left or panel.right for panel in row) else _APART_ROWS for row in rows]
+    labelled = [chart.separate or i == len(rows) - 1 for i in range(len(rows))]
+    feet = [_TICKS * (label or columns > 1) + (_LABEL + _MARGIN / 2) * label for label in labelled]
+    share = (height - sum(heads) - sum(feet)) / sum(row[0].share for row in rows)
+    places, top = [], height
+    for row, head, foot in zip(rows, heads, feet, strict=True):
+        high = share * row[0].share
+        places.append((top - head - high, high))
+        top -= head + high + foot
+    return places
+
+
+def _place(figure: Figure, columns: int, scale: float) -> None:
+    """Give all axes of a grid the same width, beside the numbers at their ticks and their labels."""
+    panels = figure.axes
+    total, height = figure.get_size_inches()
+    ticks = [max(_tick_width(figure, axes) for axes in panels[i::columns]) for i in range(columns)]
+    lines = [
+        max(axes.get_ylabel().count("\n") + bool(axes.get_ylabel()) for axes in panels[i::columns])
+        for i in range(columns)
+    ]
+    left = [_GAP + number + _LABEL * label for number, label in zip(ticks, lines, strict=True)]
+    width = (total - sum(left) - _GAP - scale) / columns
+    for i, axes in enumerate(panels):
+        _, bottom, _, high = axes.get_position().bounds
+        column = i % columns
+        start = sum(left[: column + 1]) + column * width
+        axes.set_position((start / total, bottom, width / total, high))
+        axes.xaxis.set_label_coords(axes.xaxis.label.get_position()[0], -_TICKS / (high * height))
+        axes.yaxis.set_label_coords(-(ticks[column] + _MARGIN) / width, axes.yaxis.label.get_position()[1])
+
+
+def _draw_minor_ticks(figure: Figure) -> None:
+    """Draw the minor ticks of each side of the axes as one line of markers: matplotlib makes five objects of each."""
+    sides: list[tuple[Any, ...]] = []
+    for axes in figure.axes:
+        for axis, transform, markers in (
+            (axes.xaxis, axes.get_xaxis_transform(), (TICKUP, TICKDOWN)),
+            (axes.yaxis, axes.get_yaxis_transform(), (TICKRIGHT, TICKLEFT)),
+        ):
+            places = _seen(axis, axis.get_minorticklocs())
+            sides += [(axis, transform, marker, places, [end] * len(places)) for end, marker in enumerate(markers)]
+    look = {"markersize": rcParams["xtick.minor.size"], "markeredgewidth": rcParams["xtick.minor.width"]}
+    for axis, transform, marker, places, end in sides:
+        axis.set_minor_locator(NullLocator())
+        at = (places, end) if axis.axis_name == "x" else (end, places)
+        figure.add_artist(Line2D(*at, transform=transform, marker=marker, linestyle="none", color="black", **look))
+
+
+def _tick_width(figure: Figure, axes: Axes) -> float:
+    """Return the width of the longest text at the ticks of the vertical axis [inch]."""
+    axis = axes.yaxis
+    texts = axis.get_major_formatter().format_ticks(_seen(axis, axis.get_majorticklocs()))
+    size = axis.get_tick_params().get("labelsize", rcParams["ytick.labelsize"])
+    return max((_width(figure, text, size) for text in sorted(texts, key=len)[-_MEASURED:]), default=0.0)
+
+
+def _seen(axis: MatplotlibAxis, places: Iterable[float]) -> list[float]:
+    low, high = axis.get_view_interval()
+    return [place for place in places if low <= place <= high]
+
+
+def _width(figure: Figure, text: str, size: float, weight: str = "normal") -> float:
+    """Return the width of a text [inch]."""
+    written = Text(0, 0, text, fontsize=size, fontweight=weight)
+    written.set_figure(figure)
+    return float(written.get_window_extent().width) / figure.dpi
+
+
+def _write_heading(figure: Figure, experiment: str, sample: str) -> None:
+    """Write name and status of an experiment at the upper left, and the sample at the upper right, all in one line."""
+    width, height = figure.get_size_inches()
+    name, _, status = experiment.partition(" ")
+    texts = ((name, "bold"), (status, "normal"), (sample, "normal"))
+    lengths = [_width(figure, text, _TITLE, weight) for text, weight in texts]
+    space = inches(_TITLE / 2)
+    scale = min(1.0, (width - _MARGIN - _GAP - 3 * space) / sum(lengths))
+    write = partial(figure.text, y=1 - _MARGIN / height, va="top", fontsize=scale * _TITLE)
+    write(_MARGIN / width, s=name, fontweight="bold")
+    write((_MARGIN + scale * lengths[0] + space) / width, s=status, fontstyle="italic")
+    write(1 - _GAP / width, s=sample, ha="right")
+
+
+def _draw_scale(figure: Figure, chart: Chart, width: float) -> None:
     """Draw the scale of the colours beside all panels; it is the same for all planes."""
     cells = [item for panel in chart.panels for item in panel.items if isinstance(item, Cells)]
-    drawn = [mesh for axes in figure.axes for mesh in axes.collections if isinstance(mesh, QuadMesh)]
-    if drawn:
-        norm = LogNorm(*_scale(cells))
-        for mesh in drawn:
-            mesh.set_norm(norm)
-        bar = figure.colorbar(drawn[0], ax=figure.axes, pad=0.02, aspect=40)
-        bar.set_label(cells[0].label)
-        bar.outline.set_linewidth(0.6)
-        bar.ax.tick_params(size=2)
+    planes = [mesh for axes in figure.axes for mesh in axes.collections if isinstance(mesh, QuadMesh)]
+    norm = LogNorm(*_scale(cells))
+    for mesh in planes:
+        mesh.set_norm(norm)
+    bottom, top = (figure.axes[i].get_position() for i in (-1, 0))
+    total = figure.get_figwidth()
+    place = (1 - (width - _MARGIN) / total, bottom.y0, 0.08 / total, top.y1 - bottom.y0)
+    bar = figure.colorbar(planes[0], cax=figure.add_axes(place))
+    bar.set_label(cells[0].label)
+    bar.outline.set_linewidth(0.6)
+    bar.ax.tick_params(size=2)
 
 
 def _scale(cells: Sequence[Cells]) -> tuple[float, float]:
@@ -254,25 +323,42 @@ def _scale(cells: Sequence[Cells]) -> tuple[float, float]:
     return (low, top) if low < top else (low / 2, 2 * top)
 
 
-def _draw_panel(axes: Axes, panel: Panel, *, beside: bool) -> None:
+def _draw_panel(axes: Axes, panel: Panel, room: float, *, beside: bool) -> None:
+    """Draw a panel, with room for a legend at its upper end, as a share of its height."""
     _set_up(axes, panel.x, "x")
     if beside and not (panel.x.log or panel.x.ticks):
         axes.xaxis.set_major_locator(MaxNLocator(_FEW_TICKS, steps=_STEPS, prune="both", integer=panel.x.whole))
     if beside and not (panel.y.log or panel.y.ticks):
         axes.yaxis.set_major_locator(MaxNLocator("auto", steps=_STEPS, prune="lower"))
-    _set_up(axes, panel.y, "y", low=panel.share < 1)
+    _set_up(axes, _with_room(panel.y, room), "y", low=panel.share < 1)
     for i, item in enumerate(reversed(panel.items)):
         _draw(item, axes, 2 + i / 100)
+    if room:
+        frame = Rectangle((0, 0), 1, 1 - room, transform=axes.transAxes)
+        for artist in (*axes.lines, *axes.collections):
+            artist.set_clip_path(frame)
     for marks in panel.marks:
-        _mark_outside(axes, panel.y, marks)
+        _mark_outside(axes, panel.y, marks, 1 - room)
+    _write_texts(axes, panel)
+
+
+def _write_texts(axes: Axes, panel: Panel) -> None:
+    above = partial(axes.set_title, fontsize=SMALL, y=1.0, pad=3)  # with y, no place is looked for
     if panel.left:
-        axes.set_title(panel.left, loc="left", fontsize=SMALL, pad=3)
+        above(panel.left, loc="left")
     if panel.right:
-        axes.set_title(panel.right, loc="right", fontsize=SMALL, pad=3)
+        above(panel.right, loc="right")
     if panel.text:
         axes.text(0.07, 0.95, panel.text, transform=axes.transAxes, va="top", fontsize=SMALL, zorder=6)
     if panel.empty:
         axes.text(0.5, 0.5, panel.empty, transform=axes.transAxes, ha="center", va="center", backgroundcolor="white")
+
+
+def _with_room(axis: Axis, share: float) -> Axis:
+    """Return an axis with room at its upper end."""
+    if axis.log:
+        return replace(axis, high=axis.low * (axis.high / axis.low) ** (1 / (1 - share)))
+    return replace(axis, high=axis.low + (axis.high - axis.low) / (1 - share))
 
 
 def _set_up(axes: Axes, axis: Axis, which: str, *, low: bool = False) -> None:
@@ -281,6 +367,8 @@ def _set_up(axes: Axes, axis: Axis, which: str, *, low: bool = False) -> None:
     These are enough, too, in a panel that is ``low`` and has more than one of them.
     """
     drawn = axes.xaxis if which == "x" else axes.yaxis
+    largest, least = max(abs(axis.low), abs(axis.high)), axis.low if axis.log else _SMALL
+    written = partial(_written, powers=largest < _SMALL or largest > _LARGE or least < _SMALL)
     if axis.log:
         (axes.set_xscale if which == "x" else axes.set_yscale)("log")
     (axes.set_xlim if which == "x" else axes.set_ylim)(axis.low, axis.high)
@@ -294,23 +382,23 @@ def _set_up(axes: Axes, axis: Axis, which: str, *, low: bool = False) -> None:
         most = 10.0 if low else 10**2.6
         drawn.set_major_locator(LogLocator(subs=(1, 2, 5) if axis.high < most * axis.low else (1,), numticks=12))
         drawn.set_minor_locator(LogLocator(subs=tuple(range(1, 10)), numticks=12))
-        drawn.set_major_formatter(FuncFormatter(_written))
+        drawn.set_major_formatter(FuncFormatter(written))
         drawn.set_minor_formatter(NullFormatter())
-    elif which == "x":
+    elif which == "x" or written.keywords["powers"]:
         drawn.set_major_locator(MaxNLocator(6, steps=_STEPS, integer=axis.whole))
-        drawn.set_major_formatter(FuncFormatter(_written))  # 0, not 0.0, in a narrow corner
+        drawn.set_major_formatter(FuncFormatter(written))  # 0, not 0.0, in a narrow corner
         if axis.whole:
             drawn.set_minor_locator(NullLocator())
 
 
-def _written(value: float, _place: int | None = None) -> str:
-    """Write a number at a tick, very large and small ones as powers of ten."""
-    number, _, power = (f"{value:.5g}" if abs(value) >= _SMALL or not value else f"{value:.4e}").partition("e")
-    number = number.rstrip("0").rstrip(".") if power else number
-    if power:
-        factor = "" if number == "1" else rf"{number}\times "
-        return f"${factor}10^{{{int(power)}}}$"
-    return number.replace("-", "\N{MINUS SIGN}")
+def _written(value: float, _place: int | None = None, *, powers: bool) -> str:
+    """Write a number at a tick; all of an axis as powers of ten, or none."""
+    number, _, power = f"{value:.4e}".partition("e")
+    if not powers or not value or int(power) in (0, 1):
+        return f"{value:.5g}".replace("-", "\N{MINUS SIGN}")
+    number = number.rstrip("0").rstrip(".")
+    factor = {"1": "", "-1": "-"}.get(number, rf"{number}\times ")
+    return f"${factor}10^{{{int(power)}}}$"
 
 
 @singledispatch
@@ -401,20 +489,19 @@ def _(item: Shade, axes: Axes, zorder: float) -> None:
     span(item.low, item.high, color=str(item.grey), linewidth=0, zorder=zorder / 100)
 
 
-def _mark_outside(axes: Axes, axis: Axis, marks: Marks) -> None:
-    """Point at the points that are beyond the frame, with triangles at its edge."""
-    above, below = marks.y > axis.high, marks.y < axis.low
-    for outside, marker, height in ((above, "^", 0.975), (below, "v", 0.025)):
+def _mark_outside(axes: Axes, axis: Axis, marks: Marks, top: float) -> None:
+    """Point at the points that are beyond the frame, with arrows at its ends; ``top`` is the upper one."""
+    for outside, arrow, height in ((marks.y > axis.high, _UP, top - 0.03), (marks.y < axis.low, _DOWN, 0.03)):
         if outside.any():
             axes.plot(
                 marks.x[outside],
                 np.full(np.count_nonzero(outside), height),
                 transform=axes.get_xaxis_transform(),
                 linestyle="none",
-                marker=marker,
-                markersize=3,
+                marker=arrow,
+                markersize=4.5,
                 color=marks.look.colour,
-                markerfacecolor="white",
+                fillstyle="none",
                 label="_outside",
                 zorder=5,
             )

@@ -1,4 +1,4 @@
-"""Sections as text of 80 columns, as Markdown, and as a page for a browser; nothing is printed here."""
+"""Sections as text of 80 columns, as Markdown, as tables in LaTeX, and as a page for a browser; nothing is printed."""
 
 from __future__ import annotations
 
@@ -41,6 +41,12 @@ _LONG, _BROAD = 24, 8
 _PINNED = 24
 """Rows whose names have no more characters keep them in sight when a table is scrolled on a narrow screen."""
 
+_TEX = str.maketrans(
+    {sign: rf"\{sign}" for sign in "%&#_{}$"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$"}
+    | {"±": r"$\pm$", "⊕": r"$\oplus$", "√": r"$\surd$", "²": "$^2$", "≥": r"$\geq$", "†": r"\dag{}", "\xa0": r"\,"}
+    | {"σ": r"$\sigma$", "μ": r"$\mu$", "ρ": r"$\rho$", "χ": r"$\chi$", "λ": r"$\lambda$", "–": "--"}
+)
 _ENERGY = re.compile(r"\bE_(true|reco)\b")
 _UNBROKEN = re.compile(r" (?=[%\[±]|GeV)|(?<=±) ")  # a number stays with its error and its unit
 
@@ -189,6 +195,33 @@ def _starless(text: str) -> str:
     return text.replace("*", r"\*")
 
 
+def to_latex(report: Report) -> str:
+    """Return the tables of a report in LaTeX, with the package booktabs."""
+    tables = [table for section in report_sections(report) for table in section.blocks if isinstance(table, Table)]
+    head = f"% {lede(report)}; {versions(report.context.provenance)}; needs \\usepackage{{booktabs}}"
+    return "\n".join([head, *map(_as_latex, tables)])
+
+
+def _as_latex(table: Table) -> str:
+    rows = [" & ".join(map(_texed, row)) + r" \\" for row in (table.header, *table.rows)]
+    lines = [
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{_texed(table.title)}}}",
+        rf"\begin{{tabular}}{{l{'r' * (len(table.header) - 1)}}}",
+        *(r"\toprule", rows[0], r"\midrule", *rows[1:], r"\bottomrule"),
+        r"\end{tabular}",
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _texed(text: str) -> str:
+    """Write a cell in LaTeX: signs as mathematics, minus signs, and what has a meaning there as it is."""
+    signs = re.sub(r"^-(?=\d)", "$-$", text.translate(_TEX))
+    return _ENERGY.sub(r"$E_\\mathrm{\1}$", signs.replace(r"E\_", "E_"))
+
+
 def to_html(report: Report, label: str, pictures: Sequence[Picture]) -> str:
     """Return a report as a page for a browser: one file that needs no other, no network and no script.
 
@@ -209,7 +242,9 @@ def to_html(report: Report, label: str, pictures: Sequence[Picture]) -> str:
         label=label,
         lede=lede(report),
         generator=versions(report.context.provenance),
-        sections=report_sections(report, sorted(pictures, key=lambda item: item.wide)),  # wide ones below the columns
+        sections=report_sections(
+            report, sorted(pictures, key=lambda item: item.chart.wide)
+        ),  # wide ones below the columns
         stylesheet=resources.files("calomlp.plotting").joinpath("page.css").read_text(encoding="utf-8"),
         kinds=_kinds,
     )

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 
 from calomlp.plotting import paper
 from calomlp.plotting.chart import Chart
-from calomlp.plotting.style import style
+from calomlp.plotting.style import Style, settings_of
 
 MAX_SVG = 400_000
 """A figure that takes more bytes as SVG, because it has thousands of points, is shown as pixels."""
+
+_TABLES = {"GlyphOrder", "cmap", "cvt ", "fpgm", "glyf", "head", "hhea", "hmtx", "loca", "maxp", "name", "prep"}
+"""Those of a TrueType font that a PDF needs (ISO 32000-1, 9.9), and what matplotlib finds it and its glyphs by."""
 
 # matplotlib calls the same thing by different names in different formats, and stamps the date unless told not to
 _NAMES = {
@@ -29,24 +32,11 @@ _DATES: dict[str, dict[str, None]] = {"pdf": {"CreationDate": None}, "svg": {"Da
 
 
 @dataclass(frozen=True)
-class Style:
-    """Style of figures."""
-
-    name: str = "calomlp"  # of the style
-    size: str = "column"  # of the canvas
-    experiment: str = "calomlp"  # name and status, written first
-    dpi: int = 300  # dots per inch of pictures in pixels
-
-
-@dataclass(frozen=True)
 class Picture:
     """A figure that is ready to be shown in a page."""
 
-    name: str  # of its kind
-    title: str  # its caption
+    chart: Chart  # what it shows
     image: bytes  # as matplotlib writes it: SVG or PNG
-    alt: str  # what it shows, for those who cannot see it
-    wide: bool = False  # whether it is as wide as two others
 
     @property
     def source(self) -> str:
@@ -55,31 +45,31 @@ class Picture:
         return f"data:image/{kind};base64,{base64.b64encode(self.image).decode('ascii')}"
 
 
-def picture(chart: Chart, look: Style | None = None) -> Picture:
+def picture(chart: Chart, style: Style | None = None) -> Picture:
     """Draw a chart as SVG, or as PNG if that would be too long."""
-    look = look or Style()
-    figure = paper.draw(chart, look=look.name, size=look.size, experiment=look.experiment)
+    style = style or Style()
+    figure = paper.draw(chart, style)
     for file_format in ("svg", "png"):
         stream = BytesIO()
-        write_figures([figure], stream, file_format, {}, look=look.name)
+        write_figures([figure], stream, file_format, {}, style)
         if len(stream.getvalue()) <= MAX_SVG:
             break
-    return Picture(chart.name, chart.caption, stream.getvalue(), chart.describe(), chart.wide)
+    return Picture(chart, stream.getvalue())
 
 
-def write(charts: Sequence[Chart], path: Path, file_format: str, look: Style, metadata: Mapping[str, str]) -> None:
+def write(charts: Sequence[Chart], path: Path, file_format: str, style: Style, metadata: Mapping[str, str]) -> None:
     """Write charts to one file, several as the pages of a PDF.
 
     Args:
         charts: What the figures show.
         path: The file.
         file_format: One of :data:`calomlp.plotting.kinds.FORMATS`.
-        look: How they look.
+        style: How they look.
         metadata: Of the file: ``Subject`` and ``Software``.
     """
-    figures = [paper.draw(chart, look=look.name, size=look.size, experiment=look.experiment) for chart in charts]
+    figures = [paper.draw(chart, style) for chart in charts]
     titled = {"Title": ", ".join(chart.name for chart in charts), **metadata}
-    write_figures(figures, path, file_format, titled, look=look.name, dpi=look.dpi)
+    write_figures(figures, path, file_format, titled, style)
 
 
 def write_figures(
@@ -87,9 +77,7 @@ def write_figures(
     target: Path | BinaryIO,
     file_format: str,
     metadata: Mapping[str, str],
-    *,
-    look: str = "calomlp",
-    dpi: int = 300,
+    style: Style | None = None,
 ) -> None:
     """Write a figure, or several as the pages of a PDF.
 
@@ -98,17 +86,42 @@ def write_figures(
         target: Path or binary stream.
         file_format: One of :data:`calomlp.plotting.kinds.FORMATS`.
         metadata: ``Title``, ``Subject`` and ``Software``, each optional.
-        look: Name of the style that they were made in.
-        dpi: Dots per inch of pictures in pixels.
+        style: The one that they were made in.
     """
+    style = style or Style()
     described = _metadata(file_format, metadata)
-    with style(look), paper.naming_mathematics():
+    with settings_of(style.look), paper.naming_mathematics(), _plain_fonts() if file_format == "pdf" else nullcontext():
         if len(figures) == 1:
-            figures[0].savefig(target, format=file_format, metadata=described, dpi=dpi)
+            figures[0].savefig(target, format=file_format, metadata=described, dpi=style.dpi)
             return
+        from matplotlib.backends.backend_pdf import PdfPages  # noqa: PLC0415 - a page for a browser does without
+
         with PdfPages(target, metadata=described) as pages:
             for figure in figures:
                 pages.savefig(figure)
+
+
+@contextmanager
+def _plain_fonts() -> Iterator[None]:
+    """Load fonts inside the block with no more tables than a PDF needs of them.
+
+    fontTools took most of the time of a figure to cut tables of layout, and matplotlib writes every glyph at its place.
+    """
+    from fontTools import subset  # noqa: PLC0415 - pictures do without
+
+    load = subset.load_font
+
+    def load_needed(*arguments: Any, **options: Any) -> Any:
+        font = load(*arguments, **options)
+        for tag in [tag for tag in font.keys() if tag not in _TABLES]:  # noqa: SIM118 - a font cannot be iterated over
+            del font[tag]
+        return font
+
+    subset.load_font = load_needed
+    try:
+        yield
+    finally:
+        subset.load_font = load
 
 
 def _metadata(file_format: str, metadata: Mapping[str, str]) -> dict[str, str | None]:

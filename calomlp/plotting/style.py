@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-import mplhep
+import mplhep_data
+from matplotlib import font_manager
 
 SMALL = 6.5
 """Font size of legends and notes [pt]."""
@@ -47,26 +50,32 @@ _SIZES = {
     "axes.titlesize": SMALL,
     "errorbar.capsize": 0,
     "figure.dpi": 100,
+    "legend.borderaxespad": 0.4,
+    "legend.borderpad": 0.2,
+    "legend.columnspacing": 1.2,
     "legend.fontsize": SMALL,
+    "legend.handlelength": 2.6,
+    "legend.handletextpad": 0.5,
+    "legend.labelspacing": 0.25,
     "lines.linewidth": 0.9,
     "lines.markersize": 3.2,
     "lines.markeredgewidth": 0.7,
     "patch.linewidth": 0.7,
     "savefig.bbox": None,
     "savefig.dpi": 300,
-    "savefig.format": "png",  # whose renderer lays figures out
-    "xtick.labelsize": 7,
-    "xtick.major.pad": 3,
-    "xtick.major.size": 4,
-    "xtick.major.width": 0.6,
-    "xtick.minor.size": 2,
-    "xtick.minor.width": 0.4,
-    "ytick.labelsize": 7,
-    "ytick.major.pad": 3,
-    "ytick.major.size": 4,
-    "ytick.major.width": 0.6,
-    "ytick.minor.size": 2,
-    "ytick.minor.width": 0.4,
+}
+_TICKS = {
+    "labelsize": 7,
+    "major.pad": 3,
+    "major.size": 4,
+    "major.width": 0.6,
+    "minor.size": 2,
+    "minor.width": 0.4,
+}
+_SIZES |= {f"{axis}tick.{name}": value for axis in "xy" for name, value in _TICKS.items()}
+_OWN_LOOK = {"xtick.top": True, "ytick.right": True, "xaxis.labellocation": "right", "yaxis.labellocation": "top"}
+_OWN_LOOK |= {
+    f"{axis}tick.{name}": value for axis in "xy" for name, value in (("direction", "in"), ("minor.visible", True))
 }
 
 
@@ -92,20 +101,37 @@ CANVASES = {
 """By the names of :data:`calomlp.plotting.kinds.SIZES`."""
 
 
-def style(name: str = "calomlp") -> AbstractContextManager[None]:
-    """Return a context in which figures are made and written; nothing changes outside of it.
+@dataclass(frozen=True)
+class Style:
+    """Style of figures."""
 
-    Args:
-        name: One of :data:`calomlp.plotting.kinds.STYLES`.
-    """
-    if name == "calomlp":
-        settings: Any = {**mplhep.style.CMS, **_FONTS, **_OWN_FONTS, **_SIZES}
-        return mpl.rc_context(settings)
-    published = getattr(mplhep.style, _PUBLISHED[name])
+    look: str = "calomlp"  # one of :data:`calomlp.plotting.kinds.STYLES`
+    size: str = "column"  # name of the canvas
+    experiment: str = "calomlp"  # name and status, written first
+    dpi: int = 300  # dots per inch of pictures in pixels
+
+
+def settings_of(look: str = "calomlp") -> AbstractContextManager[None]:
+    """Return a context in which figures are made and written; nothing changes outside of it."""
+    if look == "calomlp":
+        _register_fonts()
+        own: Any = _OWN_LOOK | _FONTS | _OWN_FONTS | _SIZES
+        return mpl.rc_context(own)
+    import mplhep  # noqa: PLC0415 - imports pyplot and registers fifty fonts
+
+    published = getattr(mplhep.style, _PUBLISHED[look])
     family = published["font.family"]
     # the signs that the fonts of the experiments lack
     settings = {**published, **_FONTS, "font.family": [*published[f"font.{family}"][:1], "DejaVu Sans"], **_SIZES}
     return mpl.rc_context(settings)
+
+
+@cache
+def _register_fonts() -> None:
+    """Make Fira Sans known to matplotlib."""
+    folder = Path(mplhep_data.__file__).parent / "fonts" / "firasans"
+    for weight in ("Regular", "Italic", "Bold"):
+        font_manager.fontManager.addfont(folder / f"FiraSans-{weight}.ttf")
 
 
 def inches(points: float) -> float:

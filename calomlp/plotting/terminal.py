@@ -60,7 +60,7 @@ def draw(charts: Sequence[Chart], width: int, height: int, *, colour: bool) -> s
 def _titled(chart: Chart, panel: Panel) -> Panel:
     """Return a panel with its title on the left."""
     parts = [plain(panel.y.label or panel.x.label), panel.left, panel.right]
-    return replace(panel, left=f"{chart.heading.title}: {', '.join(filter(None, parts))}")
+    return replace(panel, left=f"{chart.title}: {', '.join(filter(None, parts))}")
 
 
 def _labels(panel: Panel) -> Iterator[str]:

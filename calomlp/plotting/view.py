@@ -195,6 +195,20 @@ class View:
             return f"{len(self.shown)} reports"
         return f"{count(self.report.events)} events"
 
+    @property
+    def same_events(self) -> bool:
+        """Whether all reports are of the same events, as far as their files and cuts tell."""
+        samples = {
+            (tuple(file.identity for file in report.context.files), report.context.cut, report.events)
+            for report in (shown.report for shown in self.shown)
+        }
+        return len(samples) == 1 and bool(self.report.context.files)
+
+    @property
+    def trainings(self) -> tuple[Shown, ...]:
+        """One curve of each report."""
+        return self.shown if self.several else self.shown[:1]
+
     def single(self, what: str) -> Report:
         """Return the only report.
 

@@ -166,6 +166,52 @@ def test_numbers_are_written_beside_figures_or_alone(calomlp: Run, tmp_path: Pat
     assert tables[0].startswith(b"# linearity: ")
 
 
+def test_captions_are_written_beside_figures_or_alone(calomlp: Run, tmp_path: Path, report: Path) -> None:
+    done = calomlp("plot", report, "-k", "linearity", "-k", "resolution", "--caption", "-o", "figures/")
+    assert done.returncode == 0, done.stderr
+    files = ["figures/linearity.pdf", "figures/linearity.txt", "figures/resolution.pdf", "figures/resolution.txt"]
+    assert json.loads(done.stdout)["files"] == files
+    alone = calomlp("plot", report, "-k", "linearity", "-k", "resolution", "-o", "both.txt")
+    assert alone.returncode == 0, alone.stderr
+    paragraphs = (tmp_path / "both.txt").read_text().split("\n\n")
+    assert [text.strip() for text in paragraphs] == [(tmp_path / file).read_text().strip() for file in files[1::2]]
+    assert "MLP regressor: mean response" in paragraphs[0]
+
+
+def test_a_report_becomes_tables_in_latex(calomlp: Run, tmp_path: Path, report: Path, showers: Path) -> None:
+    done = calomlp("plot", report, "-o", "tables.tex")
+    assert done.returncode == 0, done.stderr
+    written = (tmp_path / "tables.tex").read_text()
+    assert written.count("\\begin{tabular}") == written.count("\\end{tabular}") > 3
+    refused = calomlp("plot", showers, "-o", "tables.tex", "--force")
+    assert refused.returncode == 2
+    assert b"tables in LaTeX are made of one report, and this is a data set" in refused.stderr
+
+
+def test_trainings_of_models_and_of_files_of_epochs_are_drawn_together(
+    calomlp: Run, tmp_path: Path, pions: Path, report: Path
+) -> None:
+    made = calomlp("train", pions, "--epochs", "3", "--history", "epochs.jsonl", "-o", "m.safetensors")
+    assert made.returncode == 0, made.stderr
+    done = calomlp("plot", "m.safetensors", "epochs.jsonl", "--label", "epochs=of a file", "-o", "both.tsv")
+    assert done.returncode == 0, done.stderr
+    rows = [line.split("\t") for line in (tmp_path / "both.tsv").read_text().splitlines()]
+    curves = {
+        label: [row[3:] for row in rows if row[2:3] == [f"{label}, training side"]] for label in ("m", "of a file")
+    }
+    assert len(curves["m"]) == 3
+    assert curves["m"] == curves["of a file"]
+    alone = calomlp("plot", "epochs.jsonl", "-k", "training", "-o", "one.svg")
+    assert alone.returncode == 0, alone.stderr
+    refused = calomlp("plot", "m.safetensors", report, "-o", "none.pdf")
+    assert refused.returncode == 2
+    assert b"neither a model nor a file of --history, and the others are trainings" in refused.stderr
+    (tmp_path / "epochs.jsonl").write_text('{"epoch": 1, "train_loss": 1.0}\nnone\n')
+    damaged = calomlp("plot", "epochs.jsonl", "-o", "none.pdf")
+    assert damaged.returncode == 4
+    assert b"a line of these epochs is damaged" in damaged.stderr
+
+
 def test_several_reports_are_compared_by_the_names_of_their_files(calomlp: Run, tmp_path: Path, report: Path) -> None:
     (tmp_path / "other.json").write_bytes(report.read_bytes())
     done = calomlp("plot", report, "other.json", "--label", "other=second", "-k", "resolution", "-o", "both.tsv")

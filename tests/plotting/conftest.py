@@ -21,6 +21,7 @@ from calomlp.model.envelope import Envelope
 from calomlp.model.spread import Spread
 from calomlp.plotting import paper
 from calomlp.plotting.figures import REPORT_CHARTS
+from calomlp.plotting.style import Style
 from calomlp.plotting.view import View
 from tests.conftest import replicas
 
@@ -144,9 +145,9 @@ def chart(kind: str, report: Report, references: Sequence[Reference] = ()) -> Ch
     return REPORT_CHARTS[kind](View.of(report, references))
 
 
-def figure(kind: str, report: Report, references: Sequence[Reference] = (), **style: str) -> Figure:
+def figure(kind: str, report: Report, references: Sequence[Reference] = (), **style: Any) -> Figure:
     """Return a figure of a report, in some style."""
-    return paper.draw(chart(kind, report, references), **style)
+    return paper.draw(chart(kind, report, references), Style(**style))
 
 
 def with_context(report: Report, **changes: Any) -> Report:

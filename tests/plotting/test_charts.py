@@ -12,8 +12,9 @@ from typing import TypeVar
 import numpy as np
 import pytest
 
+from calomlp.data.sources import FileRecord
 from calomlp.errors import UsageError
-from calomlp.evaluation.measurement import Measurement
+from calomlp.evaluation.measurement import Measurement, with_error
 from calomlp.evaluation.numbers import Number
 from calomlp.evaluation.options import Options
 from calomlp.evaluation.report import Report
@@ -141,7 +142,7 @@ def test_the_training_range_is_left_white(reports: dict[str, Report]) -> None:
     drawn = chart("domain", reports["everything"])
     shades = [(item.low, item.high) for item in drawn.panels[0].items if isinstance(item, Shade)]
     assert [(low < 2, high) for low, high in shades] == [(True, 2.0), (False, drawn.panels[0].x.high)]
-    assert any(note.startswith("outside: ") for note in drawn.heading.notes)
+    assert any(note.startswith("outside: ") for note in drawn.notes)
 
 
 @pytest.mark.parametrize(
@@ -177,6 +178,45 @@ def test_reports_beside_each_other_have_their_ratio_to_the_first(reports: dict[s
     assert "ratio: errors as of different events" in drawn.notes
 
 
+def test_reports_of_the_same_events_are_not_said_to_be_of_different_ones(report: Report) -> None:
+    files = (FileRecord("a.root", "events", "identity", 100),)
+    one, other = with_context(report, files=files), with_context(report, files=files, cut="E > 1")
+    for shown, note in ((one, "ratio: the events are the same"), (other, "ratio: errors as of different events")):
+        drawn = REPORT_CHARTS["resolution"](View.comparing({"a": one, "b": shown}))
+        assert any(text.startswith(note) for text in drawn.notes)
+
+
+def test_trainings_of_several_reports_are_drawn_over_each_other(report: Report) -> None:
+    drawn = REPORT_CHARTS["training"](View.comparing({"a": report, "b": report}))
+    assert [entry.label for entry in drawn.legend] == ["a", "b"]
+    assert len(items(drawn, Line)) == 4
+    assert {"a, training side", "b, validation side"} <= set(items(drawn, Line))
+
+
+@pytest.mark.parametrize("kind", REPORT_CHARTS)
+def test_a_caption_is_a_paragraph_of_sentences(reports: dict[str, Report], kind: str) -> None:
+    caption = chart(kind, reports["everything"]).caption
+    assert caption[0].isupper()
+    assert caption.endswith(".")
+    assert "\n" not in caption
+    assert "$" not in caption
+
+
+def test_the_caption_of_the_resolution_has_the_terms_with_errors_and_the_range(report: Report) -> None:
+    caption = chart("resolution", report).caption
+    for curve in report.curves:
+        assert curve.fit
+        assert with_error(curve.fit.stochastic, 100) in caption
+        assert f"χ²/ndf = {curve.fit.chi2:.1f}/{curve.fit.ndf}" in caption
+        assert f"fitted from {curve.fit.energy_min:.3g} to {curve.fit.energy_max:.3g} GeV" in caption
+
+
+def test_numbers_in_the_response_are_those_of_the_width_that_was_chosen(report: Report) -> None:
+    drawn = chart("response", replace(report, options=Options(width="sigma_68")))
+    assert all("median = " in panel.text and "σ68/median = (" in panel.text for panel in drawn.panels)
+    assert not any("μ" in panel.text for panel in drawn.panels)
+
+
 def test_another_curve_is_compared_if_it_is_named(reports: dict[str, Report]) -> None:
     view = View.comparing({"a": reports["normal"], "b": reports["pions"]}, curve="sum")
     assert [shown.curve.name for shown in view.shown] == ["sum", "sum"]
@@ -204,7 +244,7 @@ def test_a_scan_needs_something_that_varies(report: Report) -> None:
 
 def test_a_report_with_other_bins_is_not_in_the_legend_of_the_response(reports: dict[str, Report]) -> None:
     drawn = REPORT_CHARTS["response"](View.comparing({"one": reports["normal"], "other": reports["everything"]}))
-    assert [row.cells for row in drawn.heading.rows] == [("one",)]
+    assert [entry.label for entry in drawn.legend] == ["one"]
     assert drawn.notes[-1] == "without other, in other bins of energy"
 
 
@@ -219,13 +259,13 @@ def test_one_bad_curve_does_not_flatten_the_ratios(report: Report) -> None:
     ratios = tuple(replace(item, ratio=Measurement(9.0, 0.5)) for item in bad.ratios)
     drawn = chart("resolution", replace(report, comparisons=(replace(bad, ratios=ratios), *others)))
     assert drawn.panels[1].y.high < 2.5
-    assert "triangles at the frame: points beyond it" in drawn.notes
+    assert "arrows: points beyond the frame" in drawn.notes
 
 
 def test_a_model_alone_has_its_training(report: Report) -> None:
     document = {"history": report.history, "summary": {"best_epoch": 3}, "envelope": {"n_train": 12345}}
-    drawn = training(Training.of_model(document))
-    assert drawn.heading.sample == "12\N{NO-BREAK SPACE}345 training events"
+    drawn = training({"model": Training.of_model(document)})
+    assert drawn.sample == "12\N{NO-BREAK SPACE}345 training events"
 
 
 def test_rates_show_how_the_loss_falls_and_not_how_it_explodes() -> None:
@@ -239,7 +279,7 @@ def test_a_scan_is_in_the_order_of_the_setting() -> None:
     terms = {"stochastic": [Measurement(0.3, 0.01), Measurement(0.1, 0.02)], "noise": [Measurement(1, 0.1)] * 2}
     found = {name: [Number(name, item) for item in items] for name, items in terms.items()}
     drawn = scan("thickness", [20.0, 5.0], found)
-    assert [panel.y.label for panel in drawn.panels] == ["stochastic [% √GeV]", "noise [GeV]"]
+    assert [panel.y.label for panel in drawn.panels] == ["stochastic term [% √GeV]", "noise term [GeV]"]
     assert marks(drawn, "stochastic").y.tolist() == pytest.approx([10, 30])
     error = marks(drawn, "stochastic").error
     assert error is not None
@@ -248,9 +288,9 @@ def test_a_scan_is_in_the_order_of_the_setting() -> None:
 
 def test_a_scan_of_words_names_them() -> None:
     drawn = scan("activation", ["relu", "gelu"], {"bias[10]": [Number("bias[9.3]", Measurement(0.01, 0.001))] * 2})
-    assert drawn.heading.notes == ["bias[10] is bias[9.3]: the bins that it is in, by their mean energies"]
+    assert drawn.notes == ["bias at 10 GeV is bias at 9.3 GeV: the bins that it is in, by their mean energies"]
     assert drawn.panels[0].x.ticks == ((0.0, "relu"), (1.0, "gelu"))
-    assert drawn.panels[0].y.label == "bias[10] [%]"
+    assert drawn.panels[0].y.label == "bias at 10 GeV [%]"
     assert not items(drawn, Line)
 
 

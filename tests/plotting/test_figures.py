@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 from collections import Counter
@@ -13,23 +14,27 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis as MatplotlibAxis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure as MatplotlibFigure
 from matplotlib.patches import StepPatch
 from matplotlib.text import Text
 
 from calomlp.errors import ArtefactError
 from calomlp.evaluation.report import Report
 from calomlp.plotting import paper
-from calomlp.plotting.chart import NothingToDraw
+from calomlp.plotting.chart import Axis, Chart, Line, Look, NothingToDraw, Panel
 from calomlp.plotting.figures import REPORT_CHARTS
 from calomlp.plotting.kinds import REPORT_KINDS, SIZES
-from calomlp.plotting.style import CANVASES, style
+from calomlp.plotting.save import write_figures
+from calomlp.plotting.style import CANVASES, settings_of
 from calomlp.plotting.view import View
 from tests.conftest import crossed
-from tests.plotting.conftest import figure, with_context
+from tests.plotting.conftest import chart, figure, with_context
 
 if TYPE_CHECKING:
+    from matplotlib.backend_bases import RendererBase
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
     from matplotlib.transforms import Bbox
@@ -53,7 +58,7 @@ TOUCH = 1.0  # pixels by which boxes, which have margins, may overlap
 
 def texts(figure: Figure, look: str = "calomlp") -> list[tuple[str, Bbox]]:
     """Return all visible texts with their boxes, tick labels inside the axes' limits only."""
-    with style(look):
+    with settings_of(look):
         figure.draw_without_rendering()
         assert isinstance(figure.canvas, FigureCanvasAgg)
         renderer = figure.canvas.get_renderer()
@@ -102,6 +107,10 @@ def test_nothing_is_cut_and_no_texts_collide(reports: dict[str, Report], case: s
 )  # the others have the font of atlas
 def test_nor_in_the_styles_of_experiments(reports: dict[str, Report], look: str, name: str) -> None:
     check_layout(figure(name, reports["everything"], look=look, experiment="CALICE Preliminary"), look)
+
+
+def test_a_long_name_of_an_experiment_leaves_room_for_the_sample(report: Report) -> None:
+    check_layout(figure("linearity", report, experiment="An Experiment Very Long And Preliminary"))
 
 
 @pytest.mark.parametrize(("size", "name"), crossed(SIZES[1:], list(REPORT_CHARTS), len(SIZES) - 1))
@@ -176,9 +185,11 @@ def test_a_term_that_may_be_zero_is_shown_by_its_limit(report: Report) -> None:
         replace(report, curves=(replace(first, fit=replace(first.fit, limits=limits)), *others))
         for limits in ({}, {"noise": 0.04512})
     )
-    written = [[text for text, _ in texts(figure("resolution", shown))] for shown in (none, some)]
-    assert ["< 0.045" in found for found in written] == [False, True]
-    assert any(text.startswith("<: upper limit at 95 % CL") for text in written[1])
+    for shown, limited in ((none, False), (some, True)):
+        written = [text for text, _ in texts(figure("resolution", shown))]
+        assert any("⊕ < 0.045 GeV/E ⊕" in text for text in written) == limited
+        caption = chart("resolution", shown).caption
+        assert ("n < 0.045 GeV" in caption and "<: upper limit at 95 % CL" in caption) == limited
 
 
 def test_linearity_shows_the_core_response(report: Report) -> None:
@@ -220,7 +231,59 @@ def test_no_ratio_without_baselines(reports: dict[str, Report]) -> None:
 def test_a_baseline_that_is_far_off_does_not_hide_the_regressor(reports: dict[str, Report]) -> None:
     axes = figure("linearity", reports["wrong scale"]).axes[0]
     assert min(axes.get_ylim()) > -5
-    assert sum(len(drawn(line)[0]) for line in axes.lines if outside(line)) == 6
+    arrows = [line for line in axes.lines if outside(line)]
+    assert sum(len(drawn(line)[0]) for line in arrows) == 6
+    assert not any(isinstance(line.get_marker(), str) for line in arrows)  # no marker that a curve may have
+
+
+def test_nothing_is_drawn_behind_the_legend(report: Report) -> None:
+    axes = figure("resolution", report).axes[0]
+    legend = axes.get_legend()
+    assert legend is not None
+    bottom = legend.get_window_extent().y0
+    for artist in (*axes.lines, *axes.collections):
+        clip = artist.get_clip_box()
+        assert clip is not None
+        assert clip.y1 <= bottom + TOUCH
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "log", "labels"),
+    [
+        (
+            3e-4,
+            1e-2,
+            True,
+            ["$5\\times 10^{-4}$", "$10^{-3}$", "$2\\times 10^{-3}$", "$5\\times 10^{-3}$", "$10^{-2}$"],
+        ),
+        (2e-3, 0.2, True, ["0.002", "0.005", "0.01", "0.02", "0.05", "0.1", "0.2"]),
+        (0, 4e-4, False, ["0", "$10^{-4}$", "$2\\times 10^{-4}$", "$3\\times 10^{-4}$", "$4\\times 10^{-4}$"]),
+        (-1, 1, False, ["−1", "−0.5", "0", "0.5", "1"]),
+    ],
+)
+def test_numbers_of_an_axis_are_all_written_alike(low: float, high: float, log: bool, labels: list[str]) -> None:
+    axis = Axis("x", low, high, log)
+    panel = Panel(axis, Axis("y", 0, 1), (Line("line", Look("#000000"), np.array([low, high]), np.ones(2)),))
+    axes = paper.draw(Chart("any", "any", "", (panel,), 2.0)).axes[0]
+    assert [text for place, text in ticks(axes.xaxis) if low <= place <= high] == labels
+
+
+def ticks(axis: MatplotlibAxis) -> list[tuple[float, str]]:
+    places = axis.get_majorticklocs().tolist()
+    return list(zip(places, axis.get_major_formatter().format_ticks(places), strict=True))
+
+
+def test_a_figure_is_drawn_once_when_it_is_written(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
+    times = []
+    draw = MatplotlibFigure.draw
+
+    def counted(figure: Figure, renderer: RendererBase) -> None:
+        times.append(1)
+        draw(figure, renderer)
+
+    monkeypatch.setattr(MatplotlibFigure, "draw", counted)
+    write_figures([figure("resolution", report)], io.BytesIO(), "pdf", {})
+    assert len(times) == 1
 
 
 def test_histograms_keep_the_events(report: Report) -> None:
@@ -232,7 +295,7 @@ def test_histograms_keep_the_events(report: Report) -> None:
 
 def test_a_baseline_outside_of_the_frames_is_mentioned(report: Report, reports: dict[str, Report]) -> None:
     def told(shown: Report) -> bool:
-        return any("outside of the frames" in text for text, _ in texts(figure("response", shown)))
+        return any("outside of the frames" in text for text in chart("response", shown).notes)
 
     assert told(reports["wrong scale"])
     assert not told(report)

@@ -151,14 +151,13 @@ def test_what_users_wrote_is_shown_as_they_wrote_it(report: Report) -> None:
     named = with_context(
         named, files=(record,), cut=NASTY, provenance={"calomlp": NASTY, "command": ["calomlp", "evaluate", NASTY]}
     )
-    text = to_html(
-        named, NASTY, [replace(shown, title=NASTY, alt=NASTY) for shown in pictures(named, ("linearity", "energy"))]
-    )
+    shown = [replace(one, chart=replace(one.chart, title=NASTY)) for one in pictures(named, ("linearity", "energy"))]
+    text = to_html(named, NASTY, shown)
     page = Page(text)
     bold = page.text("b")
     assert all(word.startswith("Figure ") for word in bold)
     assert len(bold) == 2
-    assert page.of("img")[0]["alt"] == NASTY
+    assert str(page.of("img")[0]["alt"]).startswith(NASTY)
     assert page.text("code") == [f"calomlp evaluate '{NASTY}'"]
     for tag in ("h1", "span", "li", "th", "td", "figcaption", "dd"):
         assert any(NASTY in word for word in page.text(tag)), tag

@@ -18,7 +18,7 @@ from calomlp.evaluation.report import Report
 from calomlp.plotting import paper
 from calomlp.plotting.chart import Chart
 from calomlp.plotting.figures import REPORT_CHARTS, SHOWER_CHARTS
-from calomlp.plotting.style import style
+from calomlp.plotting.style import settings_of
 from tests.plotting.conftest import chart, everything
 from tests.plotting.toy_showers import toy_profiles
 
@@ -42,7 +42,7 @@ def builders() -> dict[str, Callable[[], Chart]]:
 def perceptual_hash(drawn: Chart) -> list[str]:
     """Return a bit for each pair of cells beside each other in a coarse picture: which of them is darker, or none."""
     figure = paper.draw(drawn)
-    with style():
+    with settings_of():
         figure.canvas.draw()
         assert isinstance(figure.canvas, FigureCanvasAgg)
         grey = np.asarray(figure.canvas.buffer_rgba())[..., :3].mean(axis=2)

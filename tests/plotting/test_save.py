@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import io
 import re
+import zlib
 from pathlib import Path
 
 import pytest
+from fontTools import subset
+from fontTools.ttLib import TTFont
 from matplotlib.figure import Figure
 
 from calomlp.evaluation.report import Report
 from calomlp.plotting.kinds import FORMATS, STYLES
 from calomlp.plotting.save import write_figures
+from calomlp.plotting.style import Style
 from tests.plotting.conftest import figure
 
 METADATA = {"Title": "resolution", "Subject": "calomlp evaluate model.safetensors", "Software": "calomlp 0.1.0"}
@@ -22,7 +26,7 @@ KINDS = ("resolution", "linearity", "response", "training")
 
 def written(drawn: Figure, file_format: str, look: str = "calomlp") -> bytes:
     stream = io.BytesIO()
-    write_figures([drawn], stream, file_format, METADATA, look=look)
+    write_figures([drawn], stream, file_format, METADATA, Style(look=look))
     return stream.getvalue()
 
 
@@ -51,6 +55,18 @@ def test_fonts_in_a_pdf_are_embedded_truetype(report: Report) -> None:
     assert b"/FontFile2" in content
     assert b"/Type3" not in content
     assert re.search(rb"FiraSans-Regular", content)
+
+
+def test_fonts_in_a_pdf_have_no_tables_of_layout_and_other_programs_load_theirs_whole(report: Report) -> None:
+    load = subset.load_font
+    content = written(figure("linearity", report), "pdf")
+    streams = [zlib.decompress(part) for part in re.findall(rb"stream\r?\n(x.*?)\r?\nendstream", content, re.DOTALL)]
+    fonts = [TTFont(io.BytesIO(part)) for part in streams if part.startswith(b"\0\1\0\0")]
+    assert fonts
+    for font in fonts:
+        assert {"cmap", "glyf", "head", "hhea", "hmtx", "loca", "maxp"} <= set(font.keys())
+        assert not {"GDEF", "GPOS", "GSUB"} & set(font.keys())
+    assert subset.load_font is load
 
 
 @pytest.mark.parametrize("look", STYLES[1:])

@@ -77,7 +77,7 @@ def test_what_is_drawn_of_hits_is_what_was_read(source: Source) -> None:
     for panel in (x, y):
         assert isinstance(panel.items[0], Cells)
         assert panel.items[0].values.sum() == pytest.approx(shower.x.sum())
-    assert "event 3 of toys.root" in event(shower).heading.notes[0]
+    assert "event 3 of toys.root" in event(shower).notes[0]
 
 
 def test_an_event_without_hits_is_drawn(source: Source) -> None:
@@ -116,17 +116,18 @@ def test_of_many_energies_the_outer_ones_have_bands(number: int, bands: int) -> 
 )
 def test_labels_say_what_was_chosen(known: bool, hadrons: bool, labels: tuple[str, ...]) -> None:
     profiles = toy_profiles(3, known=known, hadrons=hadrons)
-    written = " ".join(text for builder in (longitudinal, radial) for text, _ in texts(draw(builder(profiles))))
+    charts = [longitudinal(profiles), radial(profiles)]
+    written = " ".join(
+        [*(chart.caption for chart in charts), *(text for one in charts for text, _ in texts(draw(one)))]
+    )
     for label in labels:
         assert label in written
 
 
 def test_an_energy_without_hits_is_listed_without_a_radius() -> None:
     profiles = without_hits_at_one_energy(toy_profiles(3))
-    figure = draw(radial(profiles))
-    check_layout(figure)
-    figure.canvas.draw()
-    assert "\N{EN DASH}" in [text for text, _ in texts(figure)]
+    check_layout(draw(radial(profiles)))
+    assert "[R_M]: \N{EN DASH} at " in radial(profiles).caption
 
 
 def test_containment_needs_hits() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -9,13 +10,15 @@ import pytest
 from calomlp.evaluation.measurement import Measurement, count, energy_range, with_error
 from calomlp.evaluation.report import Report
 from calomlp.evaluation.verdicts import verdicts
-from calomlp.plotting.render import to_markdown
+from calomlp.plotting.render import to_latex, to_markdown
 from calomlp.plotting.sections import (
     NONE,
+    Table,
     estimator_table,
     fit_table,
     linearity_table,
     marks,
+    report_sections,
     resolution_table,
 )
 from tests.plotting.conftest import ECAL, Toy, make_report, with_context
@@ -152,3 +155,21 @@ def test_page_of_a_report_without_fit_or_command(reports: dict[str, Report]) -> 
 def test_bars_and_stars_in_names_do_not_break_the_tables(report: Report) -> None:
     curves = tuple(replace(curve, label="a|b*c") for curve in report.curves)
     assert r"a\|b\*c" in to_markdown(replace(report, curves=curves))
+
+
+def test_tables_in_latex_are_those_of_the_report(reports: dict[str, Report]) -> None:
+    report = reports["everything"]
+    tables = [block for section in report_sections(report) for block in section.blocks if isinstance(block, Table)]
+    written = to_latex(report).split("\\begin{tabular}")[1:]
+    assert len(written) == len(tables)
+    for text, table in zip(written, tables, strict=True):
+        rows = [line for line in text.splitlines() if line.endswith(r" \\")]
+        assert len(rows) == 1 + len(table.rows)
+        assert {len(re.findall(r"(?<!\\)&", row)) for row in rows} == {len(table.header) - 1}
+        assert all(row.replace(r"\$", "").count("$") % 2 == 0 for row in rows)
+        assert re.search(r"(?<!\\)[%#_](?!\\mathrm|{)", text.replace("E_", "")) is None
+        assert text.isascii()
+
+
+def test_minus_signs_and_errors_in_latex(report: Report) -> None:
+    assert re.search(r"& \$-\$\d\S* \$\\pm\$ \d", to_latex(report))

@@ -9,24 +9,24 @@ import numpy as np
 
 from calomlp.evaluation.measurement import PERCENT, four_decimals
 from calomlp.evaluation.options import WIDTHS
-from calomlp.evaluation.verdicts import BANDS, fitted_terms
+from calomlp.evaluation.report import Linearity
+from calomlp.evaluation.resolution import ResolutionFit
+from calomlp.evaluation.verdicts import BANDS, LIMIT_MARK, fitted_terms
 from calomlp.plotting.chart import (
     MANY_POINTS,
     Array,
     Axis,
     Chart,
-    Heading,
+    Entry,
     Item,
     Line,
     Marks,
     Panel,
-    Row,
     Rule,
     Shade,
     published_looks,
 )
 from calomlp.plotting.points import Points, deviation_points, limits, resolution_points
-from calomlp.plotting.sections import NONE
 from calomlp.plotting.view import Shown, View, fitted_energies, short
 
 E_TRUE = r"$E_\mathrm{true}$ [GeV]"
@@ -43,10 +43,14 @@ _FAR = 20.0
 _TWICE, _ENOUGH = 2.0, 0.3
 """Ratios above this do not widen their axis, which would flatten the others, if these are more than such a share."""
 
-_LONGEST_REFERENCE = 66
-"""Characters that fit into a row of the legend, for label and formula of a published curve."""
+_UNITS = (("a", "% √GeV", "%/√E"), ("n", "GeV", "GeV/E"), ("c", "%", "%"))
+"""Name of each term of the resolution, its unit, and what is behind the number in the formula."""
 
 _RATIO_NOTE = "ratio: errors as of different events"
+_SAME_NOTE = (
+    "ratio: the events are the same, so that the errors, as of different ones, are upper limits; "
+    "calomlp evaluate --compare has those of shared events"
+)
 _LIMIT_NOTE = "<: upper limit at 95 % CL, of a term that is below two standard errors"
 
 
@@ -68,28 +72,30 @@ def linearity(view: View) -> Chart:
     points = [deviation_points(shown.curve) for shown in view.shown]
     near = [item.select(np.abs(item.value) < _FAR) for item in points[1:]]
     low, high = limits([points[0], *near], at_least=(-1.2 * BANDS[1], 1.2 * BANDS[1]))
-    pad = 0.05 * (high - low)
     centre = WIDTHS[view.report.options.width].centre
     panel = Panel(
         axis,
-        Axis(f"{centre} of {RESPONSE}, minus 1 [%]", low - pad, high + pad),
+        Axis.spanning(f"{centre} of {RESPONSE}, minus 1 [%]", (low, high)),
         (*marks(view.shown, points), Rule(0), *(Shade(-at, at, 0.8 + 0.06 * at) for at in BANDS)),
         empty="" if any(map(len, points)) else EMPTY,
     )
-    rows = [Row(("", "mean response", "max. deviation", "RMS deviation")), *map(_linearity_row, view.shown)]
-    notes = [f"grey bands: ±{BANDS[0]:g} % and ±{BANDS[1]:g} %"]
-    return Chart("linearity", Heading("linearity", view.sample, rows, notes), (panel,), 2.5)
+    remarks = [_linearity(shown.label, shown.curve.linearity) for shown in view.shown if shown.curve.linearity]
+    remarks.append(f"grey bands: ±{BANDS[0]:g} % and ±{BANDS[1]:g} %")
+    return Chart("linearity", "linearity", view.sample, (panel,), 2.3, legend(view.shown), remarks)
 
 
 def energy_axis(view: View) -> Axis:
     """Return the axis of the true energy for all bins: logarithmic above one decade."""
     low = min(bin_.energy_low for bin_ in view.bins)
     high = max(bin_.energy_high for bin_ in view.bins)
-    if low > 0 and high > 10 * low:
-        pad = (high / low) ** 0.03
-        return Axis(E_TRUE, low / pad, high * pad, log=True)
-    pad = 0.04 * (high - low) or 0.2 * high
-    return Axis(E_TRUE, low - pad, high + pad)
+    return Axis.spanning(E_TRUE, (low, high), pad=0.03, log_from=10)
+
+
+def legend(shown: Sequence[Shown], *, lines: bool = False) -> list[Entry]:
+    """Return a legend of curves: points without lines, or with those of the fits and their terms."""
+    if not lines:
+        return [Entry(one.short, replace(one.look, line="none")) for one in shown]
+    return [Entry(one.short, one.look, _formula(one)) for one in shown]
 
 
 def marks(
@@ -121,12 +127,19 @@ def _resolution(view: View, name: str, axis: Axis, abscissa: Callable[[Array], A
         axis, Axis(label, span[0], span[1], log), tuple(items), share=2.4, empty="" if any(map(len, points)) else EMPTY
     )
     panels = [upper, *_ratio_panel(view, axis, abscissa)]
-    limited = [_LIMIT_NOTE] if any(shown.curve.fit and shown.curve.fit.limits for shown in view.shown) else []
-    independent = []
-    if view.several:
-        independent = [_RATIO_NOTE if len(panels) > 1 else "no bins of energy in common, so that there are no ratios"]
-    heading = Heading("energy resolution", view.sample, _fit_rows(view), [*limited, *independent])
-    return Chart(name, heading, tuple(panels), 2.2 + 0.9 * len(panels))
+    remarks = [f"{view.report.width_name}: {WIDTHS[view.report.options.width].label}"]
+    fits = [(shown, shown.curve.fit) for shown in view.shown if shown.curve.fit]
+    remarks += [_fit(shown, fit) for shown, fit in fits]
+    remarks += [_LIMIT_NOTE] if any(fit.limits for _, fit in fits) else []
+    if view.several and len(panels) == 1:
+        remarks.append("no bins of energy in common, so that there are no ratios")
+    elif view.several:
+        remarks.append(_SAME_NOTE if view.same_events else _RATIO_NOTE)
+    entries = legend(view.shown, lines=True)
+    for item, look in zip(view.references, published_looks(len(view.references)), strict=True):
+        entries.append(Entry(short(item.label), look, item.formula))
+        remarks.append(f"{item.label}: {item.formula}")
+    return Chart(name, "energy resolution", view.sample, tuple(panels), 1.6 + 0.9 * len(panels), entries, remarks)
 
 
 def _ratio_panel(view: View, axis: Axis, abscissa: Callable[[Array], Array]) -> list[Panel]:
@@ -140,10 +153,9 @@ def _ratio_panel(view: View, axis: Axis, abscissa: Callable[[Array], Array]) -> 
         inside = [item.select(item.value < _TWICE) for item in points]
         low, high = limits(inside, at_least=(0.98, 1.02))
         high = min(high, _TWICE)
-    low, pad = max(low, 0), 0.08 * (high - low)
     label = f"ratio to\n{short(view.first.label, 18)}" if view.several else f"{view.first.curve.name}\n/ baseline"
     drawn = marks([shown for shown, _ in ratios], points, abscissa)
-    return [Panel(axis, Axis(label, low - pad, high + pad), (*drawn, Rule(1)))]
+    return [Panel(axis, Axis.spanning(label, (max(low, 0), high), pad=0.08), (*drawn, Rule(1)))]
 
 
 def _fitted(shown: Shown, abscissa: Callable[[Array], Array]) -> list[Line]:
@@ -154,25 +166,27 @@ def _fitted(shown: Shown, abscissa: Callable[[Array], Array]) -> list[Line]:
     return [Line(f"{shown.label}, fit", shown.look, abscissa(energy), PERCENT * fit(energy))]
 
 
-def _fit_rows(view: View) -> list[Row]:
-    rows = [Row((f"{view.report.width_name} = {view.report.formula}", "a [% √GeV]", "n [GeV]", "c [%]", "χ²/ndf"))]
-    for shown in view.shown:
-        fit = shown.curve.fit
-        terms = (*fitted_terms(fit), f"{fit.chi2:.1f}/{fit.ndf}") if fit else (NONE,) * 4
-        rows.append(Row((shown.short, *terms), shown.look))
-    for item, look in zip(view.references, published_looks(len(view.references)), strict=True):
-        label = short(item.label, _LONGEST_REFERENCE - len(item.formula))
-        rows.append(Row((f"{label}: {item.formula}",), look))
-    return rows
+def _formula(shown: Shown) -> str:
+    """Write the terms of a fit as a formula, without their errors."""
+    fit = shown.curve.fit
+    if fit is None:
+        return ""
+    numbers = [text.partition(" ±")[0] for text in fitted_terms(fit)]
+    sign = " ⊕ " if "⊕" in shown.report.formula else " + "
+    return sign.join(f"{number} {unit}" for number, (_, _, unit) in zip(numbers, _UNITS, strict=True) if number != "0")
 
 
-def _linearity_row(shown: Shown) -> Row:
-    linearity, look = shown.curve.linearity, replace(shown.look, line="none")
-    if linearity is None:
-        return Row((shown.short, *(NONE,) * 3), look)
-    numbers = (
-        four_decimals(linearity.response),
-        f"{PERCENT * linearity.max:.2f} %",
-        f"{PERCENT * linearity.rms:.2f} %",
-    )
-    return Row((shown.short, *numbers), look)
+def _fit(shown: Shown, fit: ResolutionFit) -> str:
+    """Write the terms of a fit with their errors."""
+    terms = []
+    for text, (name, unit, _) in zip(fitted_terms(fit), _UNITS, strict=True):
+        limited = text.startswith(LIMIT_MARK)
+        terms.append(f"{name} {text} {unit}" if limited else f"{name} = ({text}) {unit}")
+    span = f"fitted from {fit.energy_min:.3g} to {fit.energy_max:.3g} GeV"
+    formula = f"{shown.report.width_name} = {shown.report.formula}"
+    return f"{shown.label}: {formula}, {', '.join(terms)}, χ²/ndf = {fit.chi2:.1f}/{fit.ndf}, {span}"
+
+
+def _linearity(label: str, linearity: Linearity) -> str:
+    deviations = f"{PERCENT * linearity.max:.2f} % at most, RMS {PERCENT * linearity.rms:.2f} %"
+    return f"{label}: mean response {four_decimals(linearity.response)}, deviation {deviations}"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from calomlp.evaluation.histogram import Histogram, fine_width
 from calomlp.evaluation.measurement import PERCENT, count, energy_range, with_error
+from calomlp.evaluation.options import WIDTHS
 from calomlp.evaluation.report import Bin, Curve
 from calomlp.plotting.chart import (
     BLACK,
@@ -17,17 +17,16 @@ from calomlp.plotting.chart import (
     Axis,
     Band,
     Chart,
-    Heading,
+    Entry,
     Item,
     Line,
     Look,
     NothingToDraw,
     Panel,
-    Row,
     Rule,
     Steps,
 )
-from calomlp.plotting.charts.against_energy import EMPTY, RESPONSE, energy_axis, marks
+from calomlp.plotting.charts.against_energy import EMPTY, RESPONSE, energy_axis, legend, marks
 from calomlp.plotting.points import Points, estimate_events, estimate_points, limits
 from calomlp.plotting.view import Shown, View
 from calomlp.quantiles import SHARES
@@ -45,7 +44,7 @@ _FLOOR = 0.5  # events: a bin with one event is seen on the logarithmic axis
 _HEADROOM = 0.28  # share of the height that is kept for text
 _CORE, _BEYOND = Look(BLACK.colour), Look(BLACK.colour, "", (0, (3, 2)))
 _FAR_NOTE = f"baselines that are further than {_WIDEST:g}σ away are outside of the frames"
-_NOTE = "black: Gaussian core (mean μ, width σ) of {} inside ±{:g}σ, dashed outside of it"
+_NOTE = "black: Gaussian core of {} inside ±{:g}σ, dashed outside of it; numbers: {}"
 _BAND_NOTE = "points: medians; band: 16 to 84 % of the events"
 
 _LIMIT = 1.14  # -ln(1 - 0.68)
@@ -92,13 +91,10 @@ def energy(view: View) -> Chart:
     span = limits(
         [*medians, Points(true, low, 0 * low, true < 0), Points(true, high, 0 * high, true < 0)], at_least=(0.98, 1.02)
     )
-    pad = 0.06 * (span[1] - span[0])
     drawn = marks(view.shown, medians)
-    lower = Panel(
-        axis, Axis(RESPONSE, span[0] - pad, span[1] + pad), (*drawn, Band(label, look, true, low, high), Rule(1))
-    )
-    notes = [f"{_BAND_NOTE} of {view.first.short}" if len(view.shown) > 1 else _BAND_NOTE]
-    return Chart("energy", Heading("measured energy", view.sample, legend(view.shown), notes), (upper, lower), 3.9)
+    lower = Panel(axis, Axis.spanning(RESPONSE, span), (*drawn, Band(label, look, true, low, high), Rule(1)))
+    remarks = [f"{_BAND_NOTE} of {view.first.label}" if len(view.shown) > 1 else _BAND_NOTE]
+    return Chart("energy", "measured energy", view.sample, (upper, lower), 3.7, legend(view.shown), remarks)
 
 
 def tails(view: View) -> Chart:
@@ -112,9 +108,9 @@ def tails(view: View) -> Chart:
         items: tuple[Item, ...] = (*marks(view.shown, points), Rule(gaussian, dotted=True))
         empty = "" if any(map(len, points)) else EMPTY
         panels.append(Panel(axis, Axis(f"beyond {sigmas}σ [%]", -0.03 * high, 1.08 * high), items, empty=empty))
-    notes = ["events further from the core than so many of its widths; dotted: a Gaussian"]
-    notes += ["bars of points at zero reach to 1.14 events, the limit at 68 % CL"] if none else []
-    return Chart("tails", Heading("tails", view.sample, legend(view.shown), notes), tuple(panels), 3.4)
+    remarks = ["events further from the core than so many of its widths; dotted: a Gaussian"]
+    remarks += ["bars of points at zero reach to 1.14 events, the limit at 68 % CL"] if none else []
+    return Chart("tails", "tails", view.sample, tuple(panels), 3.2, legend(view.shown), remarks)
 
 
 def _with_limits(curve: Curve, name: str) -> Points:
@@ -122,11 +118,6 @@ def _with_limits(curve: Curve, name: str) -> Points:
     points = estimate_points(curve, name, PERCENT)
     events = estimate_events(curve, name)
     return replace(points, error=np.where(points.value == 0, _LIMIT * PERCENT / events, points.error))
-
-
-def legend(shown: Sequence[Shown]) -> list[Row]:
-    """Return a legend that has nothing but labels, for points without lines."""
-    return [Row((one.short,), replace(one.look, line="none")) for one in shown]
 
 
 def _quantiles(curve: Curve) -> tuple[Array, Array, Array, Array]:
@@ -153,18 +144,19 @@ def _response(view: View, name: str, *, log: bool) -> Chart:
     far = any(_is_far(bin_, same) for bin_ in chosen for _, same in _beside(view, bin_))
     total = len(view.first.curve.bins)
     shown = f"; {len(chosen)} of {total} bins of energy are shown" if len(chosen) < total else ""
-    notes = [_NOTE.format(view.first.short, view.report.options.core_sigmas) + shown, *([_FAR_NOTE] if far else [])]
-    first = view.first
+    first, options = view.first, view.report.options
+    remarks = [_NOTE.format(first.label, options.core_sigmas, WIDTHS[options.width].label) + shown]
+    remarks += [_FAR_NOTE] if far else []
     drawn = {shown.label for bin_ in chosen for shown, _ in _beside(view, bin_)}
     others = [one for one in view.shown[1:] if one.label in drawn]
     missing = [one.short for one in view.shown[1:] if one.label not in drawn]
     if missing:
-        notes.append(f"without {', '.join(missing)}, in other bins of energy")
-    filled = Row((first.short,), replace(first.look, marker="s", line="none"))
-    legend = [filled, *(Row((one.short,), replace(one.look, marker="", line="-")) for one in others)]
-    heading = Heading("response", view.sample, legend, notes)
+        remarks.append(f"without {', '.join(missing)}, in other bins of energy")
+    entries = [Entry(first.short, replace(first.look, marker="s", line="none"))]
+    entries += [Entry(one.short, replace(one.look, marker="", line="-")) for one in others]
     panels = tuple(_panel(view, bin_, log=log) for bin_ in chosen)
-    return Chart(name, heading, panels, 0.2 + 1.8 * rows, columns, wide=columns > 1)
+    height = 0.2 + 1.8 * rows
+    return Chart(name, "response", view.sample, panels, height, entries, remarks, columns, wide=columns > 1)
 
 
 def _representative(curve: Curve) -> list[Bin]:
@@ -186,11 +178,13 @@ def _panel(view: View, bin_: Bin, *, log: bool) -> Panel:
         histograms.append(Steps(shown.label, replace(shown.look, line="-"), edges, _rebinned(same.histogram, edges)))
     peak = max(10 * _FLOOR, *(float(item.y.max()) for item in histograms))
     core = _core(bin_, edges, view.report.options.core_sigmas) if "core_sigma" in bin_.estimates else ()
-    numbers = f"μ = {with_error(bin_.estimates['core_mean'])}" if bin_.estimates else ""
+    numbers = []
     if "resolution" in bin_.estimates:
-        numbers += f"\nσ/μ = ({with_error(bin_.estimates['resolution'], PERCENT)}) %"
+        chosen = WIDTHS[view.report.options.width]
+        numbers.append(f"{chosen.centre} = {with_error(bin_.estimates[chosen.location])}")
+        numbers.append(f"{view.report.width_name} = ({with_error(bin_.estimates['resolution'], PERCENT)}) %")
     if beyond := bin_.events - int(events.sum()):
-        numbers = f"{numbers}\n{count(beyond)} beyond".strip()
+        numbers.append(f"{count(beyond)} beyond")
     top = _FLOOR * (peak / _FLOOR) ** (1 / (1 - _HEADROOM)) if log else peak / (1 - _HEADROOM)
     return Panel(
         Axis(RESPONSE, float(edges[0]), float(edges[-1])),
@@ -198,7 +192,7 @@ def _panel(view: View, bin_: Bin, *, log: bool) -> Panel:
         (*core, *histograms),
         left=f"{energy_range(*bin_.edges)} GeV" + (" (edge)" if bin_.edge else ""),
         right=f"N = {count(bin_.events)}",
-        text=numbers,
+        text="\n".join(numbers),
     )
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,14 +18,14 @@ from calomlp.plotting.chart import (
     Array,
     Axis,
     Chart,
-    Heading,
+    Entry,
     Line,
     Look,
     Marks,
     NothingToDraw,
     Panel,
-    Row,
     Rule,
+    cycle,
 )
 from calomlp.training.diagnosis import SIGMA_68_ERROR
 
@@ -39,7 +38,6 @@ _LOG_RATIO = 10.0
 _TRAINING = Look("#0072B2", "o", "-")
 _VALIDATION = Look("#D55E00", "s", (0, (5, 1.5)))
 _TEST = Look("#009E73", "^", "none")
-_NOTE_WIDTH = 90
 
 _SIGMA_68 = r"$\sigma_\mathrm{68}$ [%]"
 _SIDES = {"train_loss": ("training side", _TRAINING), "validation_loss": ("validation side", _VALIDATION)}
@@ -73,35 +71,96 @@ class Training:
         outcome = TrainingOutcome.read(document["summary"])
         return cls(document["history"], outcome, document["envelope"]["n_train"])
 
+    @classmethod
+    def of_epochs(cls, history: Sequence[Mapping[str, Any]]) -> Training:
+        """Return a training of which nothing but the epochs is known."""
+        return cls(history, TrainingOutcome.read({}))
 
-def training(record: Training) -> Chart:
-    """Show loss, resolution of the validation side and learning rate against epoch, and the chosen epoch."""
-    history, outcome = record.history, record.outcome
-    best = outcome.best_epoch
-    chosen = [Rule(best, vertical=True, dotted=True)] if best is not None else []
+    @property
+    def best(self) -> int | None:
+        """The chosen epoch, if it is known."""
+        return self.outcome.best_epoch
+
+    @property
+    def size(self) -> str:
+        """Number of training events, for headings."""
+        return f"{count(self.events)} training events" if self.events else ""
+
+    def lines(self, names: Sequence[str], scale: float, among: tuple[str, Look] | None) -> Iterator[Line]:
+        """Yield the curves of quantities of the history.
+
+        Args:
+            names: The quantities.
+            scale: Factor of the unit.
+            among: Label and look of this training, if there are several: the training side is dashed then.
+        """
+        for name in names:
+            epoch, value = _known(self.history, name)
+            label, look = _SIDES[name]
+            if among:
+                label = f"{among[0]}, {label}"
+                look = Look(among[1].colour, "", (0, (3, 1.5)) if name.startswith("train") else "-")
+            if len(epoch):
+                yield Line(label, look, epoch, scale * value, marked=len(epoch) <= _FEW_EPOCHS)
+
+    def at_best(self) -> list[Marks]:
+        """Return the resolution of the training and the test side at the chosen epoch."""
+        best = np.array([self.best], dtype=np.float64)
+        return [
+            Marks(
+                f"{name} side",
+                look,
+                best,
+                np.array([PERCENT * self.outcome.sides[name].resolution]),
+                np.array([PERCENT * self.outcome.sides[name].resolution * self.relative_error(name)]),
+            )
+            for name, look in (("training", _TRAINING), ("test", _TEST))  # that of the validation side is the curve
+            if name in self.outcome.sides
+        ]
+
+    def relative_error(self, side: str) -> float:
+        """Return the standard error of sigma_68 over its value, as for a Gaussian; 0 if the events are not known."""
+        events = self.outcome.sides[side].events if side in self.outcome.sides else 0
+        return SIGMA_68_ERROR / math.sqrt(2 * events) if events else 0.0
+
+
+def training(records: Mapping[str, Training]) -> Chart:
+    """Show loss, resolution of the validation side and learning rate against epoch, and the chosen epoch.
+
+    Args:
+        records: One training, or several to be compared, by what the legend calls them.
+    """
+    looks = dict(zip(records, cycle(len(records)), strict=True))
+    several = len(records) > 1
+    first = next(iter(records.values()))
+    chosen = [] if several or first.best is None else [Rule(first.best, vertical=True, dotted=True)]
     panels = []
     for label, share, scale, names in _PANELS:
-        known = {name: _known(history, name) for name in names}
         lines = [
-            Line(_SIDES[name][0], _SIDES[name][1], epoch, scale * value, marked=len(epoch) <= _FEW_EPOCHS)
-            for name, (epoch, value) in known.items()
-            if len(epoch)
+            line
+            for name, record in records.items()
+            for line in record.lines(names, scale, (name, looks[name]) if several else None)
         ]
         if lines:
             epochs = np.concatenate([line.x for line in lines])
             across = Axis("epoch", float(epochs.min()) - 0.5, float(epochs.max()) + 0.5, whole=True)
-            sides = _sides(record) if label == _SIGMA_68 and best is not None else []
+            sides = first.at_best() if label == _SIGMA_68 and chosen else []
             panels.append(Panel(across, _span(label, [*lines, *sides]), (*sides, *lines, *chosen), share=share))
     if not panels:
         raise NothingToDraw("there is no history of a training, so there is no training to draw")
-    rows = [Row((name,), look) for name, look in (_SIDES["train_loss"], _SIDES["validation_loss"])]
-    if best is not None:
-        rows.append(Row((f"chosen epoch: {best}",), GREY))
-        if "test" in outcome.sides:
-            rows.append(Row(("test side",), _TEST))
-    notes = _sentences(outcome.worse, outcome.overtraining)
-    heading = Heading("training", _events(record), rows, notes)
-    return Chart("training", heading, tuple(panels), 0.4 + 0.9 * sum(panel.share for panel in panels))
+    entries = [Entry(name, replace(look, marker="", line="-")) for name, look in looks.items()]
+    if not several:
+        entries = [Entry(*_SIDES[name]) for name in ("train_loss", "validation_loss")]
+        entries += [Entry(f"chosen epoch: {first.best}", GREY)] if chosen else []
+        entries += [Entry("test side", _TEST)] if chosen and "test" in first.outcome.sides else []
+    remarks = ["dashed: training side; solid: validation side"] if several else []
+    for name, record in records.items():
+        verdicts = [_sentence(text) for text in (record.outcome.worse, record.outcome.overtraining) if text]
+        best = f"{name}: {f'chosen epoch {record.best}' if record.best is not None else 'no chosen epoch'}"
+        remarks += ["; ".join([best, *verdicts])] if several else verdicts
+    sample = f"{len(records)} trainings" if several else first.size
+    height = 0.3 + 0.85 * sum(panel.share for panel in panels)
+    return Chart("training", "training", sample, tuple(panels), height, entries, remarks)
 
 
 def learning_curve(record: Training) -> Chart:
@@ -110,17 +169,17 @@ def learning_curve(record: Training) -> Chart:
     if not curve:
         raise NothingToDraw("this model was trained without --learning-curve, so there is none to draw")
     events = np.array([entry.events for entry in curve], dtype=np.float64)
-    across = Axis("training events", float(events.min()) / 1.15, float(events.max()) * 1.15, log=True)
+    across = Axis.spanning("training events", events, log_from=1)
     panels = []
     for label, scale, name in ((_SIGMA_68, PERCENT, "resolution"), ("loss", 1.0, "loss")):
         value = scale * np.array([getattr(entry, name) for entry in curve], dtype=np.float64)
         line = Line("validation side", _VALIDATION, events, value)
-        error = value * _relative_error(record, "validation") if name == "resolution" else None
+        error = value * record.relative_error("validation") if name == "resolution" else None
         points = Marks("validation side", _VALIDATION, events, value, error)
         panels.append(Panel(across, _span(label, [points]), (points, line)))
-    notes = _sentences(record.outcome.more_data)
-    heading = Heading("learning curve", _events(record), [Row(("validation side",), _VALIDATION)], notes)
-    return Chart("learning-curve", heading, tuple(panels), 2.8)
+    entries, more = [Entry("validation side", _VALIDATION)], record.outcome.more_data
+    remarks = [_sentence(more)] if more else []
+    return Chart("learning-curve", "learning curve", record.size, tuple(panels), 2.6, entries, remarks)
 
 
 def rates(record: Mapping[str, Any]) -> Chart:
@@ -146,40 +205,12 @@ def rates(record: Mapping[str, Any]) -> Chart:
         Axis("loss", float(ends[0]), float(ends[1])),
         (line, *marked),
     )
-    heading = Heading("search for a learning rate", "", [Row((item.label,), item.look) for item in (line, *marked)])
-    return Chart("rates", heading, (panel,), 2.4)
+    entries = [Entry(item.label, item.look) for item in (line, *marked)]
+    return Chart("rates", "search for a learning rate", "", (panel,), 2.2, entries)
 
 
-def _sides(record: Training) -> list[Marks]:
-    """Return the resolution of the training and the test side at the chosen epoch."""
-    looks = {"training": _TRAINING, "test": _TEST}  # that of the validation side is the curve
-    sides = record.outcome.sides
-    return [
-        Marks(
-            f"{name} side",
-            look,
-            np.array([record.outcome.best_epoch], dtype=np.float64),
-            np.array([PERCENT * sides[name].resolution]),
-            np.array([PERCENT * sides[name].resolution * _relative_error(record, name)]),
-        )
-        for name, look in looks.items()
-        if name in sides
-    ]
-
-
-def _relative_error(record: Training, side: str) -> float:
-    """Return the standard error of sigma_68 over its value, as for a Gaussian; 0 if the events are not known."""
-    events = record.outcome.sides[side].events if side in record.outcome.sides else 0
-    return SIGMA_68_ERROR / math.sqrt(2 * events) if events else 0.0
-
-
-def _events(record: Training) -> str:
-    return f"{count(record.events)} training events" if record.events else ""
-
-
-def _sentences(*verdicts: str) -> list[str]:
-    """Return verdicts of the training, broken into lines that fit above the axes."""
-    return [line for verdict in verdicts for line in textwrap.wrap(verdict.replace("+-", "±"), _NOTE_WIDTH)]
+def _sentence(verdict: str) -> str:
+    return verdict.replace("+-", "±")
 
 
 def _span(label: str, drawn: Sequence[Line | Marks]) -> Axis:
@@ -188,12 +219,7 @@ def _span(label: str, drawn: Sequence[Line | Marks]) -> Axis:
     values = np.concatenate(
         [item.y + sign * error for item, error in zip(drawn, errors, strict=True) for sign in (-1, 1)]
     )
-    low, high = float(values.min()), float(values.max())
-    if low > 0 and high > _LOG_RATIO * low:
-        pad = (high / low) ** 0.06
-        return Axis(label, low / pad, high * pad, log=True)
-    pad = 0.06 * (high - low) or 0.1 * abs(high) or 1.0
-    return Axis(label, low - pad, high + pad)
+    return Axis.spanning(label, values, log_from=_LOG_RATIO)
 
 
 def _known(history: Sequence[Mapping[str, Any]], name: str) -> tuple[Array, Array]:

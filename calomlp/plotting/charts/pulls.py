@@ -9,7 +9,7 @@ import numpy as np
 from calomlp.evaluation.histogram import Histogram
 from calomlp.evaluation.measurement import PERCENT, count, with_error
 from calomlp.evaluation.uncertainty import PULL_SHIFT, Uncertainty
-from calomlp.plotting.chart import BLACK, Axis, Chart, Heading, Line, Look, Marks, NothingToDraw, Panel, Row, Steps
+from calomlp.plotting.chart import BLACK, Axis, Chart, Line, Look, Marks, NothingToDraw, Panel, Steps
 from calomlp.plotting.view import View
 
 _REACH = 5.0  # sigma
@@ -31,10 +31,9 @@ def uncertainty(view: View) -> Chart:
         _coverage(uncertainty, look),
         _reliability(uncertainty, look),
     )
-    heading = Heading(
-        "predicted uncertainties", f"{count(uncertainty.events)} events", [Row((view.first.label,), look)], [_NOTE]
-    )
-    return Chart("uncertainty", heading, panels, 4.4, columns=2, wide=True, separate=True)
+    sample, remarks = f"{count(uncertainty.events)} events", [f"uncertainties of {view.first.label}", _NOTE]
+    title = "predicted uncertainties"
+    return Chart("uncertainty", title, sample, panels, 4.4, (), remarks, columns=2, wide=True, separate=True)
 
 
 def _pulls(pulls: Histogram, uncertainty: Uncertainty, look: Look) -> Panel:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,7 +16,6 @@ from calomlp.plotting.chart import (
     Axis,
     Bars,
     Chart,
-    Heading,
     Marks,
     NothingToDraw,
     Panel,
@@ -24,8 +24,7 @@ from calomlp.plotting.chart import (
     literal,
     looks,
 )
-from calomlp.plotting.charts.against_energy import energy_axis, marks
-from calomlp.plotting.charts.distributions import legend
+from calomlp.plotting.charts.against_energy import energy_axis, legend, marks
 from calomlp.plotting.points import deviation_points, limits
 from calomlp.plotting.view import View, short
 
@@ -51,12 +50,15 @@ def dependence(view: View) -> Chart:
         raise NothingToDraw("the report has no two slices of a quantity to draw: evaluate with --by")
     columns = 1 if len(panels) == 1 else 2
     left_out = f"; {_MOST_PANELS} of {len(named)} quantities are shown" if len(named) > _MOST_PANELS else ""
-    notes = [
-        f"medians over all energies; p: probability of a larger χ² if that of {view.first.short} were flat{left_out}"
+    remarks = [
+        f"medians over all energies; p: probability of a larger χ² if that of {view.first.label} were flat{left_out}"
     ]
-    heading = Heading("response by quantity", view.sample, legend(view.shown), notes)
-    height = 2.4 if columns == 1 else 0.2 + 1.9 * ((len(panels) + 1) // 2)
-    return Chart("dependence", heading, panels, height, columns, wide=columns > 1, separate=True)
+    height = 2.2 if columns == 1 else 0.2 + 1.9 * ((len(panels) + 1) // 2)
+    return Chart(
+        *("dependence", "response by quantity", view.sample, panels, height, legend(view.shown), remarks, columns),
+        wide=columns > 1,
+        separate=True,
+    )
 
 
 def importance(view: View) -> Chart:
@@ -70,9 +72,10 @@ def importance(view: View) -> Chart:
     more = [f"the largest {len(shown)} of {len(report.importance)} features"] if left_out else []
     if not (value > 0).all():
         more.append("features without a bar do not increase it")
-    notes = ["increase of the mean deviation if a feature is taken from another event", *more]
+    remarks = ["increase of the mean deviation if a feature is taken from another event", *more]
     panel = _bars([item.feature for item in shown], value, error, "increase [%]", view)
-    return Chart("importance", Heading("importance of features", view.sample, (), notes), (panel,), _height(len(shown)))
+    title = "importance of features"
+    return Chart("importance", title, view.sample, (panel,), _height(len(shown)), (), remarks)
 
 
 def domain(view: View) -> Chart:
@@ -85,12 +88,11 @@ def domain(view: View) -> Chart:
     points = [deviation_points(shown.curve) for shown in view.shown]
     near = [item.select(np.abs(item.value) < _FAR) for item in points]
     low, high = limits(near, at_least=(-2.0, 2.0), edge_reach=10.0)
-    pad = 0.06 * (high - low)
     shades = [Shade(axis.low, region.energy_min, vertical=True), Shade(region.energy_max, axis.high, vertical=True)]
     beyond = [item for item in shades if item.low < item.high]
     response = Panel(
         axis,
-        Axis("response, minus 1 [%]", low - pad, high + pad),
+        Axis.spanning("response, minus 1 [%]", (low, high)),
         (*marks(view.shown, points), Rule(0), *beyond),
     )
     panels = [response]
@@ -101,10 +103,13 @@ def domain(view: View) -> Chart:
             _bars([name for name, _ in outside], share, None, "events outside of the training's range [%]", view)
         )
     span = f"{region.energy_min:.4g} to {region.energy_max:.4g} GeV"
-    notes = [f"grey: outside of the energies of the training, {span}", *_inside_and_outside(report)]
-    heading = Heading("domain of the training", view.sample, legend(view.shown), notes)
-    height, wide = max(2.4, _height(len(outside))), len(panels) > 1
-    return Chart("domain", heading, tuple(panels), height, columns=len(panels), wide=wide, separate=True)
+    remarks = [f"grey: outside of the energies of the training, {span}", *_inside_and_outside(report)]
+    height, columns = max(2.4, _height(len(outside))), len(panels)
+    return Chart(
+        *("domain", "domain of the training", view.sample, tuple(panels), height, legend(view.shown), remarks, columns),
+        wide=columns > 1,
+        separate=True,
+    )
 
 
 def _inside_and_outside(report: Report) -> list[str]:
@@ -140,7 +145,6 @@ def _dependence(view: View, group: Sequence[Dependence]) -> Panel | None:
         return None
     low = min(0.98, *(float((item.y - item.error).min()) for item in drawn if item.error is not None))
     high = max(1.02, *(float((item.y + item.error).max()) for item in drawn if item.error is not None))
-    pad = 0.08 * (high - low)
     x = np.concatenate([item.x for item in drawn])
     trend = group[0].trend
     return Panel(
@@ -149,7 +153,7 @@ def _dependence(view: View, group: Sequence[Dependence]) -> Panel | None:
             x,
             whole=all(part.low == part.high for part in group[0].slices),
         ),
-        Axis("median response", low - pad, high + pad),
+        Axis.spanning("median response", (low, high), pad=0.08),
         (*drawn, Rule(1)),
         right="" if trend is None else f"p = {trend.p_value:.2g}" if trend.p_value > _LEAST else "p < $10^{-6}$",
     )
@@ -157,11 +161,9 @@ def _dependence(view: View, group: Sequence[Dependence]) -> Panel | None:
 
 def _across(label: str, x: Array, *, whole: bool) -> Axis:
     """Return the axis of a quantity; values far apart that are whole numbers, such as PDG IDs, are named."""
-    low, high = float(x.min()), float(x.max())
-    pad = 0.06 * (high - low) or 0.5
     distinct = np.unique(x)
     ticks = tuple((value, f"{value:g}") for value in distinct.tolist()) if whole and len(distinct) <= 4 else ()
-    return Axis(short(label, 48), low - pad, high + pad, ticks=ticks, whole=whole)
+    return replace(Axis.spanning(short(label, 48), x), ticks=ticks, whole=whole)
 
 
 def _bars(names: Sequence[str], value: Array, error: Array | None, label: str, view: View) -> Panel:

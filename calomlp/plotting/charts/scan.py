@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from calomlp.evaluation.measurement import PERCENT
 from calomlp.evaluation.numbers import Number
-from calomlp.plotting.chart import Array, Axis, Chart, Heading, Item, Line, Look, Marks, Panel
+from calomlp.plotting.chart import Array, Axis, Chart, Item, Line, Look, Marks, Panel, literal
 from calomlp.plotting.view import short
 from calomlp.units import listed
 
@@ -17,6 +18,7 @@ _LOG_RATIO = 20.0
 """Settings that differ by more than this factor are on a logarithmic axis."""
 
 _LONGEST = 44
+_TERMS = ("stochastic", "noise", "constant")
 _IN_GEV = ("noise", "offset")
 _PLAIN = (
     *("events", "chi2_per_ndf", "slope", "ratio", "pull_mean", "pull_width"),
@@ -44,21 +46,34 @@ def scan(setting: str, places: Sequence[float | str], numbers: Mapping[str, Sequ
         items: list[Item] = [Marks(name, _LOOK, x[order], value, error)]
         if not axis.ticks:  # there is nothing between words
             items.append(Line("to guide the eye", _LOOK, x[order], value))
-        low, high = float((value - error).min()), float((value + error).max())
-        pad = 0.1 * (high - low) or 0.1 * abs(high) or 1.0
-        if value.min() >= 0:  # what is not negative has a frame that ends at zero
-            low = max(low, pad)
         if bins := dict.fromkeys(item.name for item in of_reports if item.name != name):
-            notes.append(f"{name} is {listed(list(bins), 4)}: the bins that it is in, by their mean energies")
-        label = f"{short(name, 24)} [{unit}]" if unit else short(name, 28)
-        panels.append(Panel(axis, Axis(label, low - pad, high + pad), tuple(items)))
-    heading = Heading("scan", f"{len(places)} reports", (), notes)
-    return Chart("scan", heading, tuple(panels), 1.0 + 1.4 * len(panels))
+            notes.append(
+                f"{_named(name)} is {listed([*map(_named, bins)], 4)}: the bins that it is in, by their mean energies"
+            )
+        words = literal(short(_named(name), 34))
+        label = f"{words} [{unit}]" if unit else words
+        vertical = Axis.spanning(label, [*(value - error), *(value + error)], pad=0.1)
+        if value.min() >= 0:  # what is not negative has a frame that ends at zero
+            vertical = replace(vertical, low=max(vertical.low, 0.0))
+        panels.append(Panel(axis, vertical, tuple(items)))
+    return Chart("scan", "scan", f"{len(places)} reports", tuple(panels), 1.0 + 1.4 * len(panels), (), notes)
+
+
+def _named(number: str) -> str:
+    """Write the name of a number in words: ``ratio.sum[20]`` as ``ratio to sum at 20 GeV``."""
+    quantity, _, energy = number.removesuffix("]").partition("[")
+    words = _words(quantity.replace("ratio.", "ratio to "))
+    words += " term" if words.endswith(_TERMS) else ""
+    return f"{words} at {energy} GeV" if energy else words
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ").replace(".", " ")
 
 
 def _across(setting: str, places: Sequence[float | str]) -> tuple[Axis, Array]:
     """Return the axis of the setting, and where each report is on it."""
-    label = short(setting, _LONGEST)
+    label = literal(short(_words(setting), _LONGEST))
     numbers = [place for place in places if not isinstance(place, str)]
     if len(numbers) < len(places):
         words = list(dict.fromkeys(map(str, places)))
@@ -67,12 +82,7 @@ def _across(setting: str, places: Sequence[float | str]) -> tuple[Axis, Array]:
             [words.index(str(place)) for place in places], dtype=np.float64
         )
     x = np.array(numbers, dtype=np.float64)
-    low, high = float(x.min()), float(x.max())
-    if low > 0 and high > _LOG_RATIO * low:
-        pad = (high / low) ** 0.05
-        return Axis(label, low / pad, high * pad, log=True), x
-    pad = 0.06 * (high - low) or 0.1 * abs(high) or 1.0
-    return Axis(label, low - pad, high + pad), x
+    return Axis.spanning(label, x, log_from=_LOG_RATIO), x
 
 
 def _unit(name: str) -> tuple[float, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
@@ -14,13 +13,12 @@ from calomlp.plotting.chart import (
     Band,
     Cells,
     Chart,
-    Heading,
+    Entry,
     Line,
     Look,
     Marks,
     NothingToDraw,
     Panel,
-    Row,
     Rule,
     Steps,
     literal,
@@ -31,8 +29,6 @@ from calomlp.plotting.sections import NONE
 from calomlp.plotting.view import short
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from calomlp.evaluation.profiles import MeanProfile, ShowerEvent, ShowerProfiles
@@ -40,9 +36,6 @@ if TYPE_CHECKING:
 
 HELD = 0.9
 """Share of the energy whose radius is quoted."""
-
-_FEW = 6
-"""Up to this many energies are listed in one block, more in two."""
 
 _ALL_BANDS = 3
 """Up to this many energies have a band each; of more, only the lowest and the highest."""
@@ -60,9 +53,9 @@ def longitudinal(profiles: ShowerProfiles) -> Chart:
     unit = UNITS.get(profiles.depth_unit)
     shown = profiles.longitudinal
     mean_depth = f"mean $t$ [{unit}]" if unit else "mean layer"
-    rows = _rows(profiles, shown.events, mean_depth, profiles.mean_depth)
     few = len(shown.events) <= _ALL_BANDS
-    notes = [f"bars: error of the mean; bands: RMS from shower to shower{'' if few else ', lowest and highest energy'}"]
+    bars = f"bars: error of the mean; bands: RMS from shower to shower{'' if few else ', lowest and highest energy'}"
+    remarks = [_numbers(profiles, shown.events, mean_depth, profiles.mean_depth), bars]
     points: list[Item] = []
     bands: list[Item] = []
     x = profiles.layer_depth
@@ -82,7 +75,8 @@ def longitudinal(profiles: ShowerProfiles) -> Chart:
         ),
         (*points, *bands),
     )
-    return Chart("longitudinal", heading("longitudinal profile", profiles, rows, notes), (panel,), 2.6)
+    title, sample = "longitudinal profile", _sample(profiles)
+    return Chart("longitudinal", title, sample, (panel,), 2.4, _legend(profiles), remarks)
 
 
 def radial(profiles: ShowerProfiles) -> Chart:
@@ -92,8 +86,10 @@ def radial(profiles: ShowerProfiles) -> Chart:
         raise NothingToDraw("the showers have no hits, so there is no containment to draw")
     unit = UNITS[profiles.radius_unit]
     held, share = rf"$r_\mathrm{{{PERCENT * HELD:g}}}$", f"{PERCENT * HELD:g} %"
-    notes = [f"axis: {_AXES[profiles.true_axis]}; bands: error of the mean; dotted: {share}, at {held}"]
-    rows = _rows(profiles, shown.events, f"{held} [{unit}]", profiles.radius_of(HELD))
+    remarks = [
+        _numbers(profiles, shown.events, f"{held} [{unit}]", profiles.radius_of(HELD)),
+        f"axis: {_AXES[profiles.true_axis]}; bands: error of the mean; dotted: {share}, at {held}",
+    ]
     lines: list[Item] = []
     bands: list[Item] = []
     x = np.array([0, *profiles.radii])
@@ -106,7 +102,7 @@ def radial(profiles: ShowerProfiles) -> Chart:
         Axis("energy within $r$ [%]", 0, 103),
         (*lines, *bands, Rule(PERCENT * HELD, dotted=True)),
     )
-    return Chart("radial", heading("radial containment", profiles, rows, notes), (panel,), 2.6)
+    return Chart("radial", "radial containment", _sample(profiles), (panel,), 2.4, _legend(profiles), remarks)
 
 
 def event(shower: ShowerEvent) -> Chart:
@@ -135,8 +131,8 @@ def event(shower: ShowerEvent) -> Chart:
     particle = f" {_PARTICLES.get(shower.pdg_id, f'PDG {shower.pdg_id}')}" if shower.pdg_id is not None else ""
     sample = f"{shower.true_energy:.4g} GeV{particle}, {count(shower.hits)} hits"
     name = literal(short(PurePath(shower.file).name, 64))
-    notes = [f"event {shower.entry} of {name}; hits are summed along the other direction"]
-    return Chart("event", Heading("shower", sample, (), notes), (layers, *views), 4.4)
+    remarks = [f"event {shower.entry} of {name}; hits are summed along the other direction"]
+    return Chart("event", "shower", sample, (layers, *views), 4.4, (), remarks)
 
 
 def _filled(edges: Array, cells: Array) -> tuple[float, float]:
@@ -153,23 +149,10 @@ def _reach(edges: Array, cells: Array, span: float) -> tuple[float, float]:
     return middle - 0.55 * span, middle + 0.55 * span
 
 
-def heading(title: str, profiles: ShowerProfiles, rows: Sequence[Row], notes: Sequence[str]) -> Heading:
-    """Return a heading with a row for each energy, in two blocks if there are many."""
-    return _in_blocks(title, _sample(profiles.events, profiles.pdg_ids), rows, notes)
-
-
-def _sample(events: int, pdg_ids: Sequence[int]) -> str:
-    particles = ", ".join(_PARTICLES.get(pdg_id, f"PDG {pdg_id}") for pdg_id in pdg_ids)
-    named = 0 < len(pdg_ids) <= _NAMED
-    return f"{count(events)} {f'× {particles}' if named else 'events'}"
-
-
-def _in_blocks(title: str, sample: str, rows: Sequence[Row], notes: Sequence[str]) -> Heading:
-    head, *entries = rows
-    if len(entries) <= _FEW:
-        return Heading(title, sample, rows, notes)
-    half = math.ceil(len(entries) / 2)
-    return Heading(title, sample, [head, *entries[:half], head, *entries[half:]], notes, blocks=2)
+def _sample(profiles: ShowerProfiles) -> str:
+    particles = ", ".join(_PARTICLES.get(pdg_id, f"PDG {pdg_id}") for pdg_id in profiles.pdg_ids)
+    named = 0 < len(profiles.pdg_ids) <= _NAMED
+    return f"{count(profiles.events)} {f'× {particles}' if named else 'events'}"
 
 
 def _labels(profiles: ShowerProfiles) -> list[tuple[str, Look]]:
@@ -181,13 +164,16 @@ def _ranges(low: Array, high: Array) -> list[str]:
     return [f"{energy_range(*ends)} GeV" for ends in zip(low.tolist(), high.tolist(), strict=True)]
 
 
-def _rows(profiles: ShowerProfiles, events: NDArray[np.int64], name: str, numbers: NDArray[np.float64]) -> list[Row]:
-    rows = [Row(("E [GeV]", "events", name))]
-    labels = _labels(profiles)
-    for (label, look), n, number in zip(labels, events.tolist(), numbers, strict=True):
-        cells = (label.removesuffix(" GeV"), count(n), f"{number:.2f}" if np.isfinite(number) else NONE)
-        rows.append(Row(cells, look))
-    return rows
+def _legend(profiles: ShowerProfiles) -> list[Entry]:
+    return [Entry(label, look) for label, look in _labels(profiles)]
+
+
+def _numbers(profiles: ShowerProfiles, events: NDArray[np.int64], name: str, numbers: NDArray[np.float64]) -> str:
+    """Write events and a number of every energy."""
+    parts = []
+    for (label, _), n, number in zip(_labels(profiles), events.tolist(), numbers, strict=True):
+        parts.append(f"{f'{number:.2f}' if np.isfinite(number) else NONE} at {label} ({count(n)} events)")
+    return f"{name}: {', '.join(parts)}"
 
 
 def _span(shown: MeanProfile) -> tuple[float, float]:
